@@ -1,0 +1,21 @@
+"""VoiceCall Sync: one Amazon Connect contact, one PATCH of its Salesforce VoiceCall.
+
+Never two, and none lost without a trace. To follow one contact through the code, read the modules
+in this order; each imports only from those above it (a test keeps it so):
+
+    errors         what can go wrong, and who should catch it
+    clock          wall clock and monotonic clock, handed in; a deadline that trusts neither alone
+    outcome        what became of one contact, as frozen values
+    contact        Contact, and its making from each source; knows Connect's spelling
+    custom_fields  contact attributes -> the fields of callAttributes
+    voice_call     Contact -> body of the PATCH; knows Salesforce's spelling
+    token          text of the secret -> credentials -> signed JWT
+    wire           one HTTP try that, once given up, can never send
+    telephony      the request, and what an answer or a failure means
+    ledger         claim, settle, read: the idempotency table
+    connect        Connect's API: the contact, the names of its queue and agent
+    sync           the pipeline, readable in one screen
+    settings       the only reader of the environment
+    app            the composition root
+    handlers       the Lambda entry points
+"""

@@ -1,0 +1,102 @@
+"""Connect's API: the contact, and the names of its queue and agent.
+
+DescribeContact may be called 10 times a second, DescribeQueue and DescribeUser twice, per account and Region; so names
+are kept for an hour. DescribeContact has no queue name and no agent user name, hence the two further calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from voicecall_sync.clock import Clock
+from voicecall_sync.contact import Contact, agent_id, from_described, queue_id
+from voicecall_sync.errors import ConnectUnavailable, aws_reason
+from voicecall_sync.outcome import Source
+
+if TYPE_CHECKING:
+    from types_boto3_connect import ConnectClient
+
+NAMES_KEPT = timedelta(hours=1)
+MOST_NAMES = 5000
+
+
+class Connect:
+    """One Amazon Connect instance.
+
+    Args:
+        new_client: Makes the client. Called at the first contact that needs it, since it costs 50 ms and more.
+        instance_id: The instance.
+        clock: Ages the names.
+    """
+
+    def __init__(self, new_client: Callable[[], ConnectClient], instance_id: str, clock: Clock) -> None:
+        self._new_client = new_client
+        self._made: ConnectClient | None = None
+        self._instance_id = instance_id
+        self._clock = clock
+        self._names: dict[tuple[str, str], tuple[datetime, str | None]] = {}
+
+    def finished_contact(self, contact_id: str, source: Source) -> Contact:
+        """Describe a contact, with the names of its queue and agent.
+
+        Raises:
+            ConnectUnavailable: Connect failed, or does not know the contact. (Not a missing name: see below.)
+            NotFinishedYet: The contact is not finished.
+            NotOurs: It is no voice contact.
+            InvalidInput: What Connect describes is no contact.
+        """
+        try:
+            answer = self._client.describe_contact(InstanceId=self._instance_id, ContactId=contact_id)
+        except (ClientError, BotoCoreError) as failure:
+            raise _unavailable("DescribeContact", failure) from None
+        described = answer["Contact"]
+        contact = from_described(described, source)
+        return replace(
+            contact,
+            queue=self._name("DescribeQueue", queue_id(described), self._queue_name),
+            agent=self._name("DescribeUser", agent_id(described), self._agent_name),
+        )
+
+    @property
+    def _client(self) -> ConnectClient:
+        if self._made is None:
+            self._made = self._new_client()
+        return self._made
+
+    def _queue_name(self, queue: str) -> str | None:
+        return self._client.describe_queue(InstanceId=self._instance_id, QueueId=queue)["Queue"].get("Name")
+
+    def _agent_name(self, agent: str) -> str | None:
+        return self._client.describe_user(InstanceId=self._instance_id, UserId=agent)["User"].get("Username")
+
+    def _name(self, operation: str, key: str | None, look_up: Callable[[str], str | None]) -> str | None:
+        """Return a name, from the cache if it is there; None for what was deleted since.
+
+        A throttled look-up is no reason to do without the name: there is one PATCH, so what it lacks stays lacking.
+        The contact waits for the next delivery instead.
+        """
+        if key is None:
+            return None
+        now = self._clock.now()
+        known = self._names.get((operation, key))
+        if known is not None and timedelta(0) <= now - known[0] < NAMES_KEPT:
+            return known[1]
+        try:
+            name = look_up(key)
+        except (ClientError, BotoCoreError) as failure:
+            if aws_reason(failure) != "ResourceNotFoundException":
+                raise _unavailable(operation, failure) from None
+            name = None
+        if len(self._names) >= MOST_NAMES:
+            self._names.clear()
+        self._names[operation, key] = (now, name)
+        return name
+
+
+def _unavailable(operation: str, failure: Exception) -> ConnectUnavailable:
+    return ConnectUnavailable(f"Amazon Connect failed at {operation}: {aws_reason(failure)}")

@@ -1,0 +1,337 @@
+"""A contact, and how it is made from each source. The only module, with connect.py, that knows Connect's spelling.
+
+Shapes: the contact flow's event and the contact event are documented in the Amazon Connect Administrator
+Guide ("Grant Amazon Connect access to your AWS Lambda functions", "Amazon Connect contact events"); the
+described contact is botocore's ``DescribeContact`` output. Real events are dirtier than their documentation,
+so everything here reads defensively: what is absent, null or of another type is "not known", but for the
+few fields without which there is no contact to update; those raise ``InvalidInput`` and name the field.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+
+from voicecall_sync.errors import InvalidInput, NotFinishedYet, NotOurs
+from voicecall_sync.outcome import Source
+
+FINISHED_EVENT_TYPES = frozenset({"COMPLETED", "DISCONNECTED"})
+"""Contact events that come when the call is over. COMPLETED also has after-contact work behind it."""
+
+_CONTACT_EVENT = "Amazon Connect Contact Event"
+_FLOW_EVENT_NAMES = frozenset({"ContactFlowEvent", "ContactFlowExecution"})
+_VOICE = "VOICE"
+
+# The id becomes the last segment of a URL's path. Letters, digits, "-" and "_" mean themselves there; a dot is
+# left out because ".." is a path of its own. The API's limit is 256 characters.
+_CONTACT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,255}", re.ASCII)
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+
+# Connect writes 1970-01-01T00:00:00.001Z for "never happened".
+_FIRST_REAL_TIME = datetime(1971, 1, 1, tzinfo=UTC)
+
+
+class Initiation(StrEnum):
+    """How a contact began, as far as a VoiceCall tells the difference."""
+
+    INBOUND = "INBOUND"
+    OUTBOUND = "OUTBOUND"
+    TRANSFER = "TRANSFER"
+    CALLBACK = "CALLBACK"
+
+
+# API is missing here: it depends on the endpoints. MONITOR, DISCONNECT, FLOW and the like begin no call of a
+# customer's in a direction one could name; they stay unknown rather than guessed.
+_INITIATIONS = MappingProxyType(
+    {
+        "INBOUND": Initiation.INBOUND,
+        "WEBRTC_API": Initiation.INBOUND,
+        "OUTBOUND": Initiation.OUTBOUND,
+        "EXTERNAL_OUTBOUND": Initiation.OUTBOUND,
+        "TRANSFER": Initiation.TRANSFER,
+        "QUEUE_TRANSFER": Initiation.TRANSFER,
+        "CALLBACK": Initiation.CALLBACK,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Where the recording of a call lies, and how long it is, in whole seconds."""
+
+    location: str
+    seconds: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """What we know of one voice contact. Times are in UTC, durations in whole seconds; None is "not known".
+
+    Attributes:
+        contact_id: Connect's ContactId, fit to stand in a URL's path.
+        still_up: The call is not over; it must not be closed by an update.
+        attributes: The contact attributes. Connect's are strings, but dirty events hold other scalars.
+        parameters: What a contact flow's block passes as function input parameters; empty elsewhere.
+        interaction_seconds: Talk time without hold time.
+    """
+
+    contact_id: str
+    source: Source
+    still_up: bool
+    initiation: Initiation | None = None
+    from_number: str | None = None
+    to_number: str | None = None
+    queue: str | None = None
+    agent: str | None = None
+    initiated_at: datetime | None = None
+    enqueued_at: datetime | None = None
+    connected_to_agent_at: datetime | None = None
+    disconnected_at: datetime | None = None
+    disconnect_reason: str | None = None
+    hold_seconds: int | None = None
+    longest_hold_seconds: int | None = None
+    number_of_holds: int | None = None
+    interaction_seconds: int | None = None
+    recording: Recording | None = None
+    attributes: Mapping[str, object] = field(default_factory=dict)
+    parameters: Mapping[str, object] = field(default_factory=dict)
+
+
+def source_of(event: object) -> Source:
+    """Tell which source an event came from.
+
+    Raises:
+        InvalidInput: It is neither a contact flow's event nor a contact event.
+    """
+    if isinstance(event, Mapping):
+        if "Details" in event or event.get("Name") in _FLOW_EVENT_NAMES:
+            return Source.CONTACT_FLOW
+        if event.get("detail-type") == _CONTACT_EVENT:
+            return Source.CONTACT_EVENT
+    raise InvalidInput("event", f'a contact flow\'s event, or an EventBridge event of type "{_CONTACT_EVENT}"')
+
+
+def contact_id_in(event: object) -> str:
+    """Return the contact id an event holds, or "" where it holds none that may be repeated in an answer."""
+    for path in (("Details", "ContactData", "ContactId"), ("detail", "contactId"), ("detail", "ContactId")):
+        found = event
+        for name in path:
+            found = found.get(name) if isinstance(found, Mapping) else None
+        if isinstance(found, str) and _CONTACT_ID.fullmatch(found):
+            return _canonical(found)
+    return ""
+
+
+def from_flow(event: Mapping[str, object], instance_id: str) -> Contact:
+    """Make a contact of the event that an "Invoke AWS Lambda function" block sends.
+
+    The event holds no timestamps, disconnect reason, agent or recording: those can only come as Parameters.
+
+    Args:
+        event: ``{"Name": "ContactFlowEvent", "Details": {"ContactData": {…}, "Parameters": {…}}}``.
+        instance_id: The Connect instance that is ours.
+
+    Raises:
+        InvalidInput: A field without which there is no update is missing or wrong.
+        NotOurs: The contact is no voice contact, or another instance's.
+    """
+    details = _required_mapping(event, "Details", "Details")
+    data = _required_mapping(details, "ContactData", "Details.ContactData")
+    contact_id = _contact_id(data.get("ContactId"), "Details.ContactData.ContactId")
+    _require_instance(data.get("InstanceARN"), instance_id, "Details.ContactData.InstanceARN")
+    _require_voice(data.get("Channel"), "Details.ContactData.Channel")
+    initiation, from_number, to_number = _direction(data)
+    return Contact(
+        contact_id=contact_id,
+        source=Source.CONTACT_FLOW,
+        still_up=True,
+        initiation=initiation,
+        from_number=from_number,
+        to_number=to_number,
+        queue=_text(_mapping(data.get("Queue")).get("Name")),
+        attributes=_optional_mapping(data, "Attributes", "Details.ContactData.Attributes"),
+        parameters=_optional_mapping(details, "Parameters", "Details.Parameters"),
+    )
+
+
+def finished_contact_id(event: Mapping[str, object], instance_id: str) -> str:
+    """Return the id of the finished voice contact that a contact event tells of.
+
+    Contact events lack the attributes, the customer's endpoint, the queue's name and the disconnect reason, so
+    the id is all that is taken from them; the rest is described by Connect.
+
+    Raises:
+        InvalidInput: A field without which the event means nothing is missing or wrong.
+        NotOurs: Not a voice contact, not finished, or another instance's.
+    """
+    raw = _required_mapping(event, "detail", "detail")
+    detail = {name[:1].lower() + name[1:]: value for name, value in raw.items()}  # some samples are PascalCase
+    contact_id = _contact_id(detail.get("contactId"), "detail.contactId")
+    _require_instance(detail.get("instanceArn"), instance_id, "detail.instanceArn")
+    _require_voice(detail.get("channel"), "detail.channel")
+    event_type = _text(detail.get("eventType"))
+    if event_type is None:
+        raise InvalidInput("detail.eventType", "the name of a contact event, such as COMPLETED")
+    if event_type.upper() not in FINISHED_EVENT_TYPES:
+        raise NotOurs("the contact is not finished: detail.eventType is neither COMPLETED nor DISCONNECTED")
+    return contact_id
+
+
+def from_described(described: Mapping[str, object], source: Source) -> Contact:
+    """Make a contact of what DescribeContact says. It does not say the names of the queue and the agent.
+
+    Raises:
+        InvalidInput: The described contact has no usable id.
+        NotFinishedYet: It has no DisconnectTimestamp yet.
+        NotOurs: It is no voice contact.
+    """
+    contact_id = _contact_id(described.get("Id"), "Contact.Id")
+    _require_voice(described.get("Channel"), "Contact.Channel")
+    disconnected_at = _time(described.get("DisconnectTimestamp"))
+    if disconnected_at is None:
+        raise NotFinishedYet("Amazon Connect does not describe the contact as finished yet")
+    agent_info = _mapping(described.get("AgentInfo"))
+    connected_at = _time(agent_info.get("ConnectedToAgentTimestamp"))
+    hold_seconds = _seconds(agent_info.get("AgentInitiatedHoldDuration")) if connected_at else None
+    initiation, from_number, to_number = _direction(described)
+    return Contact(
+        contact_id=contact_id,
+        source=source,
+        still_up=False,
+        initiation=initiation,
+        from_number=from_number,
+        to_number=to_number,
+        initiated_at=_time(described.get("InitiationTimestamp")),
+        enqueued_at=_time(_mapping(described.get("QueueInfo")).get("EnqueueTimestamp")),
+        connected_to_agent_at=connected_at,
+        disconnected_at=disconnected_at,
+        disconnect_reason=_text(described.get("DisconnectReason")),
+        hold_seconds=hold_seconds,
+        interaction_seconds=_interaction(
+            connected_at, _time(agent_info.get("AfterContactWorkStartTimestamp")), hold_seconds
+        ),
+        recording=_recording(described.get("Recordings")),
+        attributes=_mapping(described.get("Attributes")),
+    )
+
+
+def queue_id(described: Mapping[str, object]) -> str | None:
+    """Return the id of the queue a described contact was in, if any."""
+    return _text(_mapping(described.get("QueueInfo")).get("Id"))
+
+
+def agent_id(described: Mapping[str, object]) -> str | None:
+    """Return the id of the agent a described contact was connected to; None if it never was."""
+    agent_info = _mapping(described.get("AgentInfo"))
+    return _text(agent_info.get("Id")) if _time(agent_info.get("ConnectedToAgentTimestamp")) else None
+
+
+def _contact_id(value: object, path: str) -> str:
+    if not isinstance(value, str) or not _CONTACT_ID.fullmatch(value):
+        raise InvalidInput(path, "a contact id: 1 to 256 letters, digits, - or _")
+    return _canonical(value)
+
+
+def _canonical(contact_id: str) -> str:
+    """Write a UUID in lower case, as Connect does: one contact must not be two keys."""
+    return contact_id.lower() if _UUID.fullmatch(contact_id) else contact_id
+
+
+def _require_instance(arn: object, instance_id: str, path: str) -> None:
+    """Let pass an ARN of our instance, or none: the ARN of some samples lacks parts, so only its end counts."""
+    text = _text(arn)
+    if text is None:
+        return
+    if text.rpartition("instance/")[2].partition("/")[0].lower() != instance_id.lower():
+        raise NotOurs(f"the contact belongs to another Amazon Connect instance ({path})")
+
+
+def _require_voice(channel: object, path: str) -> None:
+    text = _text(channel)
+    if text is None:
+        raise InvalidInput(path, "the channel of the contact, VOICE for a call")
+    if text.upper() != _VOICE:
+        raise NotOurs(f"not a voice contact ({path})")
+
+
+def _direction(data: Mapping[str, object]) -> tuple[Initiation | None, str | None, str | None]:
+    """Return how the contact began, and the numbers it went from and to.
+
+    Salesforce's own Lambdas take the system's number as the caller's for OUTBOUND and CALLBACK, and the
+    customer's otherwise. They call every API contact INBOUND; yet for a voice contact with a customer's telephone
+    number it is StartOutboundVoiceContact that made it, so that one is OUTBOUND.
+    """
+    customer, system = _mapping(data.get("CustomerEndpoint")), _mapping(data.get("SystemEndpoint"))
+    method = (_text(data.get("InitiationMethod")) or "").upper()
+    initiation = _INITIATIONS.get(method)
+    if method == "API":
+        called = customer.get("Type") == "TELEPHONE_NUMBER" and _text(customer.get("Address")) is not None
+        initiation = Initiation.OUTBOUND if called else Initiation.INBOUND
+    ours, theirs = _text(system.get("Address")), _text(customer.get("Address"))
+    if initiation in {Initiation.OUTBOUND, Initiation.CALLBACK}:
+        return initiation, ours, theirs
+    return initiation, theirs, ours
+
+
+def _interaction(connected: datetime | None, work_started: datetime | None, hold: int | None) -> int | None:
+    """Return talk time: from the agent's connection to the start of after-contact work, less the hold time.
+
+    The end of the call will not do in place of the start of after-contact work: after a transfer it comes later.
+    Less than a second below zero is the rounding of hold to whole seconds; further below, the figures contradict
+    each other and nothing is known.
+    """
+    if connected is None or work_started is None:
+        return None
+    seconds = (work_started - connected) / timedelta(seconds=1) - (hold or 0)
+    return max(0, int(seconds)) if seconds > -1 else None
+
+
+def _recording(recordings: object) -> Recording | None:
+    """Return the first recording one could listen to: audio, in S3, not deleted."""
+    if not isinstance(recordings, Sequence) or isinstance(recordings, str):
+        return None
+    for entry in map(_mapping, recordings):
+        location = _text(entry.get("Location"))
+        in_s3 = entry.get("StorageType") == "S3"
+        audio = entry.get("MediaStreamType", "AUDIO") == "AUDIO"
+        if location and in_s3 and audio and entry.get("Status") != "DELETED":
+            start, stop = _time(entry.get("StartTimestamp")), _time(entry.get("StopTimestamp"))
+            seconds = int((stop - start).total_seconds()) if start and stop and stop >= start else None
+            return Recording(location, seconds)
+    return None
+
+
+def _time(value: object) -> datetime | None:
+    """Return a moment in UTC; None for what never happened. botocore gives the machine's own zone, so convert."""
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        return None
+    moment = value.astimezone(UTC)
+    return moment if moment >= _FIRST_REAL_TIME else None
+
+
+def _seconds(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _text(value: object) -> str | None:
+    return value.strip() or None if isinstance(value, str) else None
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _optional_mapping(parent: Mapping[str, object], name: str, path: str) -> Mapping[str, object]:
+    value = parent.get(name)
+    return {} if value is None else _required_mapping(parent, name, path)
+
+
+def _required_mapping(parent: Mapping[str, object], name: str, path: str) -> Mapping[str, object]:
+    value = parent.get(name)
+    if not isinstance(value, Mapping):
+        raise InvalidInput(path, "an object")
+    return value

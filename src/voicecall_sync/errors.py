@@ -1,0 +1,83 @@
+"""What can go wrong before a contact is claimed, and who should catch it.
+
+    VoiceCallSyncError
+    ├── InvalidInput        the event or a parameter is wrong, and stays so        sync -> INVALID
+    ├── NotOurs             not a voice contact, not finished, another instance    sync -> IGNORED
+    ├── NotReady            a failure on our side; nothing was claimed or sent     sync -> RETRY_LATER
+    │   ├── WrongSettings       a variable is missing or wrong
+    │   ├── SecretUnusable      the secret cannot be read, or is none of the four forms
+    │   ├── ConnectUnavailable  Amazon Connect did not tell us of the contact
+    │   ├── NotFinishedYet      the event says finished, the described contact does not
+    │   ├── LedgerUnavailable   the table did not answer, or refused
+    │   └── TooLittleTime       the invocation would not outlive a PATCH and its settling
+    └── Redeliver           what an asynchronous source raises, so that Lambda delivers the event again
+
+Messages name fields, variables and operations. They never hold a value out of an event, a secret or a
+record: they end in logs, in a contact flow and in the dead-letter queue's attributes.
+What happens between claim and settle is no exception but a value: see ``outcome.Settlement``.
+"""
+
+from __future__ import annotations
+
+
+class VoiceCallSyncError(Exception):
+    """Any failure this package expects."""
+
+
+class InvalidInput(VoiceCallSyncError):  # noqa: N818 - named for what it says, as its siblings are
+    """The event, or a parameter in it, is wrong: trying again cannot mend it.
+
+    Args:
+        field: Where it is, as a path such as ``Details.ContactData.ContactId``.
+        expected: What would be right, to be read after "must be".
+    """
+
+    def __init__(self, field: str, expected: str) -> None:
+        super().__init__(f"{field} must be {expected}")
+        self.field = field
+
+
+class NotOurs(VoiceCallSyncError):  # noqa: N818
+    """A sound event about a contact that is no business of ours."""
+
+
+class NotReady(VoiceCallSyncError):  # noqa: N818
+    """Something on our side failed before the claim: nothing was claimed, nothing sent."""
+
+
+class WrongSettings(NotReady):
+    """A variable of the environment is missing or wrong."""
+
+
+class SecretUnusable(NotReady):
+    """No token can be had from the secret."""
+
+
+class ConnectUnavailable(NotReady):
+    """Amazon Connect's API failed."""
+
+
+class NotFinishedYet(NotReady):
+    """The event says that the contact is finished; Connect's description of it does not say so yet."""
+
+
+class LedgerUnavailable(NotReady):
+    """The idempotency table failed."""
+
+
+class TooLittleTime(NotReady):
+    """What is left of the invocation is less than a PATCH and its settling need."""
+
+
+class Redeliver(VoiceCallSyncError):  # noqa: N818
+    """Raised to Lambda by an asynchronous source: deliver this event again, and keep it if that fails."""
+
+
+def aws_reason(failure: Exception) -> str:
+    """Name a failure of boto3's without its message, which may hold what was written or read.
+
+    Args:
+        failure: A ``ClientError``, whose code is taken, or any other exception, whose type is.
+    """
+    response = getattr(failure, "response", None)
+    return str(response["Error"]["Code"]) if isinstance(response, dict) else type(failure).__name__

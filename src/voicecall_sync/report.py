@@ -1,0 +1,129 @@
+"""What operators see of a contact: one log line, and the metrics that alarms and dashboards watch.
+
+Logs hold contact ids, and names of properties, attributes and parameters; never a value of theirs, a number, a token
+or a key. Metrics go out as lines of the log (CloudWatch embedded metric format), once for all contacts and once by
+source.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+
+from voicecall_sync.outcome import Outcome, Settlement, Status
+
+if TYPE_CHECKING:
+    from voicecall_sync.contact import Contact
+    from voicecall_sync.voice_call import VoiceCall
+
+SERVICE = "voicecall-sync"
+NAMESPACE = "VoiceCallSync"
+
+_MOST_NAMES = 20
+_LONGEST_NAME = 64
+
+_METRIC = {
+    Status.UPDATED: "Updated",
+    Status.DUPLICATE: "Duplicate",
+    Status.RETRY_LATER: "RetryLater",
+    Status.REJECTED: "Rejected",
+    Status.UNCERTAIN: "Uncertain",
+    Status.IGNORED: "Ignored",
+    Status.INVALID: "Invalid",
+}
+_FAILED = frozenset({Status.REJECTED, Status.UNCERTAIN})
+_WARNED = frozenset({Status.RETRY_LATER, Status.INVALID})
+
+
+class Report:
+    """Writes the log and the metrics of one sandbox.
+
+    Args:
+        level: Of our own log lines. botocore and urllib3 are kept at WARNING whatever it is: at DEBUG they log
+            requests and answers whole, secrets and phone numbers with them.
+    """
+
+    def __init__(self, level: str = "INFO") -> None:
+        self._logger = Logger(service=SERVICE, level=level)
+        self._metrics = Metrics(namespace=NAMESPACE, service=SERVICE)
+        for library in ("boto3", "botocore", "urllib3", "requests"):
+            logging.getLogger(library).setLevel(logging.WARNING)
+
+    def outcome(self, outcome: Outcome, source: str, request_id: str) -> None:
+        """Log and count what became of a contact."""
+        self._count(_METRIC[outcome.status])
+        if outcome.final_blocked:
+            self._count("FinalUpdateBlocked")
+        write = self._logger.info
+        if outcome.status in _WARNED or outcome.final_blocked:
+            write = self._logger.warning
+        if outcome.status in _FAILED:
+            write = self._logger.error
+        write(
+            f"contact {outcome.status}",
+            extra=_known(
+                contactId=outcome.contact_id,
+                source=source,
+                status=outcome.status.value,
+                detail=outcome.detail,
+                state=outcome.state and outcome.state.value,
+                httpStatus=outcome.http_status,
+                differs=outcome.differs,
+                requestId=request_id,
+            ),
+        )
+
+    def sent(self, contact: Contact, voice_call: VoiceCall) -> None:
+        """Say what an update went without."""
+        self._named("CustomFieldLeftOut", "left out", contact, voice_call.left_out)
+        self._named("ParameterIgnored", "parameters that are no property", contact, voice_call.ignored_parameters)
+        missing = voice_call.missing_for_creation()
+        self._named("CreationPropertyMissing", "Salesforce creates no record without", contact, missing)
+
+    def settle_failed(self, contact_id: str, settlement: Settlement, failure: Exception) -> None:
+        """Say the truth about a PATCH that the ledger could not be told."""
+        self._count("SettleFailed")
+        self._logger.error(
+            "the claim could not be settled; the record stays CLAIMED",
+            extra=_known(
+                contactId=contact_id,
+                trueState=settlement.state.value,
+                httpStatus=settlement.http_status,
+                detail=f"{settlement.detail}; {failure}",
+            ),
+        )
+
+    def owner_died(self, contact_id: str) -> None:
+        """Say that a contact was claimed by an invocation that died: whether it was sent, nobody knows."""
+        self._count("Uncertain")
+        self._logger.error("an owner died between claim and settle: UNCERTAIN", contactId=contact_id)
+
+    def patch_took(self, seconds: float) -> None:
+        """Record how long Salesforce took."""
+        self._metrics.add_metric("PatchLatency", MetricUnit.Milliseconds, seconds * 1000)
+
+    def flush(self, source: str) -> None:
+        """Write the metrics of this invocation, for the service as a whole and for the source."""
+        self._metrics.add_dimensions(service=SERVICE, source=source)
+        self._metrics.flush_metrics()
+
+    def _named(self, metric: str, message: str, contact: Contact, names: Iterable[str]) -> None:
+        found = [_printable(name) for name in names]
+        if found:
+            self._count(metric, len(found))
+            self._logger.warning(message, contactId=contact.contact_id, names=found[:_MOST_NAMES])
+
+    def _count(self, metric: str, by: int = 1) -> None:
+        self._metrics.add_metric(metric, MetricUnit.Count, by)
+
+
+def _known(**fields: object) -> dict[str, object]:
+    return {name: value for name, value in fields.items() if value not in (None, (), "")}
+
+
+def _printable(name: str) -> str:
+    return name[:_LONGEST_NAME].encode("ascii", "backslashreplace").decode()

@@ -1,0 +1,145 @@
+"""The only reader of the environment.
+
+The first eight variables are the fixed interface; the others are optional, and tuned rarely. A test keeps this table,
+the template and the README naming the same ones.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from certifi import where
+
+from voicecall_sync.custom_fields import CustomField, parse_setting
+from voicecall_sync.errors import WrongSettings
+
+REQUIRED = ("SCRT_ENDPOINT_BASE", "JWT_SECRET_ID", "IDEMPOTENCY_TABLE", "CONNECT_INSTANCE_ID")
+OPTIONAL: Mapping[str, str] = {
+    "SALESFORCE_ORG_ID": "",
+    "CALL_CENTER_API_NAME": "",
+    "TELEPHONY_PROVIDER_NAME": "amazon-connect",
+    "CUSTOM_FIELDS": "",
+    "LOG_LEVEL": "INFO",
+    "FLOW_BUDGET_SECONDS": "6.5",
+    "PATCH_TIMEOUT_SECONDS": "15",
+    "AWS_CALL_TIMEOUT_SECONDS": "1.0",
+}
+"""Name -> default."""
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the environment says, checked.
+
+    Attributes:
+        endpoint_base: https, or plain http on a loopback address.
+        flow_budget: Seconds after which a contact flow has its answer, of the 8 it waits. The rest is for a cold start.
+        patch_timeout: Seconds the PATCH may take at the most.
+        aws_call_timeout: Seconds for one try of a call to the table or to Secrets Manager; each has two tries.
+        ca_bundle: File or folder of the certificate authorities to trust, or None for plain http.
+    """
+
+    endpoint_base: str
+    secret_id: str
+    org_id: str
+    call_center_api_name: str
+    provider_name: str
+    table: str
+    instance_id: str
+    custom_fields: Mapping[str, CustomField]
+    log_level: str
+    flow_budget: float
+    patch_timeout: float
+    aws_call_timeout: float
+    ca_bundle: str | None
+
+
+def log_level() -> str:
+    """Return LOG_LEVEL, or its default where it is none: a wrong one must not cost the log line that says so."""
+    level = os.environ.get("LOG_LEVEL", "").strip().upper()
+    return level if level in _LEVELS else OPTIONAL["LOG_LEVEL"]
+
+
+def read() -> Settings:
+    """Read the environment.
+
+    Raises:
+        WrongSettings: Variables are missing (all of them are named), or one is wrong.
+    """
+    said = {name: os.environ.get(name, "").strip() for name in (*REQUIRED, *OPTIONAL)}
+    missing = [name for name in REQUIRED if not said[name]]
+    if missing:
+        raise WrongSettings(f"not set: {', '.join(missing)}")
+    values = {name: text or OPTIONAL.get(name, "") for name, text in said.items()}
+    endpoint = _endpoint(values["SCRT_ENDPOINT_BASE"])
+    # What requests itself honours, for a network with an authority of its own.
+    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or where()
+    return Settings(
+        endpoint_base=endpoint,
+        secret_id=values["JWT_SECRET_ID"],
+        org_id=values["SALESFORCE_ORG_ID"],
+        call_center_api_name=values["CALL_CENTER_API_NAME"],
+        provider_name=_header(values["TELEPHONY_PROVIDER_NAME"]),
+        table=values["IDEMPOTENCY_TABLE"],
+        instance_id=_instance(values["CONNECT_INSTANCE_ID"]),
+        custom_fields=parse_setting(values["CUSTOM_FIELDS"]),
+        log_level=log_level(),
+        flow_budget=_seconds("FLOW_BUDGET_SECONDS", values["FLOW_BUDGET_SECONDS"], 8),
+        patch_timeout=_seconds("PATCH_TIMEOUT_SECONDS", values["PATCH_TIMEOUT_SECONDS"], 600),
+        aws_call_timeout=_seconds("AWS_CALL_TIMEOUT_SECONDS", values["AWS_CALL_TIMEOUT_SECONDS"], 60),
+        ca_bundle=bundle if endpoint.startswith("https:") else None,
+    )
+
+
+def _endpoint(text: str) -> str:
+    wrong = WrongSettings(
+        "SCRT_ENDPOINT_BASE must be an address such as https://MyDomain.my.salesforce-scrt.com, with or without"
+        " /telephony/v1; plain http for a loopback address only"
+    )
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # raises where it is no number
+    except ValueError:
+        raise wrong from None
+    path = parts.path.rstrip("/")
+    if parts.query or parts.fragment or "@" in parts.netloc or path not in {"", "/telephony/v1"}:
+        raise wrong
+    loopback = parts.scheme == "http" and _is_loopback(parts.hostname)
+    if not parts.hostname or not (parts.scheme == "https" or loopback) or not text.isascii():
+        raise wrong
+    return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+def _is_loopback(host: str | None) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _instance(text: str) -> str:
+    """Return the instance id; people paste the whole ARN, which ends in it."""
+    return text.rpartition("instance/")[2]
+
+
+def _header(text: str) -> str:
+    if not text.isascii() or not text.isprintable():
+        raise WrongSettings("TELEPHONY_PROVIDER_NAME must be printable ASCII, such as amazon-connect")
+    return text
+
+
+def _seconds(name: str, text: str, most: float) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= most:
+        raise WrongSettings(f"{name} must be a number of seconds above 0, at most {most}")
+    return seconds

@@ -1,0 +1,204 @@
+"""The pipeline: what happens to one contact, from its event to its outcome.
+
+    Contact ─> VoiceCall ─> token ─> request ─> CLAIM ─> PATCH ─> SETTLE ─> Outcome
+
+Everything that can fail for a reason of ours happens before the claim. Between claim and settle there is the PATCH and
+nothing else (and after a 401, once, a fresh token and the PATCH again). If the process dies at any line of
+``Sync.update`` after the claim, the record stays CLAIMED: nobody takes it over, and it ends before an operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from voicecall_sync.clock import Clock, Deadline
+from voicecall_sync.contact import Contact
+from voicecall_sync.custom_fields import CustomField
+from voicecall_sync.errors import (
+    InvalidInput,
+    LedgerUnavailable,
+    NotOurs,
+    NotReady,
+    SecretUnusable,
+    TooLittleTime,
+)
+from voicecall_sync.ledger import Claim, ClaimRequest, Ledger, Record, digests_of
+from voicecall_sync.outcome import Outcome, Settlement, Source, State, Status
+from voicecall_sync.report import Report
+from voicecall_sync.telephony import Telephony, explanation, meaning
+from voicecall_sync.token import Token, TokenSource
+from voicecall_sync.voice_call import VoiceCall, from_contact
+from voicecall_sync.wire import Answered, Reply
+
+if TYPE_CHECKING:
+    from requests import PreparedRequest
+
+SHORTEST_PATCH_SECONDS = 1.0
+"""With less time than this for the PATCH, and for settling it, nothing is claimed."""
+
+_STATUS = {
+    State.UPDATED: Status.UPDATED,
+    State.UNCERTAIN: Status.UNCERTAIN,
+    State.REJECTED: Status.REJECTED,
+    State.NOT_APPLIED: Status.RETRY_LATER,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLimits:
+    """How long one contact may take.
+
+    Attributes:
+        deadline: When the answer must be there.
+        owner_until: When the invocation must be over, whatever happens: then Lambda ends it.
+        settling: Seconds that settling may take at the worst.
+        patch: Seconds that the PATCH may take at the most.
+    """
+
+    deadline: Deadline
+    owner_until: datetime
+    settling: float
+    patch: float
+
+    def patch_deadline(self) -> Deadline:
+        """Return when to give up the PATCH: early enough to settle it."""
+        latest = self.deadline.later(-self.settling)
+        capped = Deadline.after(latest.clock, self.patch)
+        return capped if capped.left() < latest.left() else latest
+
+    def require_time(self) -> None:
+        """Raise TooLittleTime where a PATCH and its settling would not fit into what is left."""
+        if self.deadline.left() < SHORTEST_PATCH_SECONDS + self.settling:
+            raise TooLittleTime("too little time is left to send and to settle")
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """All that is needed to claim and send; nothing of ours can fail from here on but the table."""
+
+    contact: Contact
+    voice_call: VoiceCall
+    token: Token
+    request: PreparedRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """What the pipeline needs; the composition root puts it together."""
+
+    ledger: Ledger
+    tokens: TokenSource
+    telephony: Telephony
+    custom_fields: Mapping[str, CustomField]
+    clock: Clock
+    report: Report
+
+    def update(self, contact: Contact, limits: TimeLimits) -> Outcome:
+        """Update the VoiceCall of a contact, unless that was done, or tried, before.
+
+        Raises:
+            InvalidInput: A parameter is wrong. Nothing was claimed.
+            NotReady: Something of ours failed before the claim. Nothing was sent.
+        """
+        prepared = self._prepare(contact)
+        limits.require_time()
+        claim = self._claim(prepared, limits)
+        if isinstance(claim, Record):
+            return self._known_already(claim, prepared)
+        reply, settlement = self._send(prepared, limits)
+        return self._settle(claim, prepared, reply, settlement)
+
+    def _prepare(self, contact: Contact) -> _Prepared:
+        voice_call = from_contact(contact, self.custom_fields)
+        token = self.tokens.current(self.clock.now())
+        voice_call = voice_call.with_call_center(token.call_center_api_name)
+        request = self.telephony.prepare(contact.contact_id, token.text, voice_call.as_json())
+        return _Prepared(contact, voice_call, token, request)
+
+    def _claim(self, prepared: _Prepared, limits: TimeLimits) -> Claim | Record:
+        contact = prepared.contact
+        digests = digests_of(contact.contact_id, prepared.voice_call.properties)
+        return self.ledger.claim(
+            ClaimRequest(contact.contact_id, contact.source, self.clock.now(), limits.owner_until, digests)
+        )
+
+    def _send(self, prepared: _Prepared, limits: TimeLimits) -> tuple[Reply | None, Settlement]:
+        reply, settlement = self._patch(prepared.request, limits)
+        if settlement.http_status != HTTPStatus.UNAUTHORIZED:
+            return reply, settlement
+        try:
+            fresh = self.tokens.replacement(prepared.token, self.clock.now())
+        except SecretUnusable as failure:
+            return reply, replace(settlement, detail=f"{settlement.detail}; no fresh token: {failure}")
+        if fresh is None:
+            return reply, settlement
+        body = prepared.voice_call.as_json()
+        request = self.telephony.prepare(prepared.contact.contact_id, fresh.text, body)
+        again = self._patch(request, limits)
+        return again if again[0] is not None else (reply, settlement)
+
+    def _patch(self, request: PreparedRequest, limits: TimeLimits) -> tuple[Reply | None, Settlement]:
+        """Send once, if there still is time to settle what comes of it."""
+        deadline = limits.patch_deadline()
+        if deadline.left() < SHORTEST_PATCH_SECONDS / 2:
+            return None, Settlement(State.NOT_APPLIED, "not sent: too little time was left after the claim")
+        started = self.clock.monotonic()
+        reply = self.telephony.patch(request, deadline)
+        self.report.patch_took(self.clock.monotonic() - started)
+        return reply, meaning(reply, self.clock.now())
+
+    def _settle(self, claim: Claim, prepared: _Prepared, reply: Reply | None, settlement: Settlement) -> Outcome:
+        contact_id = claim.contact_id
+        try:
+            self.ledger.settle(claim, settlement, self.clock.now())
+        except LedgerUnavailable as failure:
+            self.report.settle_failed(contact_id, settlement, failure)
+            return _unsettled(contact_id, settlement)
+        self.report.sent(prepared.contact, prepared.voice_call)
+        detail = settlement.detail
+        if settlement.state is State.REJECTED and isinstance(reply, Answered):
+            detail = f"{detail} {explanation(reply.body, prepared.voice_call)}".rstrip()
+        status = _STATUS[settlement.state]
+        redeliver = settlement.state is State.NOT_APPLIED
+        return Outcome(status, contact_id, detail, redeliver, settlement.state, settlement.http_status)
+
+    def _known_already(self, record: Record, prepared: _Prepared) -> Outcome:
+        """Say why nothing was sent: somebody else has the contact, or had it, or it is not yet time again."""
+        contact_id = record.contact_id
+        if record.given_up:
+            self.report.owner_died(contact_id)
+        if record.state is State.NOT_APPLIED:
+            due = f", due again at {record.retry_at.isoformat()}" if record.retry_at else ""
+            return Outcome(Status.RETRY_LATER, contact_id, f"not applied yet{due}", redeliver=True, state=record.state)
+        digests = digests_of(contact_id, prepared.voice_call.properties)
+        names = sorted(digests.keys() | record.digests.keys())
+        differs = tuple(name for name in names if digests.get(name) != record.digests.get(name))
+        detail = f"already {record.state or 'in the ledger, in a state we do not know'}"
+        if differs:
+            detail += f"; differs in {', '.join(differs)}"
+        final = not prepared.voice_call.properties["isActiveCall"]
+        blocked = final and bool(differs) and record.source == Source.CONTACT_FLOW
+        return Outcome(Status.DUPLICATE, contact_id, detail, state=record.state, differs=differs, final_blocked=blocked)
+
+
+def _unsettled(contact_id: str, settlement: Settlement) -> Outcome:
+    """Report a PATCH whose end the table did not take: the record stays CLAIMED, so no delivery sends it again."""
+    detail = f"{settlement.detail}; the ledger could not be told, and still says CLAIMED"
+    status = Status.UPDATED if settlement.state is State.UPDATED else Status.UNCERTAIN
+    return Outcome(status, contact_id, detail, state=State.CLAIMED, http_status=settlement.http_status)
+
+
+def expecting(contact_id: str, work: Callable[[], Outcome]) -> Outcome:
+    """Do the work, and turn the failures we expect before the claim into outcomes. Defects are not caught."""
+    try:
+        return work()
+    except NotOurs as reason:
+        return Outcome(Status.IGNORED, contact_id, str(reason))
+    except InvalidInput as reason:
+        return Outcome(Status.INVALID, contact_id, str(reason), redeliver=True)
+    except NotReady as reason:
+        return Outcome(Status.RETRY_LATER, contact_id, str(reason), redeliver=True)

@@ -1,0 +1,149 @@
+"""The request to Salesforce's telephony API, and what an answer or a failure of it means.
+
+    PATCH {base}/telephony/v1/voiceCalls/{CALL ID}      CALL ID: Connect's ContactId
+
+The status line decides. Its body is documented for success only ({"status": "pending"}: accepted, not yet done),
+so it is opaque text here: never waited for before the claim is settled, and redacted before it is logged.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from types import MappingProxyType
+
+import requests
+
+from voicecall_sync.clock import Deadline
+from voicecall_sync.outcome import Settlement, State
+from voicecall_sync.voice_call import VoiceCall
+from voicecall_sync.wire import Answered, NotSent, Reply, Wire
+
+LONGEST_RETRY_AFTER_SECONDS = 3600.0
+EXPLANATION_SECONDS = 0.3
+_LONGEST_EXPLANATION = 200
+
+_BY_CLASS = MappingProxyType({2: State.UPDATED, 3: State.REJECTED, 4: State.REJECTED})
+_BY_STATUS = MappingProxyType(
+    {
+        HTTPStatus.UNAUTHORIZED: State.NOT_APPLIED,
+        HTTPStatus.REQUEST_TIMEOUT: State.NOT_APPLIED,
+        HTTPStatus.TOO_EARLY: State.NOT_APPLIED,
+        HTTPStatus.TOO_MANY_REQUESTS: State.NOT_APPLIED,
+    }
+)
+
+
+def call_url(endpoint_base: str, contact_id: str) -> str:
+    """Return the address of one call's record.
+
+    Args:
+        endpoint_base: https://MyDomain.my.salesforce-scrt.com, with or without /telephony/v1: both are handed around.
+        contact_id: Checked to need no quoting when the contact was made.
+    """
+    return f"{endpoint_base.rstrip('/').removesuffix('/telephony/v1')}/telephony/v1/voiceCalls/{contact_id}"
+
+
+def meaning(reply: Reply, now: datetime) -> Settlement:
+    """Return what a reply means for the claim: the table of answers.
+
+    A 5xx means nothing certain, for a proxy may have passed the request on before it failed; the one exception is
+    503 with a Retry-After, which nobody sends who has done the work. Whatever is no status code one knows is
+    uncertain too.
+
+    Args:
+        reply: What came of one try.
+        now: The time of day, for a Retry-After that names a date.
+    """
+    if isinstance(reply, NotSent):
+        return Settlement(State.NOT_APPLIED, f"not sent: {reply.reason}")
+    if not isinstance(reply, Answered):
+        return Settlement(State.UNCERTAIN, f"sent, and no answer: {reply.reason}")
+    retry_after = _seconds(reply.retry_after, now)
+    state = _BY_STATUS.get(HTTPStatus(reply.status)) if reply.status in _KNOWN else None
+    if reply.status == HTTPStatus.SERVICE_UNAVAILABLE and retry_after is not None:
+        state = State.NOT_APPLIED
+    state = state or _BY_CLASS.get(reply.status // 100, State.UNCERTAIN)
+    return Settlement(state, f"Salesforce answered {reply.status}", reply.status, retry_after)
+
+
+_KNOWN = frozenset(status.value for status in HTTPStatus)
+
+
+def _seconds(retry_after: str | None, now: datetime) -> float | None:
+    """Read a Retry-After, in seconds or as a date (RFC 9110, 10.2.3); None where it is absent or neither."""
+    if retry_after is None:
+        return None
+    text = retry_after.strip()
+    if re.fullmatch(r"\d+", text, re.ASCII):
+        return min(float(text[:10]), LONGEST_RETRY_AFTER_SECONDS)
+    try:
+        until = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=UTC)
+    return min(max(0.0, (until - now).total_seconds()), LONGEST_RETRY_AFTER_SECONDS)
+
+
+class Telephony:
+    """Salesforce's end of the update.
+
+    Args:
+        wire: Sends.
+        endpoint_base: See ``call_url``.
+        provider_name: Value of the header Telephony-Provider-Name.
+    """
+
+    def __init__(self, wire: Wire, endpoint_base: str, provider_name: str) -> None:
+        self._wire = wire
+        self._endpoint_base = endpoint_base
+        self._provider_name = provider_name
+
+    def prepare(self, contact_id: str, token: str, body: bytes) -> requests.PreparedRequest:
+        """Make the request, so that anything wrong with it shows before the claim."""
+        headers = {
+            "Authorization": f"Bearer {token}",
+            "Content-Type": "application/json",
+            "Telephony-Provider-Name": self._provider_name,
+            "User-Agent": "voicecall-sync",
+        }
+        url = call_url(self._endpoint_base, contact_id)
+        return requests.Request("PATCH", url, headers=headers, data=body).prepare()
+
+    def patch(self, request: requests.PreparedRequest, deadline: Deadline) -> Reply:
+        """Send it, once."""
+        return self._wire.send(request, deadline)
+
+
+def explanation(body: Future[bytes], voice_call: VoiceCall) -> str:
+    """Return what a refusal says, as far as it may be logged. Waits a moment for the body: call it after settling.
+
+    A body is free to repeat what we sent, so only words that cannot be a value are kept: names of properties and
+    fields we sent, and codes such as INVALID_FIELD that stand in no value we sent.
+    """
+    try:
+        text = body.result(timeout=EXPLANATION_SECONDS).decode("ascii", "replace")
+    except (FutureTimeoutError, OSError):
+        return ""
+    names = {name.lower(): name for name in _names(voice_call)}
+    values = json.dumps(dict(voice_call.properties)).upper()
+    words = []
+    for word in re.findall(r"[A-Za-z][A-Za-z0-9_]*", text):
+        if word.lower() in names:
+            words.append(names[word.lower()])
+        elif re.fullmatch(r"[A-Z]+(_[A-Z]+)+", word) and word not in values:
+            words.append(word)
+    return " ".join(dict.fromkeys(words))[:_LONGEST_EXPLANATION]
+
+
+def _names(voice_call: VoiceCall) -> list[str]:
+    attributes = voice_call.properties.get("callAttributes")
+    fields: Mapping[str, object] = json.loads(attributes) if isinstance(attributes, str) else {}
+    return [*voice_call.properties, *fields]

@@ -1,0 +1,239 @@
+"""Text of the secret -> credentials -> signed JWT.
+
+Salesforce wants RS256 with ``iss`` = org id, ``sub`` = API name of the call center, ``aud``, ``iat`` and ``exp``, at
+most 24 hours ahead ("Authorize with JWT", Service Cloud Voice). ``jti`` is optional, but where it is sent it must
+never have been sent before; a cached token is sent often, so it has none.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from voicecall_sync.errors import SecretUnusable
+
+AUDIENCE = "https://scrt.salesforce.com"
+LIFETIME = timedelta(hours=1)
+RENEW_BEFORE_EXPIRY = timedelta(minutes=5)
+# Salesforce's clock may be behind ours, and a token from the future is refused.
+ISSUED_BEFORE_NOW = timedelta(minutes=1)
+
+_JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
+_PEM = re.compile(r"\s*(-----BEGIN [A-Z ]+-----)(.*?)(-----END [A-Z ]+-----)\s*", re.DOTALL)
+_PROVISIONED_KEY_SUFFIX = "-scrt-jwt-auth-private-key"
+_FORMS = (
+    'the secret must be a JWT, {"jwt": …}, {"privateKey": PEM, "orgId": …, "callCenterApiName": …}, or the object'
+    " that Salesforce provisions"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyJwt:
+    """A JWT stored as such: it can be sent until it expires, and not renewed."""
+
+    text: str
+    expires_at: datetime | None
+    call_center_api_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SigningCredentials:
+    """A parsed private key, and whom it signs for. Parsing costs 50 ms and more, so it is done once."""
+
+    key: RSAPrivateKey
+    org_id: str
+    call_center_api_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What goes behind "Bearer", with the span of time in which it may be sent."""
+
+    text: str
+    call_center_api_name: str
+    usable_from: datetime
+    usable_until: datetime
+
+    def usable(self, now: datetime) -> bool:
+        """Tell whether to send it now; a clock that jumped back before its issue makes it unusable too."""
+        return self.usable_from <= now < self.usable_until
+
+
+def parse_secret(text: str, org_id: str, call_center_api_name: str) -> ReadyJwt | SigningCredentials:
+    """Read the secret's text, in any of its four forms.
+
+    Args:
+        text: The SecretString.
+        org_id: Used where the secret does not say.
+        call_center_api_name: Used where the secret does not say.
+
+    Raises:
+        SecretUnusable: It is none of the forms, or lacks something; the message names what, never its value.
+    """
+    stripped = text.strip()
+    if _JWT.fullmatch(stripped):
+        return _ready_jwt(stripped, call_center_api_name)
+    try:
+        secret = json.loads(stripped)
+    except (ValueError, RecursionError):
+        raise SecretUnusable(_FORMS) from None
+    if not isinstance(secret, dict):
+        raise SecretUnusable(_FORMS)
+    if "jwt" in secret:
+        token = secret["jwt"]
+        if not isinstance(token, str) or not _JWT.fullmatch(token.strip()):
+            raise SecretUnusable('the secret\'s "jwt" is not a JWT')
+        return _ready_jwt(token.strip(), call_center_api_name)
+    if "privateKey" in secret:
+        return SigningCredentials(
+            _private_key(secret["privateKey"], "privateKey"),
+            _name(secret, "orgId", org_id, "SALESFORCE_ORG_ID"),
+            _name(secret, "callCenterApiName", call_center_api_name, "CALL_CENTER_API_NAME"),
+        )
+    return _provisioned(secret, org_id, call_center_api_name)
+
+
+def _provisioned(secret: Mapping[str, object], org_id: str, call_center_api_name: str) -> SigningCredentials:
+    """Read the object that Salesforce writes for an Amazon Connect contact center since Winter '26."""
+    key_names = [name for name in secret if name.endswith(_PROVISIONED_KEY_SUFFIX)]
+    stated = secret.get("CALL_CENTER_API_NAME")
+    if isinstance(stated, str) and stated + _PROVISIONED_KEY_SUFFIX in secret:
+        key_names = [stated + _PROVISIONED_KEY_SUFFIX]
+    if len(key_names) != 1:
+        raise SecretUnusable(_FORMS)
+    (key_name,) = key_names
+    default_name = key_name.removesuffix(_PROVISIONED_KEY_SUFFIX) or call_center_api_name
+    return SigningCredentials(
+        _private_key(secret[key_name], key_name),
+        _name(secret, "SALESFORCE_ORG_ID", org_id, "SALESFORCE_ORG_ID"),
+        _name(secret, "CALL_CENTER_API_NAME", default_name, "CALL_CENTER_API_NAME"),
+    )
+
+
+def _name(secret: Mapping[str, object], name: str, default: str, variable: str) -> str:
+    value = secret.get(name) or default
+    if not isinstance(value, str) or not value.strip():
+        raise SecretUnusable(f"neither the secret's {name} nor the variable {variable} says it")
+    return value.strip()
+
+
+def _ready_jwt(text: str, call_center_api_name: str) -> ReadyJwt:
+    try:
+        # Salesforce checks the signature; we hold no key to do so, and only want to know until when it serves.
+        claims = jwt.decode(text, options={"verify_signature": False, "verify_exp": False, "verify_aud": False})
+    except jwt.InvalidTokenError:
+        raise SecretUnusable("the secret looks like a JWT, but cannot be decoded as one") from None
+    expires = claims.get("exp")
+    name = call_center_api_name or claims.get("sub")
+    if not isinstance(name, str) or not name.strip():
+        raise SecretUnusable("neither the stored JWT's sub nor the variable CALL_CENTER_API_NAME says it")
+    try:
+        expires_at = datetime.fromtimestamp(expires, UTC) if isinstance(expires, int | float) else None
+    except (ValueError, OverflowError, OSError):
+        raise SecretUnusable("the stored JWT's exp is not a time") from None
+    return ReadyJwt(text, expires_at, name.strip())
+
+
+def _private_key(value: object, name: str) -> RSAPrivateKey:
+    """Parse a PEM, PKCS#1 or PKCS#8, however its line breaks fared on the way into the secret."""
+    match = _PEM.fullmatch(value.replace("\\n", "\n").replace("\\r", "")) if isinstance(value, str) else None
+    if match is None:
+        raise SecretUnusable(f"the secret's {name} is not a private key in PEM")
+    begin, body, end = match.groups()
+    lines = re.findall(".{1,64}", "".join(body.split()))
+    pem = "\n".join((begin, *lines, end, ""))
+    try:
+        key = load_pem_private_key(pem.encode(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise SecretUnusable(f"the secret's {name} cannot be read as an unencrypted private key") from None
+    if not isinstance(key, RSAPrivateKey):
+        raise SecretUnusable(f"the secret's {name} is not an RSA key, which RS256 needs")
+    return key
+
+
+def issue(credentials: ReadyJwt | SigningCredentials, now: datetime) -> Token:
+    """Return a token to send.
+
+    Raises:
+        SecretUnusable: The stored JWT has expired.
+    """
+    if isinstance(credentials, ReadyJwt):
+        expires_at = credentials.expires_at or datetime.max.replace(tzinfo=UTC)
+        if now >= expires_at:
+            raise SecretUnusable(f"the JWT stored in the secret expired at {expires_at.isoformat()}")
+        return Token(credentials.text, credentials.call_center_api_name, datetime.min.replace(tzinfo=UTC), expires_at)
+    issued_at = now - ISSUED_BEFORE_NOW
+    expires_at = now + LIFETIME
+    claims = {
+        "iss": credentials.org_id,
+        "sub": credentials.call_center_api_name,
+        "aud": AUDIENCE,
+        "iat": int(issued_at.timestamp()),
+        "exp": int(expires_at.timestamp()),
+    }
+    text = jwt.encode(claims, credentials.key, algorithm="RS256")
+    return Token(text, credentials.call_center_api_name, issued_at, expires_at - RENEW_BEFORE_EXPIRY)
+
+
+class TokenSource:
+    """Gives the current token: one read of the secret, one parsing and one signing serve many contacts.
+
+    Args:
+        read_secret: Reads the secret's text from where it is kept; raises ``SecretUnusable``.
+        org_id: Used where the secret does not say.
+        call_center_api_name: Used where the secret does not say.
+    """
+
+    def __init__(self, read_secret: Callable[[], str], org_id: str, call_center_api_name: str) -> None:
+        self._read_secret = read_secret
+        self._defaults = (org_id, call_center_api_name)
+        self._lock = threading.Lock()
+        self._text: str | None = None
+        self._credentials: ReadyJwt | SigningCredentials | None = None
+        self._token: Token | None = None
+
+    def current(self, now: datetime) -> Token:
+        """Return a usable token, the cached one if there is one.
+
+        Raises:
+            SecretUnusable: The secret cannot be read, is none of the four forms, or holds an expired JWT.
+        """
+        with self._lock:
+            if self._token is not None and self._token.usable(now):
+                return self._token
+            if isinstance(self._credentials, SigningCredentials):
+                return self._issue(self._credentials, now)
+            # Nothing yet; or a stored JWT that ran out, which may have been replaced in the meantime.
+            return self._issue(self._load(), now)
+
+    def replacement(self, refused: Token, now: datetime) -> Token | None:
+        """Return a fresh token from a fresh secret after a 401, or None where it would be the refused one again.
+
+        Raises:
+            SecretUnusable: As for ``current``.
+        """
+        with self._lock:
+            credentials = self._load()
+            token = self._issue(credentials, now)
+            unchanged = isinstance(credentials, ReadyJwt) and token.text == refused.text
+            return None if unchanged else token
+
+    def _load(self) -> ReadyJwt | SigningCredentials:
+        text = self._read_secret()
+        if self._credentials is None or text != self._text:
+            self._credentials = parse_secret(text, *self._defaults)
+            self._text = text
+        return self._credentials
+
+    def _issue(self, credentials: ReadyJwt | SigningCredentials, now: datetime) -> Token:
+        self._token = issue(credentials, now)
+        return self._token

@@ -1,0 +1,305 @@
+"""One HTTP try that, once given up, can never send. The only module that touches a socket of Salesforce's.
+
+A time-out on each socket operation is no deadline: a name server may hang inside the C library, and a server that
+drips a byte a second never trips it. So each try runs in a thread of its own, and the caller waits for the thread
+as long as the deadline allows. But a thread left behind in a frozen sandbox wakes up in the next invocation. What
+keeps it from sending then is a fence, which it must pass with every byte it wants to send:
+
+    not connected ──> connected ──> passed: may have been sent ──> answered
+          │               │                    │
+          └───────────────┴── closed: never ───┴── closed: the socket is shut down, nothing more can go out
+
+requests carries the request; the fence hooks into the connection class of its transport adapter.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from requests import PreparedRequest, Response
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from voicecall_sync.clock import Deadline
+
+if TYPE_CHECKING:
+    from urllib3.response import HTTPResponse
+
+CONNECT_SECONDS = 3.0
+"""For the TCP connection to one address; a name may have several."""
+KEEP_ALIVE_SECONDS = 3.0
+"""How long an idle connection is trusted: after that the other side may have closed it, and a request written into
+a closing connection is a request nobody knows the fate of."""
+LAST_WORDS_SECONDS = 0.25
+"""How long a try that was cut off may take to hand over what it had read."""
+LONGEST_BODY = 8192
+_DRAIN_READS = 16
+_DRAIN_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A whole status line came.
+
+    Attributes:
+        status: The status code.
+        retry_after: The header Retry-After, as it came; None where there was none or the headers never ended.
+        body: At most ``LONGEST_BODY`` bytes of the body, once they are there. Nobody has to wait for them.
+    """
+
+    status: int
+    retry_after: str | None
+    body: Future[bytes] = field(default_factory=Future, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """Certainly not applied: no connection, a certificate we refused, or no time left before the first byte."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """Nobody can know: there was a connection, and no whole status line came out of it."""
+
+    reason: str
+
+
+Reply = Answered | NotSent | NoAnswer
+
+
+class _GivenUpError(Exception):
+    """The fence is closed, or the time is up."""
+
+
+class _Fence:
+    """Stands before the first byte of one try."""
+
+    def __init__(self, deadline: Deadline) -> None:
+        self.deadline = deadline
+        self.connected = False
+        self.passed = False
+        self._closed = False
+        self._socket: socket.socket | None = None
+        self._lock = threading.Lock()
+
+    def let_pass(self, connected: socket.socket) -> None:
+        """Called by the try with every piece it is about to send."""
+        with self._lock:
+            if self._closed or self.deadline.left() <= 0:
+                raise _GivenUpError
+            self.connected = self.passed = True
+            self._socket = connected
+
+    def close(self) -> None:
+        """Called by whoever gives the try up: from here on it cannot send."""
+        with self._lock:
+            self._closed = True
+        if self._socket is not None:
+            # The plain socket's shutdown on purpose: SSLSocket.shutdown first forgets its encryption, and a
+            # thread about to send would then write the token in clear before the kernel stops it.
+            with suppress(OSError):
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
+_fence: ContextVar[_Fence] = ContextVar("fence")
+
+
+class _WholeLines:
+    """A reader that does not take the beginning of a line for a line, as http.client does at the end of a stream."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream = stream
+
+    def readline(self, limit: int) -> bytes:
+        line = self.stream.readline(limit)
+        if line and not line.endswith(b"\n") and len(line) < limit:
+            raise http.client.RemoteDisconnected("the connection ended in the middle of a line")
+        return line
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the stream has
+        return getattr(self.stream, name)
+
+
+class _StatusLineDecides(http.client.HTTPResponse):
+    """A response that is good once its status line is whole, though its headers never come to an end."""
+
+    fp: Any
+
+    def begin(self) -> None:
+        stream = self.fp
+        self.fp = _WholeLines(stream)
+        try:
+            super().begin()
+        except (OSError, http.client.HTTPException):
+            if not isinstance(self.status, int):
+                raise
+            self.headers = self.msg = http.client.HTTPMessage()
+            self.chunked, self.length, self.will_close = False, 0, True
+        finally:
+            if self.fp is not None:
+                self.fp = stream
+
+
+class _FencedConnection(HTTPConnection):
+    """A connection that asks the fence of the current try, and is reused for a few seconds only."""
+
+    response_class = _StatusLineDecides
+    _last_used: tuple[float, float] | None = None
+
+    def _new_conn(self) -> socket.socket:
+        connected = super()._new_conn()
+        _fence.get().connected = True
+        return connected
+
+    def send(self, data: Any) -> None:  # noqa: ANN401 - http.client's own signature
+        if self.sock is None:
+            self.connect()  # here, lest http.client connects behind the fence
+        _fence.get().let_pass(self.sock)
+        super().send(data)
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]
+        response = super().getresponse()
+        self._last_used = self._both_clocks()
+        return response
+
+    @property
+    def is_connected(self) -> bool:
+        """Tell urllib3, which asks before it reuses a connection, whether this one is fit for that."""
+        if self._last_used is None or not super().is_connected:
+            return False
+        idle = [now - then for now, then in zip(self._both_clocks(), self._last_used, strict=True)]
+        return all(0 <= seconds <= KEEP_ALIVE_SECONDS for seconds in idle)
+
+    @staticmethod
+    def _both_clocks() -> tuple[float, float]:
+        clock = _fence.get().deadline.clock
+        return clock.now().timestamp(), clock.monotonic()
+
+
+class _FencedTlsConnection(_FencedConnection, HTTPSConnection):
+    """The same under TLS."""
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _FencedConnection
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _FencedTlsConnection
+
+
+class _FencedAdapter(HTTPAdapter):
+    """requests' transport, over fenced connections. It makes no second attempt of its own."""
+
+    def __init__(self, trusted: ssl.SSLContext | None, connections: int) -> None:
+        self._trusted = trusted
+        super().__init__(pool_connections=1, pool_maxsize=connections, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - requests' own signature
+        super().init_poolmanager(*args, **kwargs, ssl_context=self._trusted)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+
+    def cert_verify(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        """Leave verification to the context, which requires it and has its authorities already.
+
+        requests would load them anew for every connection, for 20 ms of CPU.
+        """
+
+
+class Wire:
+    """Sends requests to one host.
+
+    Args:
+        ca_bundle: File or folder with the certificate authorities to trust; None for plain http.
+        connections: How many tries may be under way at once and keep their connections.
+    """
+
+    def __init__(self, ca_bundle: str | None, connections: int = 1) -> None:
+        self._adapter = _FencedAdapter(_trusting(ca_bundle) if ca_bundle else None, connections)
+
+    def send(self, request: PreparedRequest, deadline: Deadline) -> Reply:
+        """Make one try, and be done by the deadline (and a quarter of a second, at the most).
+
+        Args:
+            request: What to send; nothing in it is followed, repeated or added to.
+            deadline: When to give up. A try that is given up cannot send any more.
+        """
+        fence = _Fence(deadline)
+        replies: SimpleQueue[Reply] = SimpleQueue()
+        threading.Thread(target=self._try, args=(request, fence, replies), name="try", daemon=True).start()
+        for seconds in (max(0.0, deadline.left()), LAST_WORDS_SECONDS):
+            with suppress(Empty):
+                return replies.get(timeout=seconds)
+            fence.close()
+        return NoAnswer("no answer in time") if fence.connected else NotSent("no connection in time")
+
+    def _try(self, request: PreparedRequest, fence: _Fence, replies: SimpleQueue[Reply]) -> None:
+        _fence.set(fence)
+        left = max(0.001, fence.deadline.left())
+        try:
+            response = self._adapter.send(request, stream=True, timeout=(min(left, CONNECT_SECONDS), left))
+        except Exception as failure:  # noqa: BLE001 - the edge of a thread; what is known, the fence knows
+            replies.put(_what_is_known(failure, fence))
+            return
+        answered = Answered(response.status_code, response.headers.get("Retry-After"))
+        replies.put(answered)
+        answered.body.set_result(_drain(response))
+
+
+def _trusting(ca_bundle: str) -> ssl.SSLContext:
+    if Path(ca_bundle).is_dir():
+        return ssl.create_default_context(capath=ca_bundle)
+    return ssl.create_default_context(cafile=ca_bundle)
+
+
+def _what_is_known(failure: BaseException, fence: _Fence) -> NotSent | NoAnswer:
+    causes = list(_causes(failure))
+    reason = type(causes[-1]).__name__
+    if not fence.connected:
+        return NotSent(reason)
+    unsent = not fence.passed and any(
+        isinstance(cause, _GivenUpError | ssl.SSLCertVerificationError) for cause in causes
+    )
+    return NotSent(reason) if unsent else NoAnswer(reason)
+
+
+def _causes(failure: BaseException) -> Iterator[BaseException]:
+    """Walk from what requests raises to what happened; urllib3 and requests wrap it as an argument or a reason."""
+    seen: set[int] = set()
+    current: object = failure
+    while isinstance(current, BaseException) and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        wrapped = getattr(current, "reason", None), *current.args, current.__cause__, current.__context__
+        current = next((inner for inner in wrapped if isinstance(inner, BaseException)), None)
+
+
+def _drain(response: Response) -> bytes:
+    """Read a short rest, so that its connection can serve again; close the connection on a long or slow one."""
+    raw = cast("HTTPResponse", response.raw)
+    body = b""
+    # Whatever goes wrong here, the answer has been given: all that is lost is the connection.
+    with suppress(Exception):
+        if raw.connection is not None and raw.connection.sock is not None:
+            raw.connection.sock.settimeout(_DRAIN_SECONDS)
+        for _ in range(_DRAIN_READS):
+            chunk = raw.read1(LONGEST_BODY - len(body))
+            body += chunk
+            if not chunk or len(body) >= LONGEST_BODY:
+                break
+    response.close()
+    return body
