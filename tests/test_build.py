@@ -1,0 +1,178 @@
+"""What `sam build` ships: everything the function imports, for Lambda's Python and nothing else."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from importlib.metadata import distributions
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parent.parent
+TARGET = "build-UpdateVoiceCallFunction"
+
+# What pip says when the network, not the project, is at fault.
+OFFLINE = re.compile(
+    "NewConnectionError|NameResolutionError|Temporary failure|ReadTimeoutError|ConnectTimeoutError|ProxyError"
+)
+UNZIPPED_LIMIT_MB = 250
+"""Lambda's quota for the unzipped artifact (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)."""
+
+IMPORT_EVERYTHING = """
+import importlib, pathlib, sys
+import boto3, botocore, cryptography.hazmat.bindings._rust, jwt, requests
+import aws_lambda_powertools.logging, aws_lambda_powertools.metrics
+artifact = pathlib.Path(sys.argv[1]).resolve()
+for module in (artifact / "voicecall_sync").glob("*.py"):
+    importlib.import_module("voicecall_sync" if module.stem == "__init__" else f"voicecall_sync.{module.stem}")
+outside = {
+    name for name, module in sys.modules.items()
+    if (file := getattr(module, "__file__", None))
+    and artifact not in pathlib.Path(file).resolve().parents
+    and "site-packages" in file
+}
+assert not outside, outside
+print(boto3.__version__, boto3.__file__)
+"""
+
+
+def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command of this project's own build, in the project, with pytest's Python first."""
+    here = os.environ | {"PYTHON": sys.executable, "SAM_CLI_TELEMETRY": "0"} | environment
+    return subprocess.run(  # noqa: S603  (the commands stand in this file)
+        [str(part) for part in command], cwd=PROJECT, env=here, capture_output=True, text=True, check=False
+    )
+
+
+def tool(name: str) -> str:
+    """The path of a command; skips the test, and says why, where it is missing."""
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"{name} is not installed")
+    return path
+
+
+def built(result: subprocess.CompletedProcess[str]) -> None:
+    """Fails on a failed build, skips on one that could not reach its packages."""
+    if result.returncode != 0 and OFFLINE.search(result.stderr):
+        pytest.skip(f"the packages can't be downloaded here: {result.stderr.strip().splitlines()[-1]}")
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def python_3_13() -> str | None:
+    """A Python of the Lambda runtime's minor version that really starts, or None."""
+    installed = (Path.home() / ".pyenv" / "versions").glob("3.13.*/bin/python3.13")
+    candidates = [sys.executable, shutil.which("python3.13"), *map(str, installed)]
+    for candidate in filter(None, candidates):
+        if run(candidate, "-c", "import sys; sys.exit(sys.version_info[:2] != (3, 13))").returncode == 0:
+            return candidate
+    return None
+
+
+def pinned() -> dict[str, str]:
+    """Name -> version of each line of requirements.txt."""
+    lines = (PROJECT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    pins = [re.fullmatch(r"([\w-]+)(?:\[\w+\])?==([\w.]+)", line) for line in lines]
+    return {plain(pin[1]): pin[2] for pin in pins if pin}
+
+
+def plain(name: str) -> str:
+    return name.lower().replace("_", "-")
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("artifact")
+    built(run(tool("make"), TARGET, f"ARTIFACTS_DIR={folder}"))
+    return folder
+
+
+def test_the_artifact_holds_every_pinned_package_in_its_version_and_no_other(artifact: Path) -> None:
+    shipped = {plain(found.name): found.version for found in distributions(path=[str(artifact)])}
+    assert shipped == pinned()
+    assert {"boto3", "botocore", "cryptography", "pyjwt", "requests", "aws-lambda-powertools"} <= set(shipped)
+
+
+def test_the_artifact_holds_our_code_and_nothing_of_its_development(artifact: Path) -> None:
+    ours = {path.relative_to(PROJECT / "src") for path in (PROJECT / "src").rglob("*.py")}
+    assert {path.relative_to(artifact) for path in (artifact / "voicecall_sync").rglob("*.py")} == ours
+    top_level = {path.name for path in artifact.iterdir()}
+    assert not top_level & {"tools", "tests", "events", "docs", "bin", "requirements.txt", "pytest", "moto", "pip"}
+
+
+def test_the_artifact_is_for_lambdas_architecture_and_python(artifact: Path) -> None:
+    libraries = {path.name for path in artifact.rglob("*.so")}
+    assert any(name.startswith("_cffi_backend.cpython-313-x86_64") for name in libraries)
+    assert not [name for name in libraries if "cpython-" in name and "cpython-313-x86_64" not in name]
+
+
+def test_the_artifact_fits_into_lambda_with_room_to_spare(artifact: Path) -> None:
+    size = sum(path.stat().st_size for path in artifact.rglob("*") if path.is_file()) / 1e6
+    assert size < UNZIPPED_LIMIT_MB / 3
+
+
+def test_lambda_can_read_every_file_whoever_built_it(artifact: Path) -> None:
+    assert all(path.stat().st_mode & 0o004 for path in artifact.rglob("*"))
+
+
+def test_every_module_has_its_bytecode_for_the_runtime(artifact: Path) -> None:
+    if python_3_13() is None:
+        pytest.skip("there is no Python 3.13 here to compile with")
+    for source in (artifact / "voicecall_sync").rglob("*.py"):
+        compiled = source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc"
+        # The flags after the magic number: 1 is "by hash, unchecked" (PEP 552).
+        assert compiled.read_bytes()[4:8] == b"\x01\x00\x00\x00", source
+    assert {path.suffixes[0] for path in artifact.rglob("*.pyc")} == {".cpython-313"}
+
+
+def test_python_3_13_imports_everything_from_the_artifact_alone(artifact: Path, tmp_path: Path) -> None:
+    python = python_3_13()
+    if python is None:
+        pytest.skip("there is no Python 3.13 here to import with")
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        pytest.skip("the artifact's libraries are for Linux on x86_64")
+    # -S leaves the Python's own packages out: what is missing in the artifact is missing.
+    program = tmp_path / "import_everything.py"
+    program.write_text(IMPORT_EVERYTHING, encoding="utf-8")
+    result = run(python, "-S", program, artifact, PYTHONPATH=str(artifact), PYTHONDONTWRITEBYTECODE="1")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == [pinned()["boto3"], str(artifact / "boto3" / "__init__.py")]
+
+
+def test_another_architecture_gets_its_own_libraries(tmp_path: Path) -> None:
+    built(run(tool("make"), TARGET, f"ARTIFACTS_DIR={tmp_path}", "ARCHITECTURE=arm64"))
+    assert list(tmp_path.glob("_cffi_backend.cpython-313-aarch64*"))
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [("ARCHITECTURE=sparc", "neither x86_64 nor arm64"), ("ARTIFACTS_DIR=", "ARTIFACTS_DIR is not set")],
+)
+def test_a_build_that_could_not_work_says_so_before_it_begins(tmp_path: Path, argument: str, message: str) -> None:
+    result = run(tool("make"), TARGET, f"ARTIFACTS_DIR={tmp_path}", argument)
+    assert result.returncode != 0
+    assert message in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").touch()
+    result = run(tool("make"), TARGET, f"ARTIFACTS_DIR={tmp_path}")
+    assert result.returncode != 0
+    assert "is not empty" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_sam_build_makes_the_same_artifact(artifact: Path, tmp_path: Path) -> None:
+    built(run(tool("sam"), "build", "--build-dir", tmp_path))
+    by_sam = tmp_path / "UpdateVoiceCallFunction"
+
+    def files(folder: Path) -> dict[Path, bytes]:
+        return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    assert files(by_sam) == files(artifact)

@@ -1,0 +1,1 @@
+"""The local stand-ins for Salesforce and Amazon Connect, on real sockets of the loopback interface."""

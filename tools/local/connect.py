@@ -1,0 +1,222 @@
+"""The part of Amazon Connect's API that VoiceCall Sync calls, rest-json on a real socket.
+
+boto3 finds it through ``AWS_ENDPOINT_URL_CONNECT`` or ``endpoint_url``. What it serves is checked against
+botocore's model of the service when it is put in, so a fixture cannot hold what Connect cannot answer.
+Request signatures are not checked.
+"""
+
+import json
+import re
+import threading
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import unquote
+
+from tools.local import connect_shapes
+from tools.local.loopback import Connection, LoopbackServer
+from tools.local.messages import Clock, Reply, Request, utc_now
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    code: str
+    status: int
+
+    def reply(self, message: str) -> Reply:
+        return Reply.of_json(self.status, {"Message": message}, ("x-amzn-ErrorType", self.code))
+
+
+_HANG = "hang"
+_NOT_FOUND = _Failure("ResourceNotFoundException", 404)
+_UNKNOWN_OPERATION = _Failure("UnknownOperationException", 404)
+
+
+@dataclass(frozen=True, slots=True)
+class _Operation:
+    """One operation of the API.
+
+    Attributes:
+        name: as in botocore's model.
+        method, pattern: the request that asks for it; the pattern's groups are escaped.
+        answer: given the request and the groups, unescaped.
+    """
+
+    name: str
+    method: str
+    pattern: re.Pattern[str]
+    answer: Callable[[Request, Mapping[str, str]], Reply]
+
+
+class ConnectSimulator:
+    """One Connect instance; a context manager that listens inside the ``with``."""
+
+    def __init__(self, *, instance_id: str, port: int = 0, clock: Clock = utc_now) -> None:
+        """Make an instance that is not yet listening and holds nothing.
+
+        Args:
+            instance_id: the instance's id, not its ARN; requests for another find nothing.
+            port: 0 for a free one.
+            clock: gives the present moment, aware; the Date of the answers.
+        """
+        self._instance_id = instance_id
+        self._server = LoopbackServer(self._serve, clock=clock, port=port)
+        self._lock = threading.Lock()
+        self._resources: dict[tuple[str, str], Mapping[str, object]] = {}
+        self._received: list[str] = []
+        self._failures: defaultdict[str, deque[_Failure | str]] = defaultdict(deque)
+        self._operations = (
+            self._describe("DescribeContact", "contacts", "Contact"),
+            self._describe("DescribeQueue", "queues", "Queue"),
+            self._describe("DescribeUser", "users", "User"),
+        )
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Listen; nothing if it already does. After a stop it listens on the same port again.
+
+        Raises:
+            OSError: the given port is taken.
+        """
+        self._server.start()
+
+    def stop(self) -> None:
+        """Refuse connections from now on and end those there are, hanging ones included; state is kept."""
+        self._server.stop()
+
+    @property
+    def url(self) -> str:
+        """``http://127.0.0.1:PORT``; known once started."""
+        return self._server.url
+
+    def put_contact(self, contact: Mapping[str, object]) -> None:
+        """Add the contact, or replace the one of the same Id.
+
+        Args:
+            contact: the Contact of DescribeContact in its own spelling, ``Id`` among it; times as aware
+                datetime, ISO 8601 text with an offset or epoch seconds. What is left out is absent from
+                the answer.
+
+        Raises:
+            ValueError: a member the API does not have, or a value it cannot; the message names it.
+        """
+        self._put("Contact", contact, identity="Id")
+
+    def put_queue(self, queue_id: str, name: str) -> None:
+        """Add the queue, or rename it."""
+        self._put("Queue", {"QueueId": queue_id, "Name": name}, identity="QueueId")
+
+    def put_user(self, user_id: str, username: str) -> None:
+        """Add the user (agent), or rename it."""
+        self._put("User", {"Id": user_id, "Username": username}, identity="Id")
+
+    def load(self, path: Path) -> None:
+        """Add what a JSON file holds: ``{"contacts": [...], "queues": [...], "users": [...]}``.
+
+        Contacts as for `put_contact`; queues ``{"QueueId", "Name", ...}`` and users ``{"Id", "Username",
+        ...}`` as DescribeQueue and DescribeUser answer them. Each of the three lists may be left out.
+
+        Raises:
+            ValueError: another list, or something in one that the API does not have.
+        """
+        kinds = {"contacts": ("Contact", "Id"), "queues": ("Queue", "QueueId"), "users": ("User", "Id")}
+        content: dict[str, list[dict[str, object]]] = json.loads(path.read_text(encoding="utf-8"))
+        if unknown := content.keys() - kinds.keys():
+            raise ValueError(f"{path}: unknown {', '.join(sorted(unknown))}")
+        for name, resources in content.items():
+            shape, identity = kinds[name]
+            for resource in resources:
+                self._put(shape, resource, identity=identity)
+
+    def fail_next(
+        self, operation: str, code: str = "TooManyRequestsException", status: int = 429, times: int = 1
+    ) -> None:
+        """Let the operation, e.g. ``DescribeContact``, fail the next `times` times.
+
+        boto3 itself retries 429 and 5xx: see its retry settings when choosing `times`.
+
+        Raises:
+            ValueError: no such operation.
+        """
+        self._queue(operation, [_Failure(code, status)] * times)
+
+    def hang_next(self, operation: str, times: int = 1) -> None:
+        """Let the operation not answer the next `times` times, until the client goes or `stop`.
+
+        Raises:
+            ValueError: no such operation.
+        """
+        self._queue(operation, [_HANG] * times)
+
+    @property
+    def received(self) -> list[str]:
+        """Operation and id of every request so far, e.g. ``DescribeContact 0a1b...``; failed ones too."""
+        with self._lock:
+            return list(self._received)
+
+    def _put(self, shape: str, resource: Mapping[str, object], *, identity: str) -> None:
+        encoded = connect_shapes.encode(shape, resource)
+        if identity not in encoded:
+            raise ValueError(f"{shape} needs {identity}")
+        with self._lock:
+            self._resources[shape, str(encoded[identity])] = encoded
+
+    def _queue(self, operation: str, failures: list[_Failure | str]) -> None:
+        names = [known.name for known in self._operations]
+        if operation not in names:
+            raise ValueError(f"operation must be one of {', '.join(names)}, not {operation}")
+        with self._lock:
+            self._failures[operation].extend(failures)
+
+    def _describe(self, name: str, collection: str, shape: str) -> _Operation:
+        def answer(_request: Request, ids: Mapping[str, str]) -> Reply:
+            with self._lock:
+                resource = self._resources.get((shape, ids["id"]))
+            if resource is None or ids["instance"] != self._instance_id:
+                return _NOT_FOUND.reply(f"{shape} not found")
+            return Reply.of_json(200, {shape: resource})
+
+        return _Operation(name, "GET", re.compile(rf"/{collection}/(?P<instance>[^/]+)/(?P<id>[^/]+)"), answer)
+
+    def _serve(self, connection: Connection) -> bool:
+        request = connection.read_request()
+        reply = self._reply(request)
+        if reply is None:
+            connection.await_departure()
+            return False
+        connection.answer(reply)
+        return True
+
+    def _reply(self, request: Request) -> Reply | None:
+        """Return the answer, None for one that is never to come."""
+        for operation in self._operations:
+            match = operation.pattern.fullmatch(request.target)
+            if match is None or request.method != operation.method:
+                continue
+            ids = {name: unquote(value) for name, value in match.groupdict().items()}
+            failure = self._note(operation.name, ids)
+            if failure == _HANG:
+                return None
+            if isinstance(failure, _Failure):
+                return failure.reply(f"{operation.name} was told to fail")
+            return operation.answer(request, ids)
+        self._note(f"{request.method} {request.target}", {})
+        return _UNKNOWN_OPERATION.reply("unknown operation")
+
+    def _note(self, operation: str, ids: Mapping[str, str]) -> _Failure | str | None:
+        """Record the request and take the failure that awaits it."""
+        with self._lock:
+            self._received.append(f"{operation} {ids.get('id', '')}".strip())
+            failures = self._failures.get(operation)
+            return failures.popleft() if failures else None

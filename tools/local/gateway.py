@@ -1,0 +1,173 @@
+"""A gateway in front of AWS's APIs, through which every call can be made to go wrong.
+
+It stands between the function and MiniStack or the Connect simulator, on a real socket, knows each call by the name of
+its operation, and passes it on, unless a fault was set for it:
+
+    REFUSED    the connection is reset; the call has had no effect
+    ERROR      500; the call has had no effect
+    LOST       the call has had its effect, the connection is reset instead of an answer
+    HANG       no effect, no answer
+    LATE_HANG  the call has had its effect, and no answer comes
+"""
+
+import http.client
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+from tools.local.loopback import Connection, LoopbackServer
+from tools.local.messages import Reply, Request, utc_now
+
+_UPSTREAM_SECONDS = 30.0
+_HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"})
+_CONNECT_PATHS = {"contacts": "DescribeContact", "queues": "DescribeQueue", "users": "DescribeUser"}
+
+
+class Fault(StrEnum):
+    """How a call goes wrong; see the module."""
+
+    REFUSED = "refused"
+    ERROR = "error"
+    LOST = "lost"
+    HANG = "hang"
+    LATE_HANG = "late hang"
+
+    @property
+    def has_effect(self) -> bool:
+        """Whether the call is passed on."""
+        return self in {Fault.LOST, Fault.LATE_HANG}
+
+
+@dataclass(frozen=True, slots=True)
+class _Set:
+    fault: Fault
+    skip: int
+    times: int
+
+
+class AwsGateway:
+    """The gateway; a context manager that listens inside the ``with``.
+
+    Attributes:
+        before: called with the operation's name when its request was read, before anything is done about it.
+        after: called with it when the call has had its effect, before the answer goes back.
+    """
+
+    def __init__(self, *, aws: str, connect: str, port: int = 0) -> None:
+        """Make a gateway that is not yet listening.
+
+        Args:
+            aws: base URL of what serves everything but Connect.
+            connect: base URL of what serves Connect.
+            port: 0 for a free one.
+        """
+        self.before: Callable[[str], None] | None = None
+        self.after: Callable[[str], None] | None = None
+        self._aws, self._connect = aws, connect
+        self._server = LoopbackServer(self._serve, clock=utc_now, port=port)
+        self._lock = threading.Lock()
+        self._faults: dict[str, _Set] = {}
+        self._calls: list[str] = []
+
+    def __enter__(self) -> Self:
+        self._server.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.stop()
+
+    @property
+    def url(self) -> str:
+        """``http://127.0.0.1:PORT``; known once started."""
+        return self._server.url
+
+    @property
+    def calls(self) -> list[str]:
+        """The names of the operations called so far, faulty ones included."""
+        with self._lock:
+            return list(self._calls)
+
+    def fail(self, operation: str, fault: Fault, *, skip: int = 0, times: int = 1_000_000) -> None:
+        """Let the operation go wrong.
+
+        Args:
+            operation: as AWS spells it, e.g. ``PutItem``.
+            fault: how.
+            skip: how many calls still go well before.
+            times: how many go wrong then.
+        """
+        with self._lock:
+            self._faults[operation] = _Set(fault, skip, times)
+
+    def heal(self) -> None:
+        """Let everything go well from now on, and forget the calls so far."""
+        self.before = self.after = None
+        with self._lock:
+            self._faults.clear()
+            self._calls.clear()
+
+    def _serve(self, connection: Connection) -> bool:
+        request = connection.read_request()
+        operation = _operation(request)
+        fault = self._take(operation)
+        if self.before is not None:
+            self.before(operation)
+        reply = self._pass_on(request) if fault is None or fault.has_effect else None
+        if reply is not None and self.after is not None:
+            self.after(operation)
+        if reply is not None and fault is None:
+            connection.answer(reply)
+            return not request.wants_close
+        if fault is Fault.ERROR:
+            connection.answer(Reply.of_json(500, {"__type": "InternalServerError", "message": "told to fail"}))
+            return True
+        if fault in {Fault.HANG, Fault.LATE_HANG}:
+            connection.await_departure()
+        connection.reset()
+        return False
+
+    def _take(self, operation: str) -> Fault | None:
+        with self._lock:
+            self._calls.append(operation)
+            found = self._faults.get(operation)
+            if found is None or found.times == 0:
+                return None
+            if found.skip > 0:
+                self._faults[operation] = _Set(found.fault, found.skip - 1, found.times)
+                return None
+            self._faults[operation] = _Set(found.fault, 0, found.times - 1)
+            return found.fault
+
+    def _pass_on(self, request: Request) -> Reply:
+        base = urlsplit(self._connect if _is_connect(request) else self._aws)
+        upstream = http.client.HTTPConnection(str(base.hostname), base.port, timeout=_UPSTREAM_SECONDS)
+        try:
+            headers = {name: value for name, value in request.headers.items() if name.lower() != "connection"}
+            upstream.request(request.method, request.target, request.body, headers)
+            answer = upstream.getresponse()
+            body = answer.read()
+        finally:
+            upstream.close()
+        kept = tuple((name, value) for name, value in answer.getheaders() if name.lower() not in _HOP_BY_HOP)
+        return Reply(answer.status, body, kept)
+
+
+def _is_connect(request: Request) -> bool:
+    return request.header("X-Amz-Target") is None and request.target.split("/")[1] in {
+        *_CONNECT_PATHS,
+        "search-contacts",
+    }
+
+
+def _operation(request: Request) -> str:
+    """Name the operation: JSON protocols say it in a header, Connect's REST in the path."""
+    target = request.header("X-Amz-Target")
+    if target is not None:
+        return target.rpartition(".")[2]
+    return _CONNECT_PATHS.get(request.target.split("/")[1], request.target)

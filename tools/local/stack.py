@@ -1,0 +1,204 @@
+"""The whole of what VoiceCall Sync talks to, on this machine: no Docker, no account.
+
+    function ──> gateway ──┬─> MiniStack: the idempotency table, the secret
+                           └─> Connect simulator: contacts, queues, users
+             ──> Salesforce simulator
+
+Everything is made up: keys, ids, numbers from the ranges reserved for fiction.
+"""
+
+import functools
+import json
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import boto3
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from tools.local.certificates import Certificate
+from tools.local.connect import ConnectSimulator
+from tools.local.gateway import AwsGateway
+from tools.local.ministack import MiniStack
+from tools.local.salesforce import SalesforceSimulator
+from tools.template import load, table_definition
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
+
+ROOT = Path(__file__).parents[2]
+CONTACTS = ROOT / "events" / "contacts.json"
+
+INSTANCE_ID = "12345678-1234-1234-1234-123456789012"
+INSTANCE_ARN = f"arn:aws:connect:us-east-1:111122223333:instance/{INSTANCE_ID}"
+ORG_ID = "00D000000000001EAA"
+CALL_CENTER = "ContosoContactCenter"
+TABLE = "voicecall-sync-idempotency"
+SECRET = f"{CALL_CENTER}-salesforce-secret"
+REGION = "us-east-1"
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the parts listen, on 127.0.0.1; 0 for a free port.
+
+    Attributes:
+        aws: the gateway, which is AWS to the function.
+        salesforce: the Salesforce simulator.
+        ministack, connect: what stands behind the gateway.
+    """
+
+    aws: int = 0
+    salesforce: int = 0
+    ministack: int = 0
+    connect: int = 0
+
+
+class LocalStack:
+    """Everything running inside the ``with``.
+
+    Attributes:
+        salesforce, connect, gateway: the parts, to be asked and told.
+    """
+
+    salesforce: SalesforceSimulator
+    connect: ConnectSimulator
+    gateway: AwsGateway
+
+    def __init__(
+        self,
+        *,
+        ministack: MiniStack | None = None,
+        table: str = TABLE,
+        certificate: Certificate | None = None,
+        ports: Ports = Ports(),
+    ) -> None:
+        """Make a stack that is not yet running.
+
+        Args:
+            ministack: a running one to use; by default one is started.
+            table: name of the idempotency table to make; stacks that share a MiniStack differ in it.
+            certificate: let Salesforce speak TLS with it.
+            ports: where to listen; by default wherever is free.
+        """
+        self._ports = ports
+        self._ministack = ministack
+        self._certificate = certificate
+        self.table = table
+        self.secret = f"{SECRET}-{table}"
+        self._running = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as starting:
+            ministack = self._ministack or starting.enter_context(MiniStack(port=self._ports.ministack))
+            self.connect = starting.enter_context(ConnectSimulator(instance_id=INSTANCE_ID, port=self._ports.connect))
+            self.gateway = starting.enter_context(
+                AwsGateway(aws=ministack.url, connect=self.connect.url, port=self._ports.aws)
+            )
+            self.salesforce = starting.enter_context(
+                SalesforceSimulator(
+                    public_key_pem=self.public_key,
+                    org_id=ORG_ID,
+                    call_center_api_name=CALL_CENTER,
+                    certificate=self._certificate,
+                    port=self._ports.salesforce,
+                )
+            )
+            self._session = _session()
+            self._aws = ministack.url
+            self._create_table()
+            self.put_secret(self.provisioned_secret())
+            self._running = starting.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._running.close()
+
+    @property
+    def private_key(self) -> rsa.RSAPrivateKey:
+        """The key whose public half Salesforce accepts; the same for all stacks of a process."""
+        return _private_key()
+
+    @property
+    def public_key(self) -> bytes:
+        """Its public half, PEM."""
+        return self.private_key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+
+    def provisioned_secret(self) -> str:
+        """Return the secret as Salesforce provisions it."""
+        return json.dumps(
+            {
+                "SALESFORCE_ORG_ID": ORG_ID,
+                "SCRT_ENDPOINT_BASE": self.salesforce.url,
+                "CALL_CENTER_API_NAME": CALL_CENTER,
+                f"{CALL_CENTER}-scrt-jwt-auth-private-key": pem(self.private_key).decode(),
+            }
+        )
+
+    def put_secret(self, text: str) -> None:
+        """Store the secret's text, new or over the old one."""
+        secrets = self._session.client("secretsmanager", endpoint_url=self._aws)
+        try:
+            secrets.create_secret(Name=self.secret, SecretString=text)
+        except secrets.exceptions.ResourceExistsException:
+            secrets.put_secret_value(SecretId=self.secret, SecretString=text)
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables the function needs to work against this stack, boto3's own among them."""
+        variables = {
+            "SCRT_ENDPOINT_BASE": self.salesforce.url,
+            "JWT_SECRET_ID": self.secret,
+            "IDEMPOTENCY_TABLE": self.table,
+            "CONNECT_INSTANCE_ID": INSTANCE_ID,
+            "CUSTOM_FIELDS": '{"tier": "Tier__c", "age": {"field": "Age__c", "type": "number"}}',
+            "AWS_ENDPOINT_URL": self.gateway.url,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": "local",
+            "AWS_SECRET_ACCESS_KEY": "local",
+        }
+        if self._certificate:
+            variables["REQUESTS_CA_BUNDLE"] = str(self._certificate.ca_file)
+        return variables
+
+    @functools.cached_property
+    def dynamodb(self) -> "DynamoDBClient":
+        """A client that goes to the table directly, past the gateway's faults."""
+        return self._session.client("dynamodb", endpoint_url=self._aws)
+
+    def record(self, contact_id: str) -> dict[str, Any] | None:
+        """Return the contact's record in the ledger, its values still in DynamoDB's spelling ({"S": …}), or None."""
+        found = self.dynamodb.get_item(TableName=self.table, Key={"contactId": {"S": contact_id}}, ConsistentRead=True)
+        return dict(found["Item"]) if "Item" in found else None
+
+    def state(self, contact_id: str) -> str | None:
+        """Return the state of the contact's record, or None where there is none."""
+        record = self.record(contact_id)
+        return record["state"]["S"] if record else None
+
+    def _create_table(self) -> None:
+        self.dynamodb.create_table(TableName=self.table, **table_definition(load(ROOT / "template.yaml")))
+
+
+@functools.cache
+def _private_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+@functools.cache
+def _session() -> boto3.Session:
+    return boto3.Session("local", "local", region_name=REGION)
+
+
+def pem(key: rsa.RSAPrivateKey) -> bytes:
+    """Return a private key as PEM, PKCS#8, not encrypted."""
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
