@@ -118,13 +118,22 @@ def root() -> App:
     return build(SystemClock(), lambda: str(uuid4()))
 
 
-def build(clock: Clock, new_owner: Callable[[], str]) -> App:
-    """Put an App together; the environment is read at its first event."""
+def build(
+    clock: Clock, new_owner: Callable[[], str], new_session: Callable[[], boto3.Session] = boto3.Session
+) -> App:
+    """Put an App together; the environment is read at its first event.
+
+    Args:
+        clock: The machine's, or one a test drives.
+        new_owner: Gives a fresh uuid4 at each call.
+        new_session: Makes the one session of all clients; several Apps of one process may share it, and so what it
+            has loaded.
+    """
 
     @functools.cache
     def parts() -> tuple[Settings, Sync, Connect]:
         settings = environment.read()
-        session = boto3.Session()
+        session = new_session()
         return (
             settings,
             _sync(settings, session, clock, new_owner, report),

@@ -1,0 +1,58 @@
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.contacts import abandoned, described
+from tests.sandbox import Sandbox
+from tools.local.ministack import MiniStack
+from tools.local.stack import LocalStack
+
+_count = iter(range(1_000_000))
+
+# Short, so that a call that hangs is given up in tenths of seconds. The relations between them are the product's.
+QUICK = {"AWS_CALL_TIMEOUT_SECONDS": "0.4", "PATCH_TIMEOUT_SECONDS": "0.6", "FLOW_BUDGET_SECONDS": "4"}
+
+
+@pytest.fixture(scope="session")
+def ministack() -> Iterator[MiniStack]:
+    with MiniStack() as running:
+        yield running
+
+
+@pytest.fixture
+def stack(ministack: MiniStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalStack]:
+    """All the function talks to, with a table of its own; the environment points at it."""
+    with LocalStack(ministack=ministack, table=f"table-{next(_count)}") as running:
+        for name, value in {**running.environment(), **QUICK}.items():
+            monkeypatch.setenv(name, value)
+        running.connect.put_queue("queue-support", "Support")
+        running.connect.put_user("agent-jane", "jane@example.com")
+        yield running
+
+
+@pytest.fixture
+def sandbox(stack: LocalStack) -> Sandbox:  # noqa: ARG001 - it has set the environment
+    """A cold sandbox in this process."""
+    return Sandbox()
+
+
+@pytest.fixture
+def finished(stack: LocalStack) -> Callable[[str], str]:
+    """Lets Connect know of a finished call, and returns its id."""
+
+    def put(contact_id: str) -> str:
+        stack.connect.put_contact(described(contact_id))
+        return contact_id
+
+    return put
+
+
+@pytest.fixture
+def hung_up(stack: LocalStack) -> Callable[[str], str]:
+    """Lets Connect know of an abandoned call, and returns its id."""
+
+    def put(contact_id: str) -> str:
+        stack.connect.put_contact(abandoned(contact_id))
+        return contact_id
+
+    return put

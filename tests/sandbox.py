@@ -1,0 +1,172 @@
+"""Sandboxes as Lambda has them: in this process, or as processes of their own that can be killed and frozen."""
+
+import functools
+import multiprocessing
+import os
+import signal
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+from uuid import uuid4
+
+import boto3
+
+from voicecall_sync.app import App, build
+from voicecall_sync.clock import Clock, SystemClock
+from voicecall_sync.errors import Redeliver
+
+if TYPE_CHECKING:
+    from multiprocessing.sharedctypes import Synchronized
+
+_forks = multiprocessing.get_context("forkserver")
+_forks.set_forkserver_preload(["voicecall_sync.app", "tests.sandbox"])
+
+
+@dataclass(frozen=True)
+class Context:
+    """Lambda's context, as far as anybody looks at it."""
+
+    remaining: float = 30.0
+    aws_request_id: str = "request-1"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int(self.remaining * 1000)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an invocation ended in: an answer, a raise (Lambda delivers again), or neither (it died)."""
+
+    answer: dict[str, str] | None = None
+    raised: str | None = None
+
+    @property
+    def status(self) -> str:
+        if self.answer is not None:
+            return self.answer["status"]
+        return "raised" if self.raised is not None else "died"
+
+
+class ShiftedClock:
+    """The machine's clocks, so many seconds ahead."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._system = SystemClock()
+
+    def ahead(self) -> float:
+        return self.seconds
+
+    def now(self) -> datetime:
+        return self._system.now() + timedelta(seconds=self.ahead())
+
+    def monotonic(self) -> float:
+        return self._system.monotonic() + self.ahead()
+
+
+@functools.cache
+def _session() -> boto3.Session:
+    """One for all sandboxes of this process: loading botocore's models costs more than anything else in a test."""
+    return boto3.Session()
+
+
+class _ClockFromOutside(ShiftedClock):
+    """A clock whose shift another process sets."""
+
+    def __init__(self, shift: "Synchronized[float]") -> None:
+        super().__init__(0)
+        self._shift = shift
+
+    def ahead(self) -> float:
+        return self._shift.value
+
+
+class Sandbox:
+    """A sandbox in this process: an App of its own, warm from its second event on."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.app: App = build(clock or SystemClock(), lambda: str(uuid4()), _session)
+
+    def invoke(self, event: object, context: object = None) -> Result:
+        try:
+            return Result(answer=self.app.update_voice_call(event, context or Context()))
+        except Redeliver as raised:
+            return Result(raised=str(raised))
+
+
+class ProcessSandbox:
+    """A sandbox that is a process: it can be killed and frozen at any instruction."""
+
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        event: object,
+        *,
+        context: Context | None = None,
+        ahead: float = 0.0,
+    ) -> None:
+        self._ours, theirs = _forks.Pipe()
+        self._ahead = _forks.Value("d", ahead)
+        self._process = _forks.Process(
+            target=_live,
+            args=(dict(environment), event, context or Context(), self._ahead, theirs),
+            daemon=True,
+        )
+        self._process.start()
+        theirs.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        """Kill it, if it still lives."""
+        with suppress(ProcessLookupError):
+            self._signal(signal.SIGKILL)
+        self._process.join()
+
+    def freeze(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def jump(self, seconds: float) -> None:
+        """Move both its clocks, as if so much time had passed; while it is frozen, say."""
+        self._ahead.value += seconds
+
+    def result(self, seconds: float = 30.0) -> Result:
+        """Wait for it to end, and return what in."""
+        result = Result()
+        if self._ours.poll(seconds):
+            with suppress(EOFError):
+                result = self._ours.recv()
+        self._process.join(seconds)
+        return result
+
+    def _signal(self, number: int) -> None:
+        assert self._process.pid is not None
+        os.kill(self._process.pid, number)
+
+
+def _live(
+    environment: Mapping[str, str],
+    event: object,
+    context: Context,
+    ahead: "Synchronized[float]",
+    results: Connection,
+) -> None:
+    os.environ.update(environment)
+    result = Sandbox(_ClockFromOutside(ahead)).invoke(event, context)
+    # Lambda freezes a sandbox once it answered. Ending here as well must not wait for threads left behind.
+    results.send(result)
+    results.close()
+    os._exit(0)
