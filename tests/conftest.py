@@ -10,7 +10,12 @@ from tools.local.stack import LocalStack
 _count = iter(range(1_000_000))
 
 # Short, so that a call that hangs is given up in tenths of seconds. The relations between them are the product's.
-QUICK = {"AWS_CALL_TIMEOUT_SECONDS": "0.4", "PATCH_TIMEOUT_SECONDS": "0.6", "FLOW_BUDGET_SECONDS": "4"}
+QUICK = {
+    "AWS_CALL_TIMEOUT_SECONDS": "0.4",
+    "PATCH_TIMEOUT_SECONDS": "0.6",
+    "FLOW_BUDGET_SECONDS": "4",
+    "AWS_MAX_ATTEMPTS": "2",
+}
 
 
 @pytest.fixture(scope="session")
@@ -56,3 +61,17 @@ def hung_up(stack: LocalStack) -> Callable[[str], str]:
         return contact_id
 
     return put
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many combinations the fault sweep went through; under xdist the workers' reports end up here too."""
+    swept = [
+        int(str(value))
+        for report in terminalreporter.stats.get("passed", [])
+        for name, value in getattr(report, "user_properties", [])
+        if name == "fault combinations" and report.when == "call"
+    ]
+    if swept:
+        terminalreporter.write_line(
+            f"fault sweep: {sum(swept)} combinations over {len(swept)} calls; invariants held in all"
+        )

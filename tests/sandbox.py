@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
 import boto3
+from botocore.config import Config
 
 from voicecall_sync.app import App, build
 from voicecall_sync.clock import Clock, SystemClock
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from multiprocessing.sharedctypes import Synchronized
 
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["voicecall_sync.app", "tests.sandbox"])
+_forks.set_forkserver_preload(["tests.preload"])
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,24 @@ class ShiftedClock:
         return self._system.monotonic() + self.ahead()
 
 
+class _FrugalSession(boto3.Session):
+    """Loads botocore's models once, and makes like clients once: nothing in a test costs more than those."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._made: dict[tuple[str, str, str], Any] = {}
+
+    def client(self, service_name: str, config: Config | None = None, **others: Any) -> Any:  # type: ignore[override]
+        limits = f"{vars(config)['connect_timeout']} {vars(config)['read_timeout']}" if config else ""
+        key = service_name, os.environ.get("AWS_ENDPOINT_URL", ""), limits
+        if key not in self._made:
+            self._made[key] = super().client(service_name, config=config, **others)  # type: ignore[call-overload]
+        return self._made[key]
+
+
 @functools.cache
-def _session() -> boto3.Session:
-    """One for all sandboxes of this process: loading botocore's models costs more than anything else in a test."""
-    return boto3.Session()
+def _session() -> _FrugalSession:
+    return _FrugalSession()
 
 
 class _ClockFromOutside(ShiftedClock):

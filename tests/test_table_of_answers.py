@@ -261,7 +261,7 @@ def test_our_side_fails_before_the_claim(
 @pytest.mark.parametrize("operation", ["DescribeContact", "DescribeQueue", "DescribeUser"])
 def test_connect_fails(stack: LocalStack, sandbox: Sandbox, finished: Finished, operation: str) -> None:
     contact_id = finished(new_id())
-    stack.connect.fail_next(operation, times=3)
+    stack.connect.fail_next(operation, times=2)
     result = sandbox.invoke(contact_event(contact_id))
     assert result.raised == f"RETRY_LATER: Amazon Connect failed at {operation}: TooManyRequestsException"
     assert stack.record(contact_id) is None

@@ -181,6 +181,8 @@ def _read_secret(secrets: SecretsProvider, secret_id: str) -> str:
 
 
 def _connect(settings: Settings, session: boto3.Session, clock: Clock) -> Connect:
-    patient = Config(connect_timeout=2, read_timeout=4, retries={"mode": "standard", "total_max_attempts": 3})
+    # How often to try again is left to boto3's own setting (AWS_MAX_ATTEMPTS): Connect throttles early, and before
+    # the claim there is nothing to lose but time.
+    patient = Config(connect_timeout=2 * settings.aws_call_timeout, read_timeout=4 * settings.aws_call_timeout)
     new_client: Callable[[], Any] = functools.partial(session.client, "connect", config=patient)
     return Connect(new_client, settings.instance_id, clock)

@@ -50,12 +50,19 @@ class MiniStack:
                 stderr=output,
                 start_new_session=True,  # Ctrl-C is ours to handle; it is stopped below
             )
-        self._wait_until_ready()
+        try:
+            self._wait_until_ready()
+        except BaseException:  # Ctrl-C among them: a process of its own session would outlive us
+            self._stop()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
         if self._process is None:
             return
         self._process.terminate()

@@ -160,6 +160,12 @@ class SalesforceSimulator:
         with self._changed:
             self._usual = behaviour
 
+    def behave(self) -> None:
+        """Forget every misbehaviour, queued ones too."""
+        with self._changed:
+            self._queued.clear()
+            self._usual = None
+
     @property
     def received(self) -> list[Received]:
         """Every request so far, refused and unread ones included, in the order in which they were read."""

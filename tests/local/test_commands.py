@@ -1,0 +1,103 @@
+"""The commands `invoke` and `stack`, as a user meets them."""
+
+import json
+import re
+import socket
+from pathlib import Path
+
+import requests
+
+from tests.local.conftest import Run
+from tools.local.stack import ROOT
+
+COMPLETED = "events/contact-event-completed.json"
+
+
+def test_invoke_without_a_stack_starts_one_of_its_own(run: Run, tmp_path: Path) -> None:
+    done = run("invoke", COMPLETED, VOICECALL_SYNC_LOCAL=str(tmp_path))
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {
+        "status": "UPDATED",
+        "contactId": "c3a85f17-6e2d-4b9c-8d41-0f1e2d3c4b5a",
+        "detail": "Salesforce answered 200",
+    }
+    assert '"message":"contact UPDATED"' in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_invoke_uses_the_stack_that_runs(run: Run, running_stack: str) -> None:
+    statuses = [json.loads(run("invoke", COMPLETED).stdout)["status"] for _ in range(2)]
+
+    assert statuses == ["UPDATED", "DUPLICATE"]
+    calls = requests.get(f"{running_stack}/simulator/voiceCalls", timeout=5).json()
+    assert [call["applied"] for call in calls if call["call_id"].startswith("c3a85f17")] == [1]
+
+
+def test_a_stack_can_be_told_over_http_to_fail(run: Run, running_stack: str) -> None:
+    failure = {"behaviour": "Answer", "status": 429}
+    requests.post(f"{running_stack}/simulator/next", json=failure, timeout=5).raise_for_status()
+
+    failed, cured = (run("invoke", "events/contact-event-outbound.json") for _ in range(2))
+
+    assert failed.returncode == 1
+    assert failed.stdout == ""
+    assert failed.stderr.splitlines()[-1] == "raised Redeliver: RETRY_LATER: Salesforce answered 429"
+    assert json.loads(cured.stdout)["status"] == "UPDATED"
+
+
+def test_a_stack_writes_its_settings_for_sam(running_stack: str, environment: dict[str, str]) -> None:
+    settings = json.loads(Path(environment["VOICECALL_SYNC_LOCAL"], "env.json").read_text(encoding="utf-8"))
+
+    assert settings["UpdateVoiceCallFunction"]["SCRT_ENDPOINT_BASE"] == running_stack
+
+
+def test_invoke_ignores_what_a_killed_stack_left(run: Run, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        gone = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+    (tmp_path / "env.json").write_text(json.dumps({"UpdateVoiceCallFunction": {"SCRT_ENDPOINT_BASE": gone}}))
+
+    done = run("invoke", "events/contact-flow.json", VOICECALL_SYNC_LOCAL=str(tmp_path))
+
+    assert json.loads(done.stdout)["status"] == "UPDATED"
+
+
+def test_a_developers_own_settings_do_not_reach_the_function(run: Run, tmp_path: Path) -> None:
+    own = {
+        "AWS_PROFILE": "production",
+        "AWS_REGION": "eu-central-1",
+        "AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:9",
+        "TELEPHONY_PROVIDER_NAME": "another",
+        "HTTP_PROXY": "http://127.0.0.1:9",
+    }
+
+    done = run("invoke", COMPLETED, VOICECALL_SYNC_LOCAL=str(tmp_path), **own)
+
+    assert json.loads(done.stdout)["status"] == "UPDATED", done.stderr
+
+
+def test_invoke_says_what_is_wrong_with_a_file(run: Run, tmp_path: Path) -> None:
+    no_json = tmp_path / "event.json"
+    no_json.write_text("{")
+
+    assert "nowhere.json: No such file" in run("invoke", "nowhere.json").stderr
+    assert f"{no_json} holds no JSON" in run("invoke", str(no_json)).stderr
+
+
+def test_stack_names_the_port_that_is_taken(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        refused = run("stack", f"--aws-port={port}")
+
+    assert refused.returncode == 2
+    assert re.fullmatch(rf"port {port} cannot be had .*--aws-port\n", refused.stderr)
+
+
+def test_commands_are_listed(run: Run) -> None:
+    listed = run("__main__")
+
+    assert listed.returncode == 0
+    for name in ("demo", "invoke", "stack", "test", "check"):
+        assert re.search(rf"^  {name} +\w", listed.stdout, re.MULTILINE)
+        assert (ROOT / "tools" / f"{name}.py").exists()

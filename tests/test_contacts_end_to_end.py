@@ -1,0 +1,245 @@
+"""What Salesforce gets of a contact, from the event to the request it reads; and what the token and the record do."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from tests.contacts import CUSTOMER, SECRET_VALUE, SYSTEM, abandoned, contact_event, described, flow_event, new_id
+from tests.sandbox import Sandbox
+from tools.local.misbehaviour import Answer
+from tools.local.stack import CALL_CENTER, ORG_ID, LocalStack, pem
+
+Finished = Callable[[str], str]
+
+
+def test_a_finished_contact_with_everything(stack: LocalStack, sandbox: Sandbox, finished: Finished) -> None:
+    contact_id = finished(new_id())
+    result = sandbox.invoke(contact_event(contact_id))
+    assert result.answer == {"status": "UPDATED", "contactId": contact_id, "detail": "Salesforce answered 200"}
+    (body,) = stack.salesforce.applied_bodies(contact_id)
+    assert json.loads(body.pop("callAttributes")) == {"Tier__c": SECRET_VALUE, "Age__c": 41}
+    assert body == {
+        "startTime": "2026-11-20T09:30:00Z",
+        "endTime": "2026-11-20T09:35:00Z",
+        "enqueueTime": "2026-11-20T09:30:10Z",
+        "acceptTime": "2026-11-20T09:30:30Z",
+        "fromNumber": CUSTOMER,
+        "toNumber": SYSTEM,
+        "initiationMethod": "INBOUND",
+        "totalHoldDuration": 10,
+        "agentInteractionDuration": 260,
+        "queue": "Support",
+        "agent": "jane@example.com",
+        "recordingLocation": "recordings/2026/11/20/call.wav",
+        "totalRecordingDuration": 270,
+        "isActiveCall": False,
+        "disconnectReason": {"value": "CUSTOMER_DISCONNECT", "isError": False},
+        "callCenterApiName": CALL_CENTER,
+    }
+    (request,) = stack.salesforce.received
+    assert (request.method, request.path) == ("PATCH", f"/telephony/v1/voiceCalls/{contact_id}")
+    assert request.headers["Content-Type"] == "application/json"
+    assert request.headers["Telephony-Provider-Name"] == "amazon-connect"
+
+
+def test_an_abandoned_call_creates_its_record(stack: LocalStack, sandbox: Sandbox) -> None:
+    """DISCONNECTED and COMPLETED come almost together: one PATCH, and all six properties a creation needs."""
+    contact_id = new_id()
+    stack.connect.put_contact(abandoned(contact_id))
+    statuses = [
+        sandbox.invoke(contact_event(contact_id, event_type)).status for event_type in ("DISCONNECTED", "COMPLETED")
+    ]
+    assert statuses == ["UPDATED", "DUPLICATE"]
+    assert stack.salesforce.not_created == {}
+    call = stack.salesforce.voice_calls[contact_id]
+    assert (call.call_duration_in_seconds, call.queue, call.agent, call.closed) == (300, "Support", None, True)
+
+
+def test_a_finished_call_that_lacks_what_a_creation_needs_is_sent_and_counted(
+    stack: LocalStack, sandbox: Sandbox, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    contact_id = new_id()
+    stack.connect.put_contact(abandoned(contact_id, CustomerEndpoint=None))
+    assert sandbox.invoke(contact_event(contact_id)).status == "UPDATED"
+    assert stack.salesforce.not_created == {contact_id: ("fromNumber",)}
+    assert [record.__dict__["names"] for record in caplog.records if "creates no record" in record.message] == [
+        ["fromNumber"]
+    ]
+    assert '"CreationPropertyMissing":[1.0]' in capfd.readouterr().out
+
+
+def test_a_flow_in_mid_call_leaves_the_call_open(stack: LocalStack, sandbox: Sandbox) -> None:
+    contact_id = new_id()
+    stack.salesforce.seed(contact_id)
+    parameters = {"agent": "jane@example.com", "sfdc-Tier__c": "platinum", "callOrigin": "Preview", "whim": "x"}
+    assert sandbox.invoke(flow_event(contact_id, parameters)).status == "UPDATED"
+    (body,) = stack.salesforce.applied_bodies(contact_id)
+    assert body["isActiveCall"] is True
+    assert json.loads(body["callAttributes"]) == {"Tier__c": "platinum", "Age__c": 41}
+    assert (body["queue"], body["agent"], body["callOrigin"]) == ("Support", "jane@example.com", "Preview")
+    assert stack.salesforce.voice_calls[contact_id].closed is False
+
+
+def test_the_final_values_barred_by_a_flow_are_counted(
+    stack: LocalStack, sandbox: Sandbox, finished: Finished, capfd: pytest.CaptureFixture[str]
+) -> None:
+    contact_id = finished(new_id())
+    sandbox.invoke(flow_event(contact_id))
+    result = sandbox.invoke(contact_event(contact_id))
+    assert result.answer is not None
+    assert result.answer["status"] == "DUPLICATE"
+    assert "differs in acceptTime, agent, agentInteractionDuration" in result.answer["detail"]
+    assert '"FinalUpdateBlocked":[1.0]' in capfd.readouterr().out
+    assert stack.salesforce.applied(contact_id) == 1
+
+
+def test_the_same_event_again_differs_in_nothing(
+    stack: LocalStack, sandbox: Sandbox, finished: Finished, capfd: pytest.CaptureFixture[str]
+) -> None:
+    contact_id = finished(new_id())
+    sandbox.invoke(contact_event(contact_id))
+    result = sandbox.invoke(contact_event(contact_id))
+    assert result.answer is not None
+    assert result.answer["detail"] == "already UPDATED"
+    assert "FinalUpdateBlocked" not in capfd.readouterr().out
+    assert stack.salesforce.applied(contact_id) == 1
+
+
+def test_a_refusal_names_what_was_refused_and_repeats_no_value(stack: LocalStack, sandbox: Sandbox) -> None:
+    contact_id = new_id()
+    body = f'[{{"errorCode":"INVALID_FIELD","message":"No Tier__c with {SECRET_VALUE} for {CUSTOMER}"}}]'
+    stack.salesforce.next(Answer(400, body=body.encode()))
+    result = sandbox.invoke(flow_event(contact_id))
+    assert result.answer is not None
+    assert result.answer["detail"] == "Salesforce answered 400 INVALID_FIELD Tier__c"
+
+
+def test_names_of_queue_and_agent_are_looked_up_once(stack: LocalStack, sandbox: Sandbox, finished: Finished) -> None:
+    for _ in range(3):
+        sandbox.invoke(contact_event(finished(new_id())))
+    assert stack.gateway.calls.count("DescribeQueue") == stack.gateway.calls.count("DescribeUser") == 1
+
+
+def test_a_deleted_queue_and_agent_cost_their_names_only(stack: LocalStack, sandbox: Sandbox) -> None:
+    contact_id = new_id()
+    contact = described(contact_id)
+    contact["QueueInfo"]["Id"] = contact["AgentInfo"]["Id"] = "gone"
+    stack.connect.put_contact(contact)
+    assert sandbox.invoke(contact_event(contact_id)).status == "UPDATED"
+    (body,) = stack.salesforce.applied_bodies(contact_id)
+    assert "queue" not in body
+    assert "agent" not in body
+
+
+# --- the token -----------------------------------------------------------------------------------------------------
+
+
+def new_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def public_half(key: rsa.RSAPrivateKey) -> bytes:
+    return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def secret_with(key: rsa.RSAPrivateKey) -> str:
+    return json.dumps({"privateKey": pem(key).decode(), "orgId": ORG_ID, "callCenterApiName": CALL_CENTER})
+
+
+def test_a_rotated_key_is_picked_up_at_the_first_refusal(stack: LocalStack, sandbox: Sandbox) -> None:
+    assert sandbox.invoke(flow_event(new_id())).status == "UPDATED"
+    rotated = new_key()
+    stack.put_secret(secret_with(rotated))
+    stack.salesforce.accept_key(public_half(rotated))
+    contact_id = new_id()
+    assert sandbox.invoke(flow_event(contact_id)).status == "UPDATED"
+    assert [request.status for request in stack.salesforce.received] == [200, 401, 200]
+    record = stack.record(contact_id)
+    assert record is not None
+    assert record["attempts"] == {"N": "1"}
+    assert stack.gateway.calls.count("GetSecretValue") == 2
+
+
+def test_one_secret_and_one_token_serve_many_contacts(stack: LocalStack, sandbox: Sandbox) -> None:
+    for _ in range(4):
+        assert sandbox.invoke(flow_event(new_id())).status == "UPDATED"
+    assert stack.gateway.calls.count("GetSecretValue") == 1
+
+
+def test_an_unchanged_stored_jwt_is_not_tried_twice(stack: LocalStack) -> None:
+    expired_nowhere = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJDb250b3NvIn0.c2lnbmF0dXJl"
+    stack.put_secret(json.dumps({"jwt": expired_nowhere}))
+    contact_id = new_id()
+    assert Sandbox().invoke(flow_event(contact_id)).status == "RETRY_LATER"
+    assert [request.status for request in stack.salesforce.received] == [401]
+    assert stack.state(contact_id) == "NOT_APPLIED"
+
+
+def test_a_stored_jwt_that_expired_is_reported_before_any_claim(stack: LocalStack) -> None:
+    long_ago = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJDb250b3NvIiwiZXhwIjoxNjAwMDAwMDAwfQ.c2lnbmF0dXJl"
+    stack.put_secret(long_ago)
+    contact_id = new_id()
+    result = Sandbox().invoke(flow_event(contact_id))
+    assert result.answer is not None
+    assert result.answer["detail"] == "the JWT stored in the secret expired at 2020-09-13T12:26:40+00:00"
+    assert stack.record(contact_id) is None
+
+
+def test_no_fresh_secret_after_a_refusal(stack: LocalStack, sandbox: Sandbox) -> None:
+    assert sandbox.invoke(flow_event(new_id())).status == "UPDATED"
+    stack.put_secret("no secret at all")
+    stack.salesforce.next(Answer(401))
+    contact_id = new_id()
+    result = sandbox.invoke(flow_event(contact_id))
+    assert result.answer is not None
+    assert result.answer["status"] == "RETRY_LATER"
+    assert "no fresh token" in result.answer["detail"]
+    assert stack.state(contact_id) == "NOT_APPLIED"
+
+
+# --- waiting -------------------------------------------------------------------------------------------------------
+
+
+def test_the_wait_that_salesforce_asks_for_is_kept(stack: LocalStack, sandbox: Sandbox) -> None:
+    contact_id = new_id()
+    stack.salesforce.next(Answer(429, headers=(("Retry-After", "120"),)))
+    sandbox.invoke(flow_event(contact_id))
+    record = stack.record(contact_id)
+    assert record is not None
+    assert float(record["retryAt"]["N"]) - float(record["settledAt"]["N"]) == pytest.approx(120)
+    result = sandbox.invoke(flow_event(contact_id))
+    assert result.answer is not None
+    assert result.answer["status"] == "RETRY_LATER"
+    assert "due again at" in result.answer["detail"]
+    assert len(stack.salesforce.received) == 1
+
+
+def test_what_a_record_holds(stack: LocalStack, sandbox: Sandbox, finished: Finished) -> None:
+    contact_id = finished(new_id())
+    sandbox.invoke(contact_event(contact_id))
+    record = stack.record(contact_id)
+    assert record is not None
+    assert {"contactId", "state", "owner", "source", "claimedAt", "settledAt", "attempts", "httpStatus", "detail"} <= (
+        record.keys()
+    )
+    assert record["source"] == {"S": "contact-event"}
+    months = (float(record["expiresAt"]["N"]) - float(record["claimedAt"]["N"])) / 86400 / 30.4
+    assert 24.5 < months < 26
+    assert all(len(digest["S"]) == 4 for digest in record["digests"]["M"].values())
+
+
+# --- the settings --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["SCRT_ENDPOINT_BASE", "JWT_SECRET_ID", "IDEMPOTENCY_TABLE", "CONNECT_INSTANCE_ID"])
+def test_a_missing_variable_is_named(stack: LocalStack, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.delenv(name)
+    result = Sandbox().invoke(flow_event(new_id()))
+    assert result.answer is not None
+    assert result.answer["status"] == "RETRY_LATER"
+    assert result.answer["detail"] == f"not set: {name}"
+    assert Sandbox().invoke(contact_event(new_id())).raised == f"RETRY_LATER: not set: {name}"
+    assert stack.salesforce.received == []

@@ -1,0 +1,126 @@
+"""Nothing secret or personal in anything we write: at the most talkative level, in a real process, on every failure."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.contacts import CUSTOMER, SECRET_VALUE, SYSTEM, contact_event, described, flow_event, new_id
+from tools.local.gateway import Fault
+from tools.local.misbehaviour import Answer, Behaviour, Close, Garbage
+from tools.local.stack import ROOT, LocalStack, pem
+
+PROGRAM = """
+import json, logging, sys
+logging.basicConfig(level=logging.DEBUG)
+from voicecall_sync import handlers
+for event in json.load(sys.stdin):
+    try:
+        print("answer", handlers.update_voice_call(event, None))
+    except Exception:
+        logging.exception("raised")
+"""
+TALKATIVE = {"LOG_LEVEL": "DEBUG", "POWERTOOLS_LOG_LEVEL": "DEBUG", "AWS_LAMBDA_LOG_LEVEL": "DEBUG"}
+
+
+@pytest.fixture
+def secrets(stack: LocalStack) -> list[str]:
+    """What must not appear: numbers, an attribute's value, the key's text, and a part of any token."""
+    key = pem(stack.private_key).decode().splitlines()[1:-1]
+    header = base64.urlsafe_b64encode(b'{"alg":"RS256"').decode()[:16]
+    return [CUSTOMER[1:], SYSTEM[1:], SECRET_VALUE, *key, "BEGIN PRIVATE KEY", header, "Bearer "]
+
+
+def run(stack: LocalStack, events: list[object], **variables: str) -> str:
+
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        input=json.dumps(events),
+        env={**os.environ, **stack.environment(), **TALKATIVE, "PYTHONPATH": str(ROOT / "src"), **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return done.stdout + done.stderr
+
+
+ECHO = f'{{"message": "{SECRET_VALUE} {CUSTOMER} {SYSTEM}", "errorCode": "BAD_VALUE"}}'.encode()
+ANSWERS: dict[str, Behaviour | None] = {
+    "accepted": None,
+    "refused, and the values repeated": Answer(400, body=ECHO),
+    "redirected to an address with them": Answer(302, headers=(("Location", f"https://x.invalid/{CUSTOMER}"),)),
+    "token refused": Answer(401, body=ECHO),
+    "failed": Answer(500, body=ECHO),
+    "closed": Close(applied=False),
+    "garbage that repeats them": Garbage(ECHO, applied=False),
+}
+
+
+@pytest.mark.parametrize("behaviour", ANSWERS.values(), ids=ANSWERS)
+def test_whatever_salesforce_answers(stack: LocalStack, secrets: list[str], behaviour: Behaviour | None) -> None:
+    stack.salesforce.always(behaviour)
+    contact_id = new_id()
+    stack.connect.put_contact(described(contact_id))
+    parameters = {"fromNumber": CUSTOMER, "sfdc-Note__c": SECRET_VALUE, SECRET_VALUE[:9]: SECRET_VALUE}
+    said = run(stack, [flow_event(new_id(), parameters), contact_event(contact_id), contact_event(contact_id)])
+    assert said.count("voicecall-sync") > 2
+    assert [secret for secret in secrets if secret in said] == []
+
+
+@pytest.mark.parametrize("operation", ["GetSecretValue", "DescribeContact", "PutItem", "UpdateItem"])
+@pytest.mark.parametrize("fault", [Fault.REFUSED, Fault.ERROR])
+def test_whatever_fails_on_our_side(stack: LocalStack, secrets: list[str], operation: str, fault: Fault) -> None:
+    stack.gateway.fail(operation, fault)
+    contact_id = new_id()
+    stack.connect.put_contact(described(contact_id))
+    said = run(stack, [flow_event(new_id()), contact_event(contact_id)])
+    assert [secret for secret in secrets if secret in said] == []
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"startTime": SECRET_VALUE},
+        {"totalHoldDuration": SECRET_VALUE},
+        {"disconnectReason": {"value": SECRET_VALUE}},
+        {"callOrigin": SECRET_VALUE},
+        {"isActiveCall": CUSTOMER},
+        {"recordingLocation": [SECRET_VALUE]},
+        {"callAttributes": SECRET_VALUE},
+    ],
+    ids=str,
+)
+def test_a_wrong_parameter_is_named_and_not_repeated(
+    stack: LocalStack, secrets: list[str], parameters: dict[str, object]
+) -> None:
+    said = run(stack, [flow_event(new_id(), parameters)])
+    assert f"Details.Parameters.{next(iter(parameters))} must be" in said
+    assert [secret for secret in secrets if secret in said] == []
+
+
+@pytest.mark.parametrize(
+    "text", ["{key}", '{{"privateKey": "{key}"}}', '{{"privateKey": {{"a": "{key}"}}}}', '["{key}"]']
+)
+def test_a_secret_that_is_none_of_the_forms(stack: LocalStack, secrets: list[str], text: str) -> None:
+    stack.put_secret(text.format(key=pem(stack.private_key).decode().replace("\n", " ")))
+    said = run(stack, [flow_event(new_id()), contact_event(new_id())])
+    assert "RETRY_LATER" in said or "UPDATED" in said
+    assert [secret for secret in secrets if secret in said] == []
+
+
+def test_a_contact_id_that_is_none_is_not_repeated(stack: LocalStack, secrets: list[str]) -> None:
+    said = run(stack, [flow_event(f"../{SECRET_VALUE}"), contact_event(f"{CUSTOMER}\r\nX-Evil: 1")])
+    assert "ContactId must be a contact id" in said
+    assert [secret for secret in secrets if secret in said] == []
+
+
+def test_the_record_holds_no_value(stack: LocalStack, secrets: list[str]) -> None:
+    contact_id = new_id()
+    run(stack, [flow_event(contact_id)])
+    record = str(stack.record(contact_id))
+    assert "UPDATED" in record
+    assert [secret for secret in secrets if secret in record] == []

@@ -1,0 +1,68 @@
+"""Runs the project's commands: ``python3 -m tools COMMAND``, with any Python from 3.11 on and nothing else installed.
+
+The first command makes a virtual environment and installs what the commands need into it; every command then
+runs with that environment's Python. This file must parse on Pythons too old for the rest, to tell them so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+OLDEST = (3, 11)
+COMMANDS = {
+    "demo": "run the events of events/ here and show what Salesforce and the ledger then hold",
+    "invoke": "give one event file to the handler, as `sam local invoke` would",
+    "stack": "keep the local AWS, Amazon Connect and Salesforce running, to be tried by hand",
+    "test": "all checks, then all tests with coverage; with arguments: just pytest, with them",
+    "check": "style, formatting, types and the template, in a few seconds",
+}
+"""Name -> what it does. Each is a module of this package with a ``main(arguments)`` that returns the exit status."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run a command; its exit status is returned."""
+    complaint = too_old(sys.version_info[:3])
+    if complaint:
+        print(complaint, file=sys.stderr)
+        return 2
+    parser = _parser()
+    if not arguments:
+        parser.print_help()
+        return 0
+    command = str(parser.parse_args(arguments[:1]).command)
+
+    # Also where Python was started elsewhere, as `python3 path/to/tools`: its own folder would shadow other modules.
+    sys.path[:] = [str(ROOT), str(ROOT / "src"), *(entry for entry in sys.path if entry != str(ROOT / "tools"))]
+    from tools import environment  # noqa: PLC0415 - needs the version and the path settled above
+
+    return environment.run(command, arguments[1:])
+
+
+def too_old(version: tuple[int, ...]) -> str | None:
+    """Return what to tell the user of this Python, None if it will do."""
+    if version >= OLDEST:
+        return None
+    wanted, given = (".".join(map(str, numbers[:2])) for numbers in (OLDEST, version))
+    return f"VoiceCall Sync needs Python {wanted} or newer; this is {given}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    width = max(map(len, COMMANDS))
+    parser = argparse.ArgumentParser(
+        prog="python3 -m tools",
+        description="VoiceCall Sync on this machine: no Docker, no account.",
+        epilog="commands:\n"
+        + "\n".join(f"  {name:{width}}  {purpose}" for name, purpose in COMMANDS.items())
+        + "\n\n`python3 -m tools COMMAND --help` says more about one.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="%(prog)s COMMAND [ARGUMENT ...]",
+    )
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help=argparse.SUPPRESS)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

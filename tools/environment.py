@@ -1,0 +1,189 @@
+"""The virtual environment the commands run in: made once, brought up to date when the pinned packages change.
+
+Nothing but the standard library is imported here, for this runs before there is anything else. The folder is
+``.venv`` in the project, or what ``VOICECALL_SYNC_VENV`` names. A stamp in it, written last, tells what it was made
+for; without a stamp a set-up was interrupted, and starts over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER_VARIABLE = "VOICECALL_SYNC_VENV"
+REQUIREMENTS = (ROOT / "requirements.txt", ROOT / "tools" / "requirements.txt")
+
+_STAMP = "voicecall-sync.stamp"
+_LAST_LINES = 15
+
+
+class SetUpError(Exception):
+    """The environment cannot be made; the message tells the user what to do."""
+
+
+class Need(Enum):
+    """What an environment needs before commands can run in it."""
+
+    NOTHING = "nothing"
+    PACKAGES = "packages"
+    """It is whole, but made for other packages."""
+    EVERYTHING = "everything"
+    """It is not there, not finished, or of another Python."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What an environment is made for.
+
+    Attributes:
+        python: The version without its last part: 3.11.7 and 3.11.9 run the same packages.
+        requirements: A digest of the files that pin the packages.
+    """
+
+    python: str
+    requirements: str
+
+    @classmethod
+    def wanted(cls, version: tuple[int, int], files: Iterable[bytes]) -> Stamp:
+        """Return the stamp of an environment for this Python and the contents of these files."""
+        digest = hashlib.sha256(b"\0".join(files)).hexdigest()
+        return cls(".".join(map(str, version)), digest)
+
+    @classmethod
+    def parse(cls, text: str) -> Stamp | None:
+        """Read a stamp as `__str__` writes it; None if it is none."""
+        words = text.split()
+        return cls(*words) if len(words) == len(cls.__slots__) else None
+
+    def __str__(self) -> str:
+        return f"{self.python} {self.requirements}\n"
+
+
+def need(found: Stamp | None, wanted: Stamp) -> Need:
+    """Tell what an environment with this stamp, or with none, needs."""
+    if found is None or found.python != wanted.python:
+        return Need.EVERYTHING
+    return Need.NOTHING if found == wanted else Need.PACKAGES
+
+
+def folder(variables: Mapping[str, str]) -> Path:
+    """Return the environment's folder, given the environment variables."""
+    named = variables.get(FOLDER_VARIABLE, "")
+    return Path(named).expanduser().absolute() if named else ROOT / ".venv"
+
+
+def run(command: str, arguments: list[str]) -> int:
+    """Run a command in the environment, which is set up first if need be; return the exit status."""
+    venv = folder(os.environ)
+    try:
+        _make_ready(venv)
+    except SetUpError as failure:
+        print(failure, file=sys.stderr)
+        return 2
+    if not _is_inside(venv):
+        return _start_again(venv, [command, *arguments])
+    module = importlib.import_module(f"tools.{command}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what a command started is stopped with it
+    try:
+        return int(module.main(arguments))
+    except KeyboardInterrupt:
+        return 130
+
+
+def _make_ready(venv: Path) -> None:
+    wanted = Stamp.wanted(sys.version_info[:2], (path.read_bytes() for path in REQUIREMENTS))
+    stamp = venv / _STAMP
+    found = Stamp.parse(stamp.read_text(encoding="ascii")) if _python(venv).exists() and stamp.exists() else None
+    what = need(found, wanted)
+    if what is Need.NOTHING:
+        return
+    stamp.unlink(missing_ok=True)
+    started = time.monotonic()
+    if what is Need.EVERYTHING and not _is_inside(venv):
+        _require_makeable(venv)
+        _say(f"setting up {_shown(venv)} (once; about a minute) ...")
+        _create(venv)
+    else:
+        _say(f"installing into {_shown(venv)} what has changed ...")
+    _install(venv)
+    stamp.write_text(str(wanted), encoding="ascii")
+    _say(f"ready after {time.monotonic() - started:.0f} s")
+
+
+def _require_makeable(venv: Path) -> None:
+    if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
+        version = ".".join(map(str, sys.version_info[:2]))
+        raise SetUpError(
+            f"{sys.executable} cannot make virtual environments. On Debian and Ubuntu the part that does is a package"
+            f" of its own: sudo apt install python{version}-venv"
+        )
+    if venv.exists() and any(venv.iterdir()) and not (venv / "pyvenv.cfg").exists():
+        raise SetUpError(f"{venv} holds something else than a virtual environment; remove it or choose another")
+
+
+def _create(venv: Path) -> None:
+    shutil.rmtree(venv, ignore_errors=True)
+    made = subprocess.run(
+        [sys.executable, "-m", "venv", str(venv)], capture_output=True, text=True, errors="replace", check=False
+    )
+    if made.returncode:
+        raise SetUpError(f"python -m venv {venv} failed:\n{_last_lines(made.stdout + made.stderr)}")
+
+
+def _install(venv: Path) -> None:
+    pip = [str(_python(venv)), "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
+    installed = subprocess.run(
+        [*pip, "--requirement", str(REQUIREMENTS[-1])],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if installed.returncode:
+        raise SetUpError(f"pip could not install the packages:\n{_last_lines(installed.stdout)}")
+
+
+def _start_again(venv: Path, arguments: list[str]) -> int:
+    line = [str(_python(venv)), str(ROOT / "tools"), *arguments]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if os.name != "nt":
+        os.execv(line[0], line)  # noqa: S606 - the Python just made
+    # There, execv would hand the terminal back before the command has ended.
+    try:
+        return subprocess.run(line, check=False).returncode
+    except KeyboardInterrupt:
+        return 130
+
+
+def _python(venv: Path) -> Path:
+    return venv / "Scripts" / "python.exe" if os.name == "nt" else venv / "bin" / "python"
+
+
+def _is_inside(venv: Path) -> bool:
+    return Path(sys.prefix).resolve() == venv.resolve()
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+
+
+def _last_lines(output: str) -> str:
+    return "\n".join(f"  {line[:500]}" for line in output.strip().splitlines()[-_LAST_LINES:])
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

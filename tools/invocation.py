@@ -1,0 +1,135 @@
+"""The real handlers called as Lambda calls them, in this process, against the local stack."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from tools.local.stack import CONTACTS, ROOT, LocalStack
+from voicecall_sync import handlers, settings
+from voicecall_sync.contact import contact_id_in, source_of
+from voicecall_sync.errors import InvalidInput, Redeliver
+
+EVENTS = CONTACTS.parent
+FUNCTION_SECONDS = 30
+"""The function's Timeout in template.yaml."""
+
+Handler = Callable[[object, object], object]
+HANDLERS: Mapping[str, Handler] = {
+    name: function
+    for name, function in inspect.getmembers(handlers, inspect.isfunction)
+    if function.__module__ == handlers.__name__
+}
+"""The Lambda entry points, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class LambdaContext:
+    """What the handlers use of the object that Lambda hands them."""
+
+    aws_request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    ends: float = field(default_factory=lambda: time.monotonic() + FUNCTION_SECONDS)
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Return how long the invocation may still take."""
+        return max(0, int((self.ends - time.monotonic()) * 1000))
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """The handler raised Redeliver: Lambda delivers the event again, and keeps it if that fails too."""
+
+    message: str
+
+
+def local_folder() -> Path:
+    """Return the folder for what the commands leave behind: .local, or what VOICECALL_SYNC_LOCAL names."""
+    folder = Path(os.environ.get("VOICECALL_SYNC_LOCAL") or ROOT / ".local").absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def shown(path: Path) -> str:
+    """Return a path as one would type it in the project's folder."""
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+
+
+def read_event(path: Path) -> object:
+    """Read an event file, whatever JSON it holds; a byte order mark at its beginning is no fault.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no JSON.
+    """
+    return json.loads(path.read_text(encoding="utf-8-sig"))
+
+
+def source_name(event: object) -> str:
+    """Return who sent the event, as the handler logs it."""
+    try:
+        return source_of(event).value
+    except InvalidInput:
+        return "unknown"
+
+
+def invoke(handler: Handler, event: object, log: TextIO) -> object | Raised:
+    """Call a handler once; what it logs goes to `log`.
+
+    Only Redeliver is caught: anything else that is raised is a defect.
+
+    Args:
+        handler: one of HANDLERS.
+        event: whatever JSON can hold.
+        log: the same in every call of a process: the function's logger keeps the first one it sees.
+    """
+    with contextlib.redirect_stdout(log):
+        try:
+            return handler(event, LambdaContext())
+        except Redeliver as failure:
+            return Raised(str(failure))
+
+
+def forget_own_environment() -> None:
+    """Keep a developer's own AWS profile, Region, proxy and exported settings from the function and the stack."""
+    ours = {*settings.REQUIRED, *settings.OPTIONAL} - {"LOG_LEVEL"}
+    for name in list(os.environ):
+        if name in ours or name.startswith("AWS_"):
+            del os.environ[name]
+    os.environ |= {
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
+    }
+
+
+def load_contacts(stack: LocalStack) -> frozenset[str]:
+    """Let the simulators know the contacts that the files in events/ are about.
+
+    Salesforce has a record for a call from the moment it is offered to an agent, or that a contact flow tells of it.
+    The other calls, abandoned ones above all, have none until a PATCH creates it.
+
+    Returns:
+        The ids of the calls that Salesforce has a record of.
+    """
+    stack.connect.load(CONTACTS)
+    contacts = json.loads(CONTACTS.read_text(encoding="utf-8"))["contacts"]
+    offered = {contact["Id"] for contact in contacts if _was_with_an_agent(contact)}
+    told_of = {contact_id_in(read_event(path)) for path in EVENTS.glob("contact-flow*.json")}
+    for call_id in sorted(offered | told_of):
+        stack.salesforce.seed(call_id)
+    return frozenset(offered | told_of)
+
+
+def _was_with_an_agent(contact: Mapping[str, Any]) -> bool:
+    connected = contact.get("AgentInfo", {}).get("ConnectedToAgentTimestamp")
+    return connected is not None and not connected.startswith("1970")

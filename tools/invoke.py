@@ -1,0 +1,63 @@
+"""``python3 -m tools invoke EVENT_FILE``: one event to the real handler, as ``sam local invoke -e`` would.
+
+The handler's answer goes to standard output as JSON, its log to standard error. Uses the stack that
+``python3 -m tools stack`` keeps running, or else one of its own that ends with it. Exit status 1: the handler raised.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tools import stack
+from tools.invocation import HANDLERS, Raised, forget_own_environment, invoke, load_contacts, read_event
+from tools.local.stack import LocalStack
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Invoke a handler with an event file; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python3 -m tools invoke", description=__doc__.partition("\n\n")[2])
+    parser.add_argument("event_file", type=Path, metavar="EVENT_FILE", help="e.g. events/contact-flow.json")
+    parser.add_argument("--handler", choices=HANDLERS, default="update_voice_call", help="update_voice_call by default")
+    parser.add_argument("--keep", action="store_true", help="keep the stack running afterwards, as `stack` does")
+    given = parser.parse_args(arguments)
+    try:
+        event = read_event(given.event_file)
+    except OSError as failure:
+        parser.error(f"{given.event_file}: {failure.strerror}")
+    except ValueError as failure:
+        parser.error(f"{given.event_file} holds no JSON: {failure}")
+    forget_own_environment()
+    with contextlib.ExitStack() as opened:
+        kept: LocalStack | None = None
+        variables = stack.running()
+        if variables is None and given.keep:
+            kept = opened.enter_context(stack.started(stack.PORTS))
+            variables = kept.environment()
+        elif variables is None:
+            own = opened.enter_context(LocalStack())
+            load_contacts(own)
+            variables = own.environment()
+        os.environ |= variables
+        status = _invoke(given.handler, event)
+        if kept is not None:
+            stack.keep(kept)
+    return status
+
+
+def _invoke(handler: str, event: object) -> int:
+    answer = invoke(HANDLERS[handler], event, sys.stderr)
+    if isinstance(answer, Raised):
+        print(f"raised Redeliver: {answer.message}", file=sys.stderr)
+        return 1
+    print(json.dumps(answer, indent=2), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,224 @@
+"""``python3 -m tools stack``: the local AWS, Amazon Connect and Salesforce, kept running to be tried by hand.
+
+While it runs, ``python3 -m tools invoke`` uses it, so that what one invocation left is there for the next. With
+``--sam`` it also prepares, in .local/sam, what ``sam local invoke`` needs to work against it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import requests
+
+from tools import sam
+from tools.invocation import forget_own_environment, load_contacts, local_folder, shown
+from tools.local.certificates import Certificate, issue
+from tools.local.loopback import HOST
+from tools.local.messages import utc_now
+from tools.local.salesforce import Received
+from tools.local.stack import ROOT, LocalStack, Ports
+from tools.template import load
+
+PORTS = Ports(aws=4566, salesforce=4570, ministack=4571, connect=4572)
+
+_LOOK_SECONDS = 0.2
+_ANSWERED_WITHIN = timedelta(seconds=1)
+
+
+class PortTakenError(Exception):
+    """Something else listens where the stack should."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    option: str
+    port: int
+    purpose: str
+
+
+_PARTS = (
+    _Part("aws", PORTS.aws, "AWS: the table, the secret and Amazon Connect"),
+    _Part("salesforce", PORTS.salesforce, "Salesforce"),
+    _Part("ministack", PORTS.ministack, "MiniStack, behind the first"),
+    _Part("connect", PORTS.connect, "the Connect simulator, behind the first"),
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Keep a stack running until Ctrl-C; return the exit status."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    if given.sam and not given.artifact.is_dir():
+        parser.error(f"--sam needs the function as built, in {shown(given.artifact)}: run `sam build` first")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    forget_own_environment()
+    try:
+        with contextlib.ExitStack() as opened:
+            _run(given, opened)
+    except PortTakenError as taken:
+        print(taken, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python3 -m tools stack", description=__doc__.partition("\n\n")[2])
+    for part in _PARTS:
+        parser.add_argument(
+            f"--{part.option}-port", type=int, default=part.port, metavar="PORT", help=f"{part.purpose} ({part.port})"
+        )
+    parser.add_argument("--sam", action="store_true", help="also for `sam local invoke`; after `sam build`")
+    parser.add_argument(
+        "--container-address",
+        metavar="ADDRESS",
+        help="where containers reach this machine, for Docker on Linux: its bridge, 172.17.0.1 as a rule",
+    )
+    parser.add_argument("--artifact", type=Path, default=sam.ARTIFACT, metavar="FOLDER", help="the function as built")
+    return parser
+
+
+def _run(given: argparse.Namespace, opened: contextlib.ExitStack) -> None:
+    ports = Ports(given.aws_port, given.salesforce_port, given.ministack_port, given.connect_port)
+    certificate = issue(_own_folder("certificate")) if given.sam else None
+    stack = opened.enter_context(started(ports, certificate))
+    if given.container_address:
+        reached = [urlsplit(url).port or 0 for url in (stack.gateway.url, stack.salesforce.url)]
+        opened.enter_context(sam.relayed(given.container_address, reached))
+    print(_welcome(stack), flush=True)
+    if certificate is not None:
+        print(_prepare_sam(stack, certificate, given.artifact, given.container_address), flush=True)
+    print("What Salesforce gets:\n", flush=True)
+    keep(stack)
+
+
+@contextlib.contextmanager
+def started(ports: Ports, certificate: Certificate | None = None) -> Iterator[LocalStack]:
+    """Run a stack that `running` finds, the contacts of events/ in it; with a certificate, Salesforce speaks TLS.
+
+    Raises:
+        PortTakenError: something listens on one of the ports already.
+    """
+    _require_free(ports)
+    with LocalStack(ports=ports, certificate=certificate) as stack:
+        load_contacts(stack)
+        settings = env_file()
+        settings.write_text(json.dumps({sam.FUNCTION: stack.environment()}, indent=2) + "\n", encoding="utf-8")
+        try:
+            yield stack
+        finally:
+            settings.unlink(missing_ok=True)
+
+
+def keep(stack: LocalStack) -> None:
+    """Print each request Salesforce gets, until Ctrl-C."""
+    printed = 0
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            for request in itertools.takewhile(_is_over, stack.salesforce.received[printed:]):
+                print(_line(request), flush=True)
+                printed += 1
+            time.sleep(_LOOK_SECONDS)
+    print("stopping", file=sys.stderr)
+
+
+def env_file() -> Path:
+    """Return where the settings for a running stack are."""
+    return local_folder() / "env.json"
+
+
+def running() -> Mapping[str, str] | None:
+    """Return the settings for a stack that another process keeps running, None if none does."""
+    try:
+        variables: dict[str, str] = json.loads(env_file().read_text(encoding="utf-8"))[sam.FUNCTION]
+        held = f"{variables['SCRT_ENDPOINT_BASE']}/simulator/voiceCalls"
+        answer = requests.get(held, timeout=2, verify=variables.get("REQUESTS_CA_BUNDLE", True))
+    except (OSError, ValueError, KeyError):  # requests' own are OSErrors
+        return None  # a file that a killed stack left behind
+    return variables if answer.ok else None
+
+
+def _require_free(ports: Ports) -> None:
+    for part in _PARTS:
+        port = getattr(ports, part.option)
+        try:
+            socket.create_server((HOST, port)).close()
+        except OSError as failure:
+            raise PortTakenError(
+                f"port {port} cannot be had ({os.strerror(failure.errno or 0)}): is another stack running?"
+                f" Choose one with --{part.option}-port"
+            ) from None
+
+
+def _is_over(request: Received) -> bool:
+    """Tell whether no more is to be learnt of a request: it was answered, or left without an answer."""
+    return request.status is not None or utc_now() - request.at > _ANSWERED_WITHIN
+
+
+def _line(request: Received) -> str:
+    what = f"{request.at:%H:%M:%S} {request.method} {request.path}".rstrip()
+    answered = "no answer" if request.status is None else str(request.status)
+    effect = "applied" if request.applied else f"not applied{f': {request.refusal}' if request.refusal else ''}"
+    return f"{what} -> {answered}, {effect}"
+
+
+def _welcome(stack: LocalStack) -> str:
+    salesforce = stack.salesforce.url
+    authority = stack.environment().get("REQUESTS_CA_BUNDLE")
+    curl = f"curl --cacert {shown(Path(authority))}" if authority else "curl"
+    failure = '{"behaviour": "Answer", "status": 503, "headers": {"Retry-After": "2"}}'
+    return f"""\
+The local stack is running; Ctrl-C stops it, and what it holds is gone then.
+
+  AWS, Amazon Connect   {stack.gateway.url}
+  Salesforce            {salesforce}
+  settings for both     {shown(env_file())}
+
+In another terminal:
+
+  python3 -m tools invoke events/contact-event-completed.json
+      the second time it is a DUPLICATE
+  {curl} {salesforce}/simulator/voiceCalls
+      what Salesforce holds; /simulator/received: every request it got
+  {curl} --data '{failure}' {salesforce}/simulator/next
+      lets the next PATCH fail so; others: {{"behaviour": "Reset", "applied": true}}, "Hang", "Close", "Garbage", ...
+"""
+
+
+def _prepare_sam(stack: LocalStack, certificate: Certificate, artifact: Path, address: str | None) -> str:
+    """Write what SAM needs; return the command."""
+    folder = local_folder() / "sam"
+    sam.prepare(
+        folder,
+        artifact=artifact,
+        template=load(ROOT / "template.yaml"),
+        authority=certificate.ca_file,
+        settings=stack.environment(),
+    )
+    add_host = f" \\\n      --add-host {sam.MACHINE}:{address}" if address else ""
+    return f"""\
+  sam local invoke {sam.FUNCTION} --event events/contact-flow.json \\
+      --template {shown(folder / "template.json")} --env-vars {shown(folder / "env.json")}{add_host}
+"""
+
+
+def _own_folder(name: str) -> Path:
+    folder = local_folder() / name
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

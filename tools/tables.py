@@ -1,0 +1,203 @@
+"""What the commands show, as tables: of invocations, of VoiceCalls, of the ledger. Values in, rich's tables out."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from rich import box
+from rich.console import Console, JustifyMethod
+from rich.table import Table
+from rich.text import Text
+
+from tools.local.voice_call_rules import VoiceCall
+
+NARROW = 98
+"""With fewer columns than this, the wider tables put more into one cell."""
+_WIDTH_OF_PIPES = 120
+_Line = TypeVar("_Line", str, Text)
+_SHOWN_OF_ID = 8
+_UNKNOWN = "-"
+_NUMBERS = frozenset({"attempts", "HTTP", "PATCHes", "length"})
+_DELIVERY = ("event", "source", "status", "PATCH", "detail")
+_VOICE_CALL = (
+    ("call", "record"),
+    ("from", "to"),
+    ("initiated", "start (UTC)"),
+    ("length", "talk", "hold"),
+    ("queue", "agent", "ended"),
+    ("custom fields",),
+    ("recording", "PATCHes"),
+)
+_WRAPPED = frozenset({"detail", "event\ndetail", "custom fields"})
+_STYLES = {
+    "UPDATED": "green",
+    "DUPLICATE": "cyan",
+    "IGNORED": "dim",
+    "RETRY_LATER": "yellow",
+    "NOT_APPLIED": "yellow",
+    "CLAIMED": "yellow",
+    "raised": "yellow",
+    "UNCERTAIN": "red",
+    "REJECTED": "red",
+    "INVALID": "red",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One event given to the handler, and what came of it.
+
+    Attributes:
+        event: the file's name.
+        note: what was special about it, or "".
+        status: the answer's, or ``raised``.
+        sent: Salesforce's status for each PATCH sent, "no answer" where none came; empty where nothing was sent.
+    """
+
+    event: str
+    note: str
+    source: str
+    status: str
+    sent: Sequence[str]
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A VoiceCall as Salesforce holds it, how many PATCHes it took, and whether one of them created it."""
+
+    call: VoiceCall
+    patches: int
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the ledger says of a contact."""
+
+    contact_id: str
+    state: str
+    source: str
+    attempts: int
+    http_status: int | None
+    detail: str
+    at: datetime
+
+
+def console() -> Console:
+    """Return the console for standard output: as wide as the terminal or COLUMNS say, else wide enough to be read."""
+    wide_enough = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(width=None if wide_enough else _WIDTH_OF_PIPES, highlight=False)
+
+
+def deliveries(groups: Iterable[Sequence[Delivery]], width: int) -> Table:
+    """Return a table of what each delivery came to, a line between the groups."""
+    narrow = width < NARROW
+    table = _table("event\ndetail", "status", "PATCH") if narrow else _table(*_DELIVERY)
+    for group in groups:
+        for one in group:
+            sent = ", ".join(one.sent) or _UNKNOWN
+            event, detail = Text(one.event), Text(one.detail)
+            if one.note:
+                event.append(f"\n  {one.note}", style="dim")
+            if narrow:
+                table.add_row(Text("\n  ").join((event, detail)), _styled(one.status), sent)
+            else:
+                table.add_row(event, one.source, _styled(one.status), sent, detail)
+        table.add_section()
+    return table
+
+
+def voice_calls(calls: Iterable[Shown], width: int) -> Table:
+    """Return a table of the VoiceCalls, a row each; values that belong together share a cell."""
+    rows = [_cells(shown) for shown in calls]
+    headings: list[tuple[str, ...]] = list(_VOICE_CALL)
+    if width < NARROW:
+        rows, headings = [_narrowed(cells) for cells in rows], _narrowed(headings)
+    height = max(map(len, headings))
+    table = _table(*("\n".join(lines) + "\n" * (height - len(lines)) for lines in headings), lines=True)
+    for cells in rows:
+        table.add_row(*(Text("\n").join(lines) for lines in cells))
+    return table
+
+
+def ledger(entries: Iterable[Entry]) -> Table:
+    """Return a table of what the ledger says, a row for each contact."""
+    table = _table("contact", "state", "source", "attempts", "HTTP", "detail", "settled (UTC)")
+    for entry in entries:
+        table.add_row(
+            short(entry.contact_id),
+            _styled(entry.state),
+            entry.source,
+            str(entry.attempts),
+            str(entry.http_status or _UNKNOWN),
+            Text(entry.detail),
+            f"{entry.at.astimezone(UTC):%H:%M:%S}",
+        )
+    return table
+
+
+def short(contact_id: str) -> str:
+    """Return the beginning of an id, enough to tell it from the others."""
+    return contact_id[:_SHOWN_OF_ID]
+
+
+def _cells(shown: Shown) -> list[tuple[Text, ...]]:
+    """Return the lines of each cell of a call's row."""
+    call, reason = shown.call, shown.call.disconnect_reason
+    start = f"{call.start_time.astimezone(UTC):%b %d %H:%M}" if call.start_time else None
+    seconds = (call.call_duration_in_seconds, call.agent_interaction_duration, call.customer_hold_duration)
+    ended = Text(reason.value, style="red" if reason.is_error else "") if reason else _known(None)
+    fields = tuple(Text(f"{name} {_plain(value)}") for name, value in call.custom_fields.items())
+    recording = _known(_minutes(call.recording.duration) or "yes") if call.recording else Text("no", style="dim")
+    return [
+        (Text(short(call.call_id), style="bold"), Text("created" if shown.created else "updated")),
+        (_known(call.from_number), _known(call.to_number)),
+        (_known(call.initiation_method), _known(start)),
+        tuple(_known(_minutes(duration)) for duration in seconds),
+        (_known(call.queue), _known(call.agent), ended),
+        fields or (_known(None),),
+        (recording, Text(str(shown.patches), style="bold red" if shown.patches > 1 else "")),
+    ]
+
+
+def _narrowed(cells: list[tuple[_Line, ...]]) -> list[tuple[_Line, ...]]:
+    """Return the cells with the custom fields below queue, agent and reason, which need the room anyway."""
+    *before, names, fields, last = cells
+    return [*before, names + fields, last]
+
+
+def _table(*headings: str, lines: bool = False) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_lines=lines, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in headings:
+        justify: JustifyMethod = "right" if _NUMBERS.intersection(heading.split("\n")) else "left"
+        text = heading.strip()
+        table.add_column(
+            Text(heading, style="bold"),
+            justify=justify,
+            no_wrap=text not in _WRAPPED,
+            overflow="fold" if text in _WRAPPED else "ellipsis",
+        )
+    return table
+
+
+def _styled(status: str) -> Text:
+    return Text(status, style=_STYLES.get(status, ""))
+
+
+def _known(value: str | None) -> Text:
+    return Text(value) if value else Text(_UNKNOWN, style="dim")
+
+
+def _plain(value: str | float | bool) -> str:  # noqa: FBT001 - a field's value
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _minutes(seconds: int | None) -> str:
+    """Return a duration as m:ss, "" for none."""
+    return f"{seconds // 60}:{seconds % 60:02}" if seconds else ""

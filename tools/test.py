@@ -1,0 +1,25 @@
+"""``python3 -m tools test``: all checks, then all tests with coverage; with arguments, pytest with those."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from tools.check import STYLE_AND_TYPES, run, run_all
+
+MOST_WORKERS = 4
+_PYTEST = ("pytest", "-n", "auto", f"--maxprocesses={MOST_WORKERS}", "--cov", "--cov-report=term")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Check and test everything, or run pytest with the arguments; return the first exit status that is not 0.
+
+    Coverage below the threshold in pyproject.toml is a failure too.
+    """
+    if arguments:
+        return run("pytest", ("pytest", *arguments))
+    return run_all(STYLE_AND_TYPES) or run("pytest", _PYTEST)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
