@@ -13,6 +13,7 @@ in this order; each imports only from those above it (a test keeps it so):
     wire           one HTTP try that, once given up, can never send
     telephony      the request, and what an answer or a failure means
     ledger         claim, settle, read: the idempotency table
+    report         what operators see of a contact: a log line, and metrics
     connect        Connect's API: the contact, the names of its queue and agent
     sync           the pipeline, readable in one screen
     settings       the only reader of the environment

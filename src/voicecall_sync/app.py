@@ -118,9 +118,7 @@ def root() -> App:
     return build(SystemClock(), lambda: str(uuid4()))
 
 
-def build(
-    clock: Clock, new_owner: Callable[[], str], new_session: Callable[[], boto3.Session] = boto3.Session
-) -> App:
+def build(clock: Clock, new_owner: Callable[[], str], new_session: Callable[[], boto3.Session] = boto3.Session) -> App:
     """Put an App together; the environment is read at its first event.
 
     Args:

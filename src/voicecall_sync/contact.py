@@ -108,7 +108,7 @@ def source_of(event: object) -> Source:
         InvalidInput: It is neither a contact flow's event nor a contact event.
     """
     if isinstance(event, Mapping):
-        if "Details" in event or event.get("Name") in _FLOW_EVENT_NAMES:
+        if "Details" in event or _text(event.get("Name")) in _FLOW_EVENT_NAMES:
             return Source.CONTACT_FLOW
         if event.get("detail-type") == _CONTACT_EVENT:
             return Source.CONTACT_EVENT

@@ -24,7 +24,7 @@ PREFIX = "sfdc-"
 # A letter first, letters, digits and single underscores after; "__" only between a namespace and the name and
 # before the suffix (Salesforce, "Custom Field API names"). 40 for the name, 15 for the namespace, and the suffix.
 _WORD = "[A-Za-z](?:_?[A-Za-z0-9])*"
-_FIELD = re.compile(rf"(?:{_WORD}__)?{_WORD}(?:__[A-Za-z]{{1,12}})?", re.ASCII)
+_FIELD = re.compile(rf"{_WORD}|(?:{_WORD}__)?{_WORD}__p?c", re.ASCII)
 _LONGEST_FIELD = 80
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _LARGEST_NUMBER = Decimal(10) ** 18
@@ -72,7 +72,7 @@ def parse_setting(text: str) -> Mapping[str, CustomField]:
         return MappingProxyType({})
     try:
         parsed = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise WrongSettings("CUSTOM_FIELDS must be a JSON object: attribute name -> field") from None
     if not isinstance(parsed, dict):
         raise WrongSettings("CUSTOM_FIELDS must be a JSON object: attribute name -> field")
@@ -143,7 +143,7 @@ def convert(value: object, to: FieldType) -> Scalar:
 
 
 def _finite(value: float) -> Scalar:  # bool and int among them
-    if not abs(value) < _LARGEST_NUMBER:
+    if not abs(value) < int(_LARGEST_NUMBER):
         raise ValueError("not a number of at most 18 digits")
     return value
 

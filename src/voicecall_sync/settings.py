@@ -7,6 +7,7 @@ the template and the README naming the same ones.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -29,6 +30,7 @@ OPTIONAL: Mapping[str, str] = {
     "AWS_CALL_TIMEOUT_SECONDS": "1.0",
 }
 """Name -> default."""
+_NETLOC = re.compile(r"([a-z0-9-]+(\.[a-z0-9-]+)*|\[::1\])(:\d{1,5})?", re.ASCII | re.IGNORECASE)
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -110,7 +112,7 @@ def _endpoint(text: str) -> str:
     if parts.query or parts.fragment or "@" in parts.netloc or path not in {"", "/telephony/v1"}:
         raise wrong
     loopback = parts.scheme == "http" and _is_loopback(parts.hostname)
-    if not parts.hostname or not (parts.scheme == "https" or loopback) or not text.isascii():
+    if not _NETLOC.fullmatch(parts.netloc) or not (parts.scheme == "https" or loopback) or not text.isascii():
         raise wrong
     return f"{parts.scheme}://{parts.netloc}{path}"
 

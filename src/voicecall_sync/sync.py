@@ -180,8 +180,7 @@ class Sync:
         detail = f"already {record.state or 'in the ledger, in a state we do not know'}"
         if differs:
             detail += f"; differs in {', '.join(differs)}"
-        final = not prepared.voice_call.properties["isActiveCall"]
-        blocked = final and bool(differs) and record.source == Source.CONTACT_FLOW
+        blocked = prepared.voice_call.final and bool(differs) and record.source == Source.CONTACT_FLOW
         return Outcome(Status.DUPLICATE, contact_id, detail, state=record.state, differs=differs, final_blocked=blocked)
 
 

@@ -85,7 +85,7 @@ def _seconds(retry_after: str | None, now: datetime) -> float | None:
         return min(float(text[:10]), LONGEST_RETRY_AFTER_SECONDS)
     try:
         until = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if until.tzinfo is None:
         until = until.replace(tzinfo=UTC)

@@ -11,7 +11,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import jwt
@@ -40,7 +40,7 @@ _FORMS = (
 class ReadyJwt:
     """A JWT stored as such: it can be sent until it expires, and not renewed."""
 
-    text: str
+    text: str = field(repr=False)
     expires_at: datetime | None
     call_center_api_name: str
 
@@ -58,7 +58,7 @@ class SigningCredentials:
 class Token:
     """What goes behind "Bearer", with the span of time in which it may be sent."""
 
-    text: str
+    text: str = field(repr=False)
     call_center_api_name: str
     usable_from: datetime
     usable_until: datetime
@@ -133,12 +133,12 @@ def _ready_jwt(text: str, call_center_api_name: str) -> ReadyJwt:
     except jwt.InvalidTokenError:
         raise SecretUnusable("the secret looks like a JWT, but cannot be decoded as one") from None
     expires = claims.get("exp")
-    name = call_center_api_name or claims.get("sub")
+    name = claims.get("sub") or call_center_api_name
     if not isinstance(name, str) or not name.strip():
         raise SecretUnusable("neither the stored JWT's sub nor the variable CALL_CENTER_API_NAME says it")
     try:
-        expires_at = datetime.fromtimestamp(expires, UTC) if isinstance(expires, int | float) else None
-    except (ValueError, OverflowError, OSError):
+        expires_at = None if expires is None else datetime.fromtimestamp(expires, UTC)
+    except (ValueError, OverflowError, OSError, TypeError):
         raise SecretUnusable("the stored JWT's exp is not a time") from None
     return ReadyJwt(text, expires_at, name.strip())
 

@@ -62,9 +62,14 @@ class VoiceCall:
         properties = {**self.properties, "callCenterApiName": api_name}
         return VoiceCall(MappingProxyType(properties), self.left_out, self.ignored_parameters)
 
+    @property
+    def final(self) -> bool:
+        """Whether these are the values of a call that is over."""
+        return not self.properties["isActiveCall"]
+
     def missing_for_creation(self) -> tuple[str, ...]:
         """Name what is missing to create a record, for a call that is over; Salesforce would not say so."""
-        if self.properties["isActiveCall"]:
+        if not self.final:
             return ()
         return tuple(name for name in CREATION_PROPERTIES if name not in self.properties)
 
@@ -116,10 +121,7 @@ def _call_attributes(parameters: Mapping[str, object]) -> dict[str, object]:
     """Return the fields of a parameter callAttributes, a JSON object or the text of one, as if prefixed each."""
     value = parameters.get("callAttributes", {})
     if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            value = None
+        value = _json_object(value)
     if not isinstance(value, Mapping):
         raise InvalidInput("Details.Parameters.callAttributes", "a JSON object: custom field -> value")
     return {f"{PREFIX}{name}": field for name, field in value.items()}
@@ -216,6 +218,8 @@ def _recording_location(value: object) -> str:
 def _disconnect_reason(value: object) -> dict[str, str | bool]:
     """Return the pair Salesforce wants: "the value and isError attributes are required"."""
     expected = "a reason such as CUSTOMER_DISCONNECT, or an object with both value and isError"
+    if isinstance(value, str) and value.lstrip().startswith("{"):  # a flow's parameters are mostly text
+        value = _json_object(value)
     if isinstance(value, Mapping):
         if set(value) != {"value", "isError"} or _absent(value["value"]):
             raise ValueError(expected)
@@ -224,6 +228,13 @@ def _disconnect_reason(value: object) -> dict[str, str | bool]:
         raise ValueError(expected)  # noqa: TRY004 - see above
     reason = _text(value)
     return {"value": reason, "isError": reason in _ERROR_REASONS}
+
+
+def _json_object(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 @dataclass(frozen=True, slots=True)

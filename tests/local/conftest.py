@@ -32,7 +32,7 @@ def run(environment: dict[str, str]) -> Run:
     """Runs a command's module with this Python, without the set-up, and waits for its end."""
 
     def command(name: str, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(  # noqa: S603 - our own
+        return subprocess.run(
             [sys.executable, "-m", f"tools.{name}", *arguments],
             cwd=ROOT,
             env={**environment, **changes},
@@ -58,7 +58,7 @@ def running_stack(environment: dict[str, str]) -> Iterator[str]:
 def stopped_at_the_end(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[str]:
     """Run a `stack` command; gives what it says once it is running, and stops it as a service manager would."""
     name, *arguments = command
-    with subprocess.Popen(  # noqa: S603 - our own
+    with subprocess.Popen(
         [sys.executable, "-m", f"tools.{name}", *arguments],
         cwd=ROOT,
         env=environment,

@@ -500,7 +500,7 @@ def test_a_client_killed_before_its_request_takes_effect_has_sent_it_all_the_sam
     connect = "import socket, sys; s = socket.create_connection(sys.argv[1:3])"
     code = f"{connect}; s.sendall(sys.stdin.buffer.read()); s.recv(1)"
     command = [sys.executable, "-c", code, host, port]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as sender:  # noqa: S603 - the code two lines up
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as sender:
 
         def kill(_entry: Received) -> None:
             sender.kill()

@@ -1,0 +1,147 @@
+"""What the modules may know of one another and of the world, read out of their source."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import voicecall_sync
+
+PACKAGE = Path(voicecall_sync.__file__).parent
+SOURCES = {path.stem: path.read_text("utf-8") for path in PACKAGE.glob("*.py")}
+MODULES = sorted(SOURCES.keys() - {"__init__"})
+TREES = {name: ast.parse(text) for name, text in SOURCES.items()}
+READING_ORDER = re.findall(r"^    (\w+) {2,}\S", voicecall_sync.__doc__ or "", re.MULTILINE)
+
+MACHINE_CLOCKS = {
+    "datetime": {"now", "utcnow", "today"},
+    "date": {"today"},
+    "time": {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "sleep"},
+}
+ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
+OTHER_PROGRAMS = {"system", "popen", "fork", "forkpty", "posix_spawn", "posix_spawnp"}
+FORBIDDEN_CALLS = {"print", "eval", "exec", "compile", "__import__", "input", "breakpoint"}
+FORBIDDEN_MODULES = {"pickle", "marshal", "shelve", "subprocess", "multiprocessing", "pdb", "runpy", "importlib"}
+
+# What a module that takes values and gives values has no use for.
+OUTSIDE_WORLD = {
+    *("asyncio", "boto3", "botocore", "http", "io", "logging", "os", "pathlib", "random", "requests", "secrets"),
+    *("select", "shutil", "signal", "socket", "ssl", "sys", "tempfile", "time", "urllib", "urllib3", "uuid"),
+    *("aws_lambda_powertools", "concurrent", "queue"),
+}
+PURE = ("errors", "outcome", "contact", "custom_fields", "voice_call", "token")
+
+
+def imported(name: str) -> Iterator[tuple[str, str]]:
+    """Name what a module imports: the module, and what it takes from it ("" for the module itself)."""
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name} imports relatively"
+            yield from ((node.module or "", alias.name) for alias in node.names)
+
+
+def our_imports(name: str) -> set[str]:
+    """Name our own modules that a module imports, for types only or not."""
+    whole = {f"{module}.{taken}" if module == "voicecall_sync" else module for module, taken in imported(name)}
+    return {path.split(".")[1] for path in whole if path.startswith("voicecall_sync.")}
+
+
+def touched(name: str) -> set[tuple[str, str]]:
+    """Name each ``x.y`` in a module, and each y imported from x."""
+    attributes = {
+        (node.value.id, node.attr)
+        for node in ast.walk(TREES[name])
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    }
+    return attributes | set(imported(name))
+
+
+def test_the_reading_order_names_each_module_once() -> None:
+    assert sorted(READING_ORDER) == MODULES
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_imports_only_from_those_above_it(name: str) -> None:
+    assert name in READING_ORDER, "not in the reading order"
+    above = READING_ORDER[: READING_ORDER.index(name)]
+    assert our_imports(name) <= set(above)
+
+
+def test_the_package_itself_imports_nothing() -> None:
+    assert list(imported("__init__")) == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_only_settings_reads_the_environment(name: str) -> None:
+    reads = {f"{owner}.{attribute}" for owner, attribute in touched(name) if attribute in ENVIRONMENT}
+    assert bool(reads) is (name == "settings"), reads
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_only_clock_reads_the_machines_clocks(name: str) -> None:
+    reads = {pair for pair in touched(name) if pair[1] in MACHINE_CLOCKS.get(pair[0], ())}
+    assert bool(reads) is (name == "clock"), reads
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_a_pure_module_imports_nothing_of_the_outside_world(name: str) -> None:
+    assert {module.partition(".")[0] for module, _ in imported(name)} & OUTSIDE_WORLD == set()
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_a_pure_module_imports_pure_modules_only(name: str) -> None:
+    assert our_imports(name) <= set(PURE)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_prints_evaluates_unpickles_or_starts_a_program(name: str) -> None:
+    names = {node.id for node in ast.walk(TREES[name]) if isinstance(node, ast.Name)}
+    assert not names & FORBIDDEN_CALLS
+    assert not {module.partition(".")[0] for module, _ in imported(name)} & FORBIDDEN_MODULES
+    assert not {pair for pair in touched(name) if pair[0] == "os" and pair[1] in OTHER_PROGRAMS}
+
+
+IMPORT_THE_HANDLERS = """
+import sys
+sys.path[:0] = sys.argv[1:]
+
+import os, socket, threading
+import botocore.session
+
+def refuse(*arguments, **named):
+    raise AssertionError("importing must not do this")
+
+socket.socket.connect = socket.socket.connect_ex = socket.socket.sendto = refuse
+socket.getaddrinfo = socket.create_connection = refuse
+botocore.session.Session.create_client = refuse
+threading.Thread.start = refuse
+before = dict(os.environ)
+
+import voicecall_sync.handlers
+
+assert dict(os.environ) == before
+assert callable(voicecall_sync.handlers.update_voice_call)
+print("imported", voicecall_sync.__file__)
+"""
+
+
+def test_importing_the_handlers_does_nothing_else() -> None:
+    """In a fresh interpreter with an empty environment: no socket, no client, no thread, no variable missed."""
+    child = subprocess.run(
+        [sys.executable, "-I", "-W", "error", "-c", IMPORT_THE_HANDLERS, str(PACKAGE.parent)],
+        env={},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert child.stderr == ""
+    assert child.stdout == f"imported {PACKAGE / '__init__.py'}\n"
