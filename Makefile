@@ -18,7 +18,8 @@ PLATFORMS := manylinux2014_$(MACHINE) manylinux_2_17_$(MACHINE) manylinux_2_28_$
 
 # Bytecode must come from the runtime's own minor version. The candidates are tried by running them: pyenv
 # puts a python3.13 on the PATH that only says it is not there.
-COMPILERS := $(PYTHON) python$(RUNTIME) $(wildcard $(HOME)/.pyenv/versions/$(RUNTIME).*/bin/python$(RUNTIME))
+COMPILERS := $(PYTHON) python$(RUNTIME) \
+	$(shell ls "$$(pyenv root 2>/dev/null)"/versions/$(RUNTIME).*/bin/python$(RUNTIME) 2>/dev/null)
 IS_RUNTIME := import sys; sys.exit(sys.version_info[:2] != tuple(map(int, "$(RUNTIME)".split("."))))
 
 # Every function runs from the same artifact; each is built under its own name, as SAM asks.

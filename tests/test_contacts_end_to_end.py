@@ -9,8 +9,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.contacts import CUSTOMER, SECRET_VALUE, SYSTEM, abandoned, contact_event, described, flow_event, new_id
 from tests.sandbox import Sandbox
+from tools.local.loopback import Connection, LoopbackServer
+from tools.local.messages import Reply, utc_now
 from tools.local.misbehaviour import Answer
 from tools.local.stack import CALL_CENTER, ORG_ID, LocalStack, pem
+from voicecall_sync.app import build
+from voicecall_sync.clock import SystemClock
 
 Finished = Callable[[str], str]
 
@@ -232,6 +236,91 @@ def test_what_a_record_holds(stack: LocalStack, sandbox: Sandbox, finished: Fini
 
 
 # --- the settings --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem"),
+        ("AWS_ENDPOINT_URL", "no address"),
+        ("AWS_PROFILE", "unknown"),
+        ("AWS_DEFAULT_REGION", "not a region"),
+    ],
+)
+def test_a_wrong_variable_of_the_libraries_breaks_no_call(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv("SCRT_ENDPOINT_BASE", "https://example.invalid")
+    monkeypatch.delenv("AWS_REGION")
+    monkeypatch.setenv(name, value)
+    app = build(SystemClock(), new_id)
+    answer = app.update_voice_call(flow_event(new_id()), None)
+    assert answer["status"] == "RETRY_LATER"
+    assert answer["detail"].startswith("a variable of boto3's or requests' is wrong: ")
+    assert stack.salesforce.received == []
+
+
+@pytest.mark.parametrize(
+    "described_as",
+    [b"{}", b"null", b"[]", b"not JSON", b'{"Contact": null}', b'{"Contact": {"InitiationTimestamp": "+15555550123"}}'],
+    ids=ascii,
+)
+def test_a_description_that_cannot_be_read(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch, described_as: bytes
+) -> None:
+    def serve(connection: Connection) -> bool:
+        connection.read_request()
+        connection.answer(Reply(200, described_as, (("Content-Type", "application/json"),)))
+        return True
+
+    odd = LoopbackServer(serve, clock=utc_now)
+    odd.start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_CONNECT", odd.url)
+    try:
+        raised = build_sandbox().invoke(contact_event(new_id())).raised
+    finally:
+        odd.stop()
+    assert raised is not None
+    assert CUSTOMER not in raised
+    assert stack.salesforce.received == []
+
+
+def build_sandbox() -> Sandbox:
+    """A sandbox with clients of its own, for a test that changes where they go."""
+    sandbox = Sandbox()
+    sandbox.app = build(SystemClock(), new_id)
+    return sandbox
+
+
+def test_another_contact_than_the_one_asked_for_is_not_updated(stack: LocalStack) -> None:
+    asked, other = new_id(), new_id()
+
+    def serve(connection: Connection) -> bool:
+        connection.read_request()
+        connection.answer(
+            Reply.of_json(200, {"Contact": {"Id": other, "Channel": "VOICE", "DisconnectTimestamp": 1.7e9}})
+        )
+        return True
+
+    odd = LoopbackServer(serve, clock=utc_now)
+    odd.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL_CONNECT", odd.url)
+        raised = build_sandbox().invoke(contact_event(asked)).raised
+    odd.stop()
+    assert raised == "RETRY_LATER: Amazon Connect described another contact than the one asked for"
+    assert stack.salesforce.received == []
+
+
+def test_a_key_of_another_call_center_names_that_one_in_the_second_try(stack: LocalStack, sandbox: Sandbox) -> None:
+    secret = json.loads(stack.provisioned_secret())
+    other = {"privateKey": secret[f"{CALL_CENTER}-scrt-jwt-auth-private-key"], "orgId": ORG_ID}
+    stack.put_secret(json.dumps({**other, "callCenterApiName": "AnotherOne"}))
+    assert sandbox.invoke(flow_event(new_id())).status == "RETRY_LATER"
+    stack.put_secret(stack.provisioned_secret())
+    contact_id = new_id()
+    assert sandbox.invoke(flow_event(contact_id)).status == "UPDATED"
+    assert stack.salesforce.applied_bodies(contact_id)[0]["callCenterApiName"] == CALL_CENTER
 
 
 @pytest.mark.parametrize("name", ["SCRT_ENDPOINT_BASE", "JWT_SECRET_ID", "IDEMPOTENCY_TABLE", "CONNECT_INSTANCE_ID"])

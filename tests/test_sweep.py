@@ -1,12 +1,14 @@
 """Every external call the pipeline makes x every way it can go wrong x every source x redelivery.
 
 Each combination runs one invocation with the fault, in a cold sandbox; then delivers the event again to healthy ones,
-until nothing changes any more; then once more an hour later, when dead owners are known to be dead. Whatever happened,
-the invariants at the end of this module must hold. How many combinations there were is printed at the end of the run.
+until nothing changes any more; then once more ten minutes later, when dead owners are known to be dead. Whatever
+happened, the invariants at the end of this module must hold. How many combinations there were is printed in the end.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from itertools import product
 
 import pytest
@@ -18,6 +20,10 @@ from tools.local.gateway import Fault
 from tools.local.ministack import MiniStack
 from tools.local.misbehaviour import Answer, Behaviour, CloseUnread, Hang, Reset
 from tools.local.stack import LocalStack
+from voicecall_sync.token import issue, parse_secret
+
+# Every line it runs is covered elsewhere, and tracing them a thousand times more would only take time.
+pytestmark = pytest.mark.no_cover
 
 FLOW, EVENT = "contact flow", "contact event"
 CRASH_BEFORE, CRASH_AFTER = "crash before", "crash after"
@@ -72,13 +78,19 @@ class Sweep:
 
     def __init__(self, stack: LocalStack) -> None:
         self.stack = stack
-        self.healthy, self.an_hour_later = Sandbox(), Sandbox(ShiftedClock(3600))
+        credentials = parse_secret(stack.provisioned_secret(), "", "")
+        self.ready_jwt = issue(credentials, datetime.now(UTC) + timedelta(seconds=30)).text
+        self.healthy, self.later = Sandbox(), Sandbox(ShiftedClock(600))
 
     def event(self, source: str, contact_id: str) -> dict[str, object]:
         return flow_event(contact_id) if source == FLOW else contact_event(contact_id)
 
     def prepare(self, scenario: str, source: str) -> str:
         """Bring a new contact into the state the scenario begins with."""
+        # Parsing a key is most of what a cold start costs here, so all but the scenario about tokens do without.
+        self.stack.put_secret(
+            self.stack.provisioned_secret() if scenario == "token refused" else json.dumps({"jwt": self.ready_jwt})
+        )
         contact_id = new_id()
         queue, agent = f"queue-{contact_id}", f"agent-{contact_id}"  # of its own, so that no name is cached
         self.stack.connect.put_queue(queue, "Support")
@@ -120,8 +132,8 @@ class Sweep:
         return contact_id, Sandbox().invoke(event)
 
     def _crash(self, call: Call, event: object, when: str) -> Result:
-        # A flow has 8 s at the most, and twice the time-out of a call is kept back for settling.
-        limits = {"AWS_CALL_TIMEOUT_SECONDS": "2", "PATCH_TIMEOUT_SECONDS": "60", "FLOW_BUDGET_SECONDS": "8"}
+        # A flow has 8 s at the most, of which two and a half times the time-out of a call are kept back for settling.
+        limits = {"AWS_CALL_TIMEOUT_SECONDS": "1", "PATCH_TIMEOUT_SECONDS": "60", "FLOW_BUDGET_SECONDS": "8"}
         # A token that is refused has no effect to be interrupted after: the second PATCH is the first that has.
         nth = 1 if (call.operation, when) == (PATCH, AFTER) else call.nth
         with interrupted(
@@ -135,13 +147,13 @@ class Sweep:
         self.stack.salesforce.behave()
 
     def redeliver(self, contact_id: str, sources: tuple[str, ...]) -> list[Result]:
-        """Deliver to a healthy sandbox until nothing changes any more, and once more an hour later."""
+        """Deliver to a healthy sandbox until nothing changes any more, and once more ten minutes later."""
         results: list[Result] = []
         for source in sources * 4:
             results.append(self.healthy.invoke(self.event(source, contact_id)))
             if results[-1].status in {"UPDATED", "DUPLICATE"}:
                 break
-        return [*results, self.an_hour_later.invoke(self.event(sources[0], contact_id))]
+        return [*results, self.later.invoke(self.event(sources[0], contact_id))]
 
 
 WAYS = [
@@ -167,7 +179,10 @@ def sweep(ministack: MiniStack) -> Iterator[Sweep]:
 def test_whatever_goes_wrong_at_a_call(
     sweep: Sweep, call: Call, record_property: Callable[[str, object], None]
 ) -> None:
-    combinations = list(product(WAYS, REDELIVERIES.items()))
+    # A PATCH is made once, so that it fails "from then on" is no other case, unless its token is refused.
+    alone = call.operation == PATCH and call.scenario != "token refused"
+    ways = [way for way in WAYS if not (alone and way[1] == FROM_THEN_ON)]
+    combinations = list(product(ways, REDELIVERIES.items()))
     for (way, how_often), (redelivery, sources_for) in combinations:
         contact_id, result = sweep.run(call, way, how_often)
         sweep.heal()

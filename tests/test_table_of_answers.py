@@ -103,6 +103,24 @@ ROWS = {
     "half a status line": uncertain(Truncated(b"HTTP/1.1 200", applied=True)),
     "half a status code": uncertain(Truncated(b"HTTP/1.1 20", applied=True)),
     "a status line of a megabyte": uncertain(Garbage(b"HTTP/1.1 200 " + b"x" * 1_000_000, applied=True)),
+    "an interim answer before the 200": accepted(
+        Truncated(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", applied=True)
+    ),
+    "interim answers before the 429": redelivered(
+        Truncated(b"HTTP/1.1 102 Processing\r\n\r\n" * 3 + b"HTTP/1.1 429 Slow\r\n\r\n", applied=False), 429
+    ),
+    "200 with two lengths": accepted(
+        Answer(200, headers=(("Content-Length", "2"), ("Content-Length", "3")), body=b"{}", applied=True)
+    ),
+    "429 with a length that is none": redelivered(Answer(429, headers=(("Content-Length", "2, 3"),), body=b"{}"), 429),
+    "200 with a header that is none": accepted(
+        Truncated(b"HTTP/1.1 200 OK\r\nnot a header\r\nContent-Length: 0\r\n\r\n", applied=True)
+    ),
+    "a status of four digits": uncertain(Truncated(b"HTTP/1.1 2000 OK\r\n\r\n", applied=True)),
+    "a status with a sign": uncertain(Truncated(b"HTTP/1.1 +200 OK\r\n\r\n", applied=True)),
+    "another protocol's 200": uncertain(Truncated(b"HTTP/2 200\r\n\r\n", applied=True)),
+    "switching protocols": uncertain(Answer(101, applied=True), 101),
+    "a flood of interim answers": uncertain(Truncated(b"HTTP/1.1 102 x\r\n\r\n" * 500, applied=True)),
     "only interim answers": uncertain(Truncated(b"HTTP/1.1 100 Continue\r\n\r\n" * 3, applied=True)),
 }
 

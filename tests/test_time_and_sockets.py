@@ -163,6 +163,15 @@ def test_a_connection_that_the_server_closed_is_not_reused(stack: LocalStack, sa
     assert [request.connection for request in stack.salesforce.received] == [1, 2]
 
 
+@pytest.mark.parametrize("status", [102, 103, 204, 304, 400, 429, 500])
+def test_what_comes_late_is_not_taken_for_the_next_answer(stack: LocalStack, sandbox: Sandbox, status: int) -> None:
+    """Nobody knows what may still come on a connection whose answer was not a plain 2xx with a body."""
+    stack.salesforce.next(Answer(status), Answer(429))
+    sandbox.invoke(flow_event(new_id()))
+    assert sandbox.invoke(flow_event(new_id())).status == "RETRY_LATER"
+    assert [request.connection for request in stack.salesforce.received] == [1, 2]
+
+
 def test_an_unread_body_is_not_taken_for_the_next_answer(stack: LocalStack, sandbox: Sandbox) -> None:
     smuggled = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" * 400
     stack.salesforce.next(Answer(200, body=smuggled, applied=True), Answer(400))
@@ -272,6 +281,42 @@ def test_the_answer_is_there_before_its_body(stack: LocalStack) -> None:
     reply = telephony.patch(telephony.prepare(new_id(), "a.b.c", b"{}"), Deadline.after(SystemClock(), 20))
     assert isinstance(reply, Answered)
     assert not reply.body.done()
+
+
+def test_no_fresh_token_is_fetched_where_time_is_short(stack: LocalStack) -> None:
+    """The clocks jump while the first PATCH is under way: what is left is for settling."""
+    clock = ShiftedClock(0)
+    sandbox = Sandbox(clock)
+    assert sandbox.invoke(flow_event(new_id())).status == "UPDATED"
+
+    def jump(_: object) -> None:
+        clock.seconds += 2
+
+    stack.salesforce.before_apply = jump
+    stack.salesforce.next(Answer(401))
+    result = sandbox.invoke(flow_event(new_id()))
+    assert result.answer is not None
+    assert result.answer["status"] == "RETRY_LATER"
+    assert result.answer["detail"] == "Salesforce answered 401; no time for a fresh token"
+    assert stack.gateway.calls.count("GetSecretValue") == 1
+
+
+def test_nothing_is_claimed_again_where_time_is_short(stack: LocalStack) -> None:
+    contact_id = new_id()
+    clock = ShiftedClock(0)
+    sandbox = Sandbox(clock)
+    stack.salesforce.next(Answer(429))
+    assert sandbox.invoke(flow_event(contact_id)).status == "RETRY_LATER"
+
+    def jump(operation: str) -> None:
+        if operation == "PutItem":
+            clock.seconds += 3.2
+
+    stack.gateway.after = jump
+    result = sandbox.invoke(flow_event(contact_id))
+    assert result.answer is not None
+    assert result.answer["detail"] == "too little time is left to claim it again"
+    assert stack.state(contact_id) == "NOT_APPLIED"
 
 
 def test_an_invocation_with_little_time_left_is_not_begun(stack: LocalStack, sandbox: Sandbox) -> None:

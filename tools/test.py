@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from tools.check import STYLE_AND_TYPES, run, run_all
 
-MOST_WORKERS = 4
-_PYTEST = ("pytest", "-n", "auto", f"--maxprocesses={MOST_WORKERS}", "--cov", "--cov-report=term")
+WORKERS = 4
+"""Twice the cores of a small machine: the tests of time-outs mostly wait."""
+_PYTEST = ("pytest", "-n", str(WORKERS), "--dist", "worksteal", "--cov", "--cov-report=term")
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -17,12 +17,13 @@ import boto3
 from aws_lambda_powertools.utilities.parameters import SecretsProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError
 
 from voicecall_sync import settings as environment
 from voicecall_sync.clock import Clock, Deadline, SystemClock
 from voicecall_sync.connect import Connect
 from voicecall_sync.contact import contact_id_in, finished_contact_id, from_flow, source_of
-from voicecall_sync.errors import InvalidInput, Redeliver, SecretUnusable, aws_reason
+from voicecall_sync.errors import InvalidInput, Redeliver, SecretUnusable, WrongSettings, aws_reason
 from voicecall_sync.ledger import Ledger
 from voicecall_sync.outcome import Outcome, Source, Status
 from voicecall_sync.report import Report
@@ -52,7 +53,7 @@ class Arrival:
         return TimeLimits(
             deadline=self.moment.later(min(budget, self.remaining - LAST_LINES_SECONDS)),
             owner_until=self.at + timedelta(seconds=self.remaining),
-            settling=settings.aws_call_timeout * AWS_TRIES,
+            settling=settings.aws_call_timeout * (AWS_TRIES + 0.5),
             patch=settings.patch_timeout,
         )
 
@@ -131,12 +132,12 @@ def build(clock: Clock, new_owner: Callable[[], str], new_session: Callable[[], 
     @functools.cache
     def parts() -> tuple[Settings, Sync, Connect]:
         settings = environment.read()
-        session = new_session()
-        return (
-            settings,
-            _sync(settings, session, clock, new_owner, report),
-            _connect(settings, session, clock),
-        )
+        try:
+            session = new_session()
+            sync = _sync(settings, session, clock, new_owner, report)
+        except (BotoCoreError, OSError, ValueError) as failure:  # boto3's own variables, or the CA bundle's
+            raise WrongSettings(f"a variable of boto3's or requests' is wrong: {aws_reason(failure)}") from None
+        return settings, sync, _connect(settings, session, clock)
 
     report = Report(environment.log_level())
     return App(parts, clock, report)
@@ -146,7 +147,7 @@ def _sync(
     settings: Settings, session: boto3.Session, clock: Clock, new_owner: Callable[[], str], report: Report
 ) -> Sync:
     quick = Config(
-        connect_timeout=settings.aws_call_timeout,
+        connect_timeout=settings.aws_call_timeout / 2,
         read_timeout=settings.aws_call_timeout,
         # legacy: its pause before the second try is short, where the standard mode's may take a second
         retries={"mode": "legacy", "total_max_attempts": AWS_TRIES},

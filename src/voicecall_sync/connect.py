@@ -11,8 +11,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from voicecall_sync.clock import Clock
 from voicecall_sync.contact import Contact, agent_id, from_described, queue_id
 from voicecall_sync.errors import ConnectUnavailable, aws_reason
@@ -51,11 +49,12 @@ class Connect:
             InvalidInput: What Connect describes is no contact.
         """
         try:
-            answer = self._client.describe_contact(InstanceId=self._instance_id, ContactId=contact_id)
-        except (ClientError, BotoCoreError) as failure:
+            described = self._client.describe_contact(InstanceId=self._instance_id, ContactId=contact_id)["Contact"]
+        except Exception as failure:  # noqa: BLE001 - an answer that botocore cannot read makes it raise anything
             raise _unavailable("DescribeContact", failure) from None
-        described = answer["Contact"]
         contact = from_described(described, source)
+        if contact.contact_id != contact_id:
+            raise ConnectUnavailable("Amazon Connect described another contact than the one asked for")
         return replace(
             contact,
             queue=self._name("DescribeQueue", queue_id(described), self._queue_name),
@@ -88,7 +87,7 @@ class Connect:
             return known[1]
         try:
             name = look_up(key)
-        except (ClientError, BotoCoreError) as failure:
+        except Exception as failure:  # noqa: BLE001 - as above
             if aws_reason(failure) != "ResourceNotFoundException":
                 raise _unavailable(operation, failure) from None
             name = None

@@ -29,9 +29,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
-from voicecall_sync.errors import LedgerUnavailable, aws_reason
+from voicecall_sync.errors import LedgerUnavailable, TooLittleTime, aws_reason
 from voicecall_sync.outcome import Settlement, Source, State
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ DEAD_AFTER = timedelta(seconds=60)
 """How long past ``ownerUntil`` an owner counts as dead: clocks differ."""
 LONGEST_RETRY = timedelta(hours=6)
 FIRST_BACKOFF = timedelta(minutes=1)
+MOST_ATTEMPTS = 1_000_000
 
 _NOBODYS = "attribute_not_exists(contactId)"
 _STILL_AS_READ = "#state = :state AND #owner = :owner"
@@ -91,7 +92,7 @@ class Record:
 
     def owner_dead(self, now: datetime) -> bool:
         """Tell whether its owner must have died between claim and settle."""
-        return self.state is State.CLAIMED and (self.owner_until is not None and now > self.owner_until + DEAD_AFTER)
+        return self.state is State.CLAIMED and (self.owner_until is not None and now - DEAD_AFTER > self.owner_until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,7 @@ class ClaimRequest:
     Attributes:
         owner_until: When the claiming invocation must be over.
         digests: See ``digests_of``.
+        has_time: Whether there is time for one more call to the table; asked before each call after the first.
     """
 
     contact_id: str
@@ -108,6 +110,7 @@ class ClaimRequest:
     now: datetime
     owner_until: datetime
     digests: Mapping[str, str]
+    has_time: Callable[[], bool] = lambda: True
 
 
 def digests_of(contact_id: str, properties: Mapping[str, object]) -> Mapping[str, str]:
@@ -159,15 +162,18 @@ class Ledger:
         Raises:
             LedgerUnavailable: The table refused, or we never learnt whether the claim got through. Then nothing may
                 be sent, and we try to take the claim back; if that fails too, the record may stay CLAIMED.
+            TooLittleTime: The contact is due, and there is no time left to claim it again.
         """
         claim = Claim(request.contact_id, self._new_owner(), attempts=1)
         standing = self._put(claim, request, None)
         if standing is not None and standing.due(request.now):
+            if not request.has_time():
+                raise TooLittleTime("too little time is left to claim it again")
             claim = Claim(request.contact_id, claim.owner, standing.attempts + 1)
             standing = self._put(claim, request, standing)
         if standing is None or standing.owner == claim.owner:
             return claim
-        if standing.owner_dead(request.now):
+        if standing.owner_dead(request.now) and request.has_time():
             return self.give_up_dead_owner(standing, request.now)
         return standing
 
@@ -222,9 +228,9 @@ class Ledger:
             answer = self._client.get_item(
                 TableName=self._table, Key={"contactId": {"S": contact_id}}, ConsistentRead=True
             )
-        except (ClientError, BotoCoreError) as failure:
+            item = answer.get("Item")
+        except Exception as failure:  # noqa: BLE001 - see _put
             raise _unavailable("read", failure) from None
-        item = answer.get("Item")
         return _record(contact_id, item) if item else None
 
     def _put(self, claim: Claim, request: ClaimRequest, standing: Record | None) -> Record | None:
@@ -243,10 +249,11 @@ class Ledger:
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 **arguments,
             )
-        except (ClientError, BotoCoreError) as failure:
+        except Exception as failure:  # noqa: BLE001 - an answer that botocore cannot read makes it raise anything
             if _condition_failed(failure):
                 return self._in_the_way(claim.contact_id, failure)
-            self._take_back(claim, request.now)
+            if request.has_time():
+                self._take_back(claim, request.now)
             raise _unavailable("claim", failure) from None
         return None
 
@@ -285,7 +292,7 @@ class Ledger:
                     {**{f":new_{name}": value for name, value in assigned.items()}, **expected}
                 ),
             )
-        except (ClientError, BotoCoreError) as failure:
+        except Exception as failure:  # noqa: BLE001 - see _put
             if _condition_failed(failure):
                 raise _ConditionFailedError("the claim is no longer ours") from None
             raise _unavailable("settle", failure) from None
@@ -315,8 +322,12 @@ def _claimed(claim: Claim, request: ClaimRequest, standing: Record | None) -> di
 
 def _record(contact_id: str, item: Mapping[str, Any]) -> Record:
     """Read a record defensively: one that somebody edited must stop a contact, not a program."""
-    values = {name: _deserialize(value) for name, value in item.items()}
+    try:
+        values = {name: _deserialize(value) for name, value in item.items()}
+    except (ArithmeticError, TypeError, AttributeError):
+        return Record(contact_id, state=None)
     state, owner, digests = values.get("state"), values.get("owner"), values.get("digests")
+    attempts = values.get("attempts")
     return Record(
         contact_id=contact_id,
         state=State(state) if state in list(State) else None,
@@ -324,7 +335,7 @@ def _record(contact_id: str, item: Mapping[str, Any]) -> Record:
         owner_until=_moment(values.get("ownerUntil")),
         retry_at=_moment(values.get("retryAt")),
         source=str(values.get("source", "")),
-        attempts=int(values["attempts"]) if isinstance(values.get("attempts"), Decimal) else 0,
+        attempts=min(int(attempts), MOST_ATTEMPTS) if isinstance(attempts, Decimal) else 0,
         digests=digests if isinstance(digests, Mapping) else {},
         history={name: values[name] for name in _HISTORY if name in values},
     )

@@ -43,15 +43,15 @@ class Report:
     """Writes the log and the metrics of one sandbox.
 
     Args:
-        level: Of our own log lines. botocore and urllib3 are kept at WARNING whatever it is: at DEBUG they log
-            requests and answers whole, secrets and phone numbers with them.
+        level: Of our own log lines. The libraries are kept silent whatever it is: at DEBUG they log requests and
+            answers whole, secrets and phone numbers with them, and urllib3 headers it cannot parse even at WARNING.
     """
 
     def __init__(self, level: str = "INFO") -> None:
         self._logger = Logger(service=SERVICE, level=level)
         self._metrics = Metrics(namespace=NAMESPACE, service=SERVICE)
         for library in ("boto3", "botocore", "urllib3", "requests"):
-            logging.getLogger(library).setLevel(logging.WARNING)
+            logging.getLogger(library).setLevel(logging.CRITICAL)
 
     def outcome(self, outcome: Outcome, source: str, request_id: str) -> None:
         """Log and count what became of a contact."""
@@ -77,8 +77,9 @@ class Report:
             ),
         )
 
-    def sent(self, contact: Contact, voice_call: VoiceCall) -> None:
-        """Say what an update went without."""
+    def sent(self, contact: Contact, voice_call: VoiceCall, seconds: float) -> None:
+        """Record how long Salesforce took, and say what the update went without."""
+        self._metrics.add_metric("PatchLatency", MetricUnit.Milliseconds, seconds * 1000)
         self._named("CustomFieldLeftOut", "left out", contact, voice_call.left_out)
         self._named("ParameterIgnored", "parameters that are no property", contact, voice_call.ignored_parameters)
         missing = voice_call.missing_for_creation()
@@ -101,10 +102,6 @@ class Report:
         """Say that a contact was claimed by an invocation that died: whether it was sent, nobody knows."""
         self._count("Uncertain")
         self._logger.error("an owner died between claim and settle: UNCERTAIN", contactId=contact_id)
-
-    def patch_took(self, seconds: float) -> None:
-        """Record how long Salesforce took."""
-        self._metrics.add_metric("PatchLatency", MetricUnit.Milliseconds, seconds * 1000)
 
     def flush(self, source: str) -> None:
         """Write the metrics of this invocation, for the service as a whole and for the source."""

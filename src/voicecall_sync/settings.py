@@ -91,9 +91,9 @@ def read() -> Settings:
         instance_id=_instance(values["CONNECT_INSTANCE_ID"]),
         custom_fields=parse_setting(values["CUSTOM_FIELDS"]),
         log_level=log_level(),
-        flow_budget=_seconds("FLOW_BUDGET_SECONDS", values["FLOW_BUDGET_SECONDS"], 8),
-        patch_timeout=_seconds("PATCH_TIMEOUT_SECONDS", values["PATCH_TIMEOUT_SECONDS"], 600),
-        aws_call_timeout=_seconds("AWS_CALL_TIMEOUT_SECONDS", values["AWS_CALL_TIMEOUT_SECONDS"], 60),
+        flow_budget=_seconds("FLOW_BUDGET_SECONDS", values, 1, 8),
+        patch_timeout=_seconds("PATCH_TIMEOUT_SECONDS", values, 0.5, 600),
+        aws_call_timeout=_seconds("AWS_CALL_TIMEOUT_SECONDS", values, 0.05, 60),
         ca_bundle=bundle if endpoint.startswith("https:") else None,
     )
 
@@ -127,8 +127,11 @@ def _is_loopback(host: str | None) -> bool:
 
 
 def _instance(text: str) -> str:
-    """Return the instance id; people paste the whole ARN, which ends in it."""
-    return text.rpartition("instance/")[2]
+    """Return the instance id; people paste the whole ARN, which has it behind "instance/"."""
+    instance_id = text.rpartition("instance/")[2].partition("/")[0]
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,100}", instance_id, re.ASCII):
+        raise WrongSettings("CONNECT_INSTANCE_ID must be the id of an Amazon Connect instance, or its ARN")
+    return instance_id
 
 
 def _header(text: str) -> str:
@@ -137,11 +140,11 @@ def _header(text: str) -> str:
     return text
 
 
-def _seconds(name: str, text: str, most: float) -> float:
+def _seconds(name: str, values: Mapping[str, str], least: float, most: float) -> float:
     try:
-        seconds = float(text)
+        seconds = float(values[name])
     except ValueError:
         seconds = 0.0
-    if not 0 < seconds <= most:
-        raise WrongSettings(f"{name} must be a number of seconds above 0, at most {most}")
+    if not least <= seconds <= most:
+        raise WrongSettings(f"{name} must be a number of seconds from {least} to {most}")
     return seconds

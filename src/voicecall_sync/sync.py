@@ -70,6 +70,10 @@ class TimeLimits:
         capped = Deadline.after(latest.clock, self.patch)
         return capped if capped.left() < latest.left() else latest
 
+    def has_time_to_settle(self) -> bool:
+        """Tell whether one more call to the table would be over in time."""
+        return self.deadline.left() >= self.settling
+
     def require_time(self) -> None:
         """Raise TooLittleTime where a PATCH and its settling would not fit into what is left."""
         if self.deadline.left() < SHORTEST_PATCH_SECONDS + self.settling:
@@ -84,6 +88,22 @@ class _Prepared:
     voice_call: VoiceCall
     token: Token
     request: PreparedRequest
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """What came of sending; no reply where there was no time to send.
+
+    Attributes:
+        seconds: How long it took.
+    """
+
+    reply: Reply | None
+    settlement: Settlement
+    seconds: float
+
+    def adding(self, detail: str) -> _Sent:
+        return replace(self, settlement=replace(self.settlement, detail=f"{self.settlement.detail}; {detail}"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +129,8 @@ class Sync:
         claim = self._claim(prepared, limits)
         if isinstance(claim, Record):
             return self._known_already(claim, prepared)
-        reply, settlement = self._send(prepared, limits)
-        return self._settle(claim, prepared, reply, settlement)
+        sent = self._send(prepared, limits)
+        return self._settle(claim, prepared, sent)
 
     def _prepare(self, contact: Contact) -> _Prepared:
         voice_call = from_contact(contact, self.custom_fields)
@@ -123,45 +143,54 @@ class Sync:
         contact = prepared.contact
         digests = digests_of(contact.contact_id, prepared.voice_call.properties)
         return self.ledger.claim(
-            ClaimRequest(contact.contact_id, contact.source, self.clock.now(), limits.owner_until, digests)
+            ClaimRequest(
+                contact.contact_id,
+                contact.source,
+                self.clock.now(),
+                limits.owner_until,
+                digests,
+                has_time=limits.has_time_to_settle,
+            )
         )
 
-    def _send(self, prepared: _Prepared, limits: TimeLimits) -> tuple[Reply | None, Settlement]:
-        reply, settlement = self._patch(prepared.request, limits)
-        if settlement.http_status != HTTPStatus.UNAUTHORIZED:
-            return reply, settlement
+    def _send(self, prepared: _Prepared, limits: TimeLimits) -> _Sent:
+        """Send once; once more after a 401, with a token that is another one, if there is time for all that."""
+        sent = self._patch(prepared.request, limits)
+        if sent.settlement.http_status != HTTPStatus.UNAUTHORIZED:
+            return sent
+        if limits.deadline.left() < 2 * limits.settling:
+            return sent.adding("no time for a fresh token")
         try:
             fresh = self.tokens.replacement(prepared.token, self.clock.now())
         except SecretUnusable as failure:
-            return reply, replace(settlement, detail=f"{settlement.detail}; no fresh token: {failure}")
+            return sent.adding(f"no fresh token: {failure}")
         if fresh is None:
-            return reply, settlement
-        body = prepared.voice_call.as_json()
+            return sent.adding("the secret still holds the token that was refused")
+        body = prepared.voice_call.with_call_center(fresh.call_center_api_name).as_json()
         request = self.telephony.prepare(prepared.contact.contact_id, fresh.text, body)
-        again = self._patch(request, limits)
-        return again if again[0] is not None else (reply, settlement)
+        return self._patch(request, limits)
 
-    def _patch(self, request: PreparedRequest, limits: TimeLimits) -> tuple[Reply | None, Settlement]:
+    def _patch(self, request: PreparedRequest, limits: TimeLimits) -> _Sent:
         """Send once, if there still is time to settle what comes of it."""
         deadline = limits.patch_deadline()
         if deadline.left() < SHORTEST_PATCH_SECONDS / 2:
-            return None, Settlement(State.NOT_APPLIED, "not sent: too little time was left after the claim")
+            unsent = Settlement(State.NOT_APPLIED, "not sent: too little time was left after the claim")
+            return _Sent(None, unsent, 0)
         started = self.clock.monotonic()
         reply = self.telephony.patch(request, deadline)
-        self.report.patch_took(self.clock.monotonic() - started)
-        return reply, meaning(reply, self.clock.now())
+        return _Sent(reply, meaning(reply, self.clock.now()), self.clock.monotonic() - started)
 
-    def _settle(self, claim: Claim, prepared: _Prepared, reply: Reply | None, settlement: Settlement) -> Outcome:
-        contact_id = claim.contact_id
+    def _settle(self, claim: Claim, prepared: _Prepared, sent: _Sent) -> Outcome:
+        contact_id, settlement = claim.contact_id, sent.settlement
         try:
             self.ledger.settle(claim, settlement, self.clock.now())
         except LedgerUnavailable as failure:
             self.report.settle_failed(contact_id, settlement, failure)
             return _unsettled(contact_id, settlement)
-        self.report.sent(prepared.contact, prepared.voice_call)
+        self.report.sent(prepared.contact, prepared.voice_call, sent.seconds)
         detail = settlement.detail
-        if settlement.state is State.REJECTED and isinstance(reply, Answered):
-            detail = f"{detail} {explanation(reply.body, prepared.voice_call)}".rstrip()
+        if settlement.state is State.REJECTED and isinstance(sent.reply, Answered):
+            detail = f"{detail} {explanation(sent.reply.body, prepared.voice_call)}".rstrip()
         status = _STATUS[settlement.state]
         redeliver = settlement.state is State.NOT_APPLIED
         return Outcome(status, contact_id, detail, redeliver, settlement.state, settlement.http_status)

@@ -14,7 +14,9 @@ requests carries the request; the fence hooks into the connection class of its t
 
 from __future__ import annotations
 
+import http
 import http.client
+import re
 import socket
 import ssl
 import threading
@@ -45,6 +47,8 @@ a closing connection is a request nobody knows the fate of."""
 LAST_WORDS_SECONDS = 0.25
 """How long a try that was cut off may take to hand over what it had read."""
 LONGEST_BODY = 8192
+_MOST_INTERIM_ANSWERS = 32
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
 _DRAIN_READS = 16
 _DRAIN_SECONDS = 1.0
 
@@ -92,8 +96,9 @@ class _Fence:
         self.deadline = deadline
         self.connected = False
         self.passed = False
+        self.answer: Answered | None = None
+        self.socket: socket.socket | None = None
         self._closed = False
-        self._socket: socket.socket | None = None
         self._lock = threading.Lock()
 
     def let_pass(self, connected: socket.socket) -> None:
@@ -102,56 +107,94 @@ class _Fence:
             if self._closed or self.deadline.left() <= 0:
                 raise _GivenUpError
             self.connected = self.passed = True
-            self._socket = connected
+            self.socket = connected
 
     def close(self) -> None:
         """Called by whoever gives the try up: from here on it cannot send."""
         with self._lock:
             self._closed = True
-        if self._socket is not None:
+        if self.socket is not None:
             # The plain socket's shutdown on purpose: SSLSocket.shutdown first forgets its encryption, and a
             # thread about to send would then write the token in clear before the kernel stops it.
             with suppress(OSError):
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+                socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
 
 
 _fence: ContextVar[_Fence] = ContextVar("fence")
 
 
-class _WholeLines:
-    """A reader that does not take the beginning of a line for a line, as http.client does at the end of a stream."""
+class _Lines:
+    """The lines of an answer, more strictly than http.client takes them.
+
+    http.client takes what a broken connection left of a line for a line, and any text with digits in it for a status
+    line; and of the interim answers (RFC 9110, 15.2) it knows 100 alone: it would take a 103 for the answer, and
+    then the answer itself for the next request's.
+    """
 
     def __init__(self, stream: BinaryIO) -> None:
         self.stream = stream
+        self._status_line_read = False
 
     def readline(self, limit: int) -> bytes:
+        if self._status_line_read:
+            return self._whole_line(limit)
+        self._status_line_read = True
+        for _ in range(_MOST_INTERIM_ANSWERS):
+            line = self._whole_line(limit)
+            found = _STATUS_LINE.fullmatch(line)
+            if found is None:
+                raise http.client.BadStatusLine("none of HTTP/1.1's")
+            if not _is_interim(int(found[1])):
+                return line
+            while self._whole_line(limit) not in {b"\r\n", b"\n", b""}:
+                pass
+        raise http.client.BadStatusLine("interim answers only")
+
+    def _whole_line(self, limit: int) -> bytes:
         line = self.stream.readline(limit)
-        if line and not line.endswith(b"\n") and len(line) < limit:
-            raise http.client.RemoteDisconnected("the connection ended in the middle of a line")
+        if line and not line.endswith(b"\n"):
+            raise http.client.RemoteDisconnected("the line has no end")
         return line
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the stream has
         return getattr(self.stream, name)
 
 
+def _is_interim(status: int) -> bool:
+    return http.HTTPStatus.CONTINUE <= status < http.HTTPStatus.OK and status != http.HTTPStatus.SWITCHING_PROTOCOLS
+
+
 class _StatusLineDecides(http.client.HTTPResponse):
-    """A response that is good once its status line is whole, though its headers never come to an end."""
+    """A response that is good once its status line is whole, though its headers never come to an end, or are none.
+
+    It tells the fence what came, so that nothing which goes wrong afterwards can make it forgotten. Only a connection
+    that brought a 2xx with a body of a stated length is used again: of any other one cannot be sure that nothing more
+    is on its way, and the next request must not take that for its answer.
+    """
 
     fp: Any
 
     def begin(self) -> None:
         stream = self.fp
-        self.fp = _WholeLines(stream)
+        self.fp = _Lines(stream)
         try:
             super().begin()
         except (OSError, http.client.HTTPException):
             if not isinstance(self.status, int):
                 raise
-            self.headers = self.msg = http.client.HTTPMessage()
-            self.chunked, self.length, self.will_close = False, 0, True
+            self._do_without_headers()
         finally:
             if self.fp is not None:
                 self.fp = stream
+        if self.headers.defects:  # urllib3 would log them, and the bytes with them
+            self._do_without_headers()
+        if not (http.HTTPStatus.OK <= self.status < http.HTTPStatus.MULTIPLE_CHOICES and self.length):
+            self.will_close = True
+        _fence.get().answer = Answered(self.status, self.headers.get("Retry-After"))
+
+    def _do_without_headers(self) -> None:
+        self.headers = self.msg = http.client.HTTPMessage()
+        self.chunked, self.length, self.will_close = False, 0, True
 
 
 class _FencedConnection(HTTPConnection):
@@ -240,7 +283,10 @@ class Wire:
         """
         fence = _Fence(deadline)
         replies: SimpleQueue[Reply] = SimpleQueue()
-        threading.Thread(target=self._try, args=(request, fence, replies), name="try", daemon=True).start()
+        try:
+            threading.Thread(target=self._try, args=(request, fence, replies), name="try", daemon=True).start()
+        except RuntimeError:
+            return NotSent("no thread to send it")
         for seconds in (max(0.0, deadline.left()), LAST_WORDS_SECONDS):
             with suppress(Empty):
                 return replies.get(timeout=seconds)
@@ -255,9 +301,9 @@ class Wire:
         except Exception as failure:  # noqa: BLE001 - the edge of a thread; what is known, the fence knows
             replies.put(_what_is_known(failure, fence))
             return
-        answered = Answered(response.status_code, response.headers.get("Retry-After"))
+        answered = fence.answer or Answered(response.status_code, None)
         replies.put(answered)
-        answered.body.set_result(_drain(response))
+        answered.body.set_result(_drain(response, fence))
 
 
 def _trusting(ca_bundle: str) -> ssl.SSLContext:
@@ -266,7 +312,10 @@ def _trusting(ca_bundle: str) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=ca_bundle)
 
 
-def _what_is_known(failure: BaseException, fence: _Fence) -> NotSent | NoAnswer:
+def _what_is_known(failure: BaseException, fence: _Fence) -> Reply:
+    if fence.answer is not None:
+        fence.answer.body.set_result(b"")
+        return fence.answer
     causes = list(_causes(failure))
     reason = type(causes[-1]).__name__
     if not fence.connected:
@@ -288,14 +337,14 @@ def _causes(failure: BaseException) -> Iterator[BaseException]:
         current = next((inner for inner in wrapped if isinstance(inner, BaseException)), None)
 
 
-def _drain(response: Response) -> bytes:
+def _drain(response: Response, fence: _Fence) -> bytes:
     """Read a short rest, so that its connection can serve again; close the connection on a long or slow one."""
     raw = cast("HTTPResponse", response.raw)
     body = b""
     # Whatever goes wrong here, the answer has been given: all that is lost is the connection.
     with suppress(Exception):
-        if raw.connection is not None and raw.connection.sock is not None:
-            raw.connection.sock.settimeout(_DRAIN_SECONDS)
+        if fence.socket is not None:
+            fence.socket.settimeout(_DRAIN_SECONDS)
         for _ in range(_DRAIN_READS):
             chunk = raw.read1(LONGEST_BODY - len(body))
             body += chunk
