@@ -11,9 +11,9 @@ _count = iter(range(1_000_000))
 
 # Short, so that a call that hangs is given up in tenths of seconds. The relations between them are the product's.
 QUICK = {
-    "AWS_CALL_TIMEOUT_SECONDS": "0.4",
+    "AWS_CALL_TIMEOUT_SECONDS": "0.8",
     "PATCH_TIMEOUT_SECONDS": "0.6",
-    "FLOW_BUDGET_SECONDS": "4",
+    "FLOW_BUDGET_SECONDS": "8",
     "AWS_MAX_ATTEMPTS": "2",
 }
 

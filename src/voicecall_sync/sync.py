@@ -88,6 +88,7 @@ class _Prepared:
     voice_call: VoiceCall
     token: Token
     request: PreparedRequest
+    digests: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,18 +138,18 @@ class Sync:
         token = self.tokens.current(self.clock.now())
         voice_call = voice_call.with_call_center(token.call_center_api_name)
         request = self.telephony.prepare(contact.contact_id, token.text, voice_call.as_json())
-        return _Prepared(contact, voice_call, token, request)
+        digests = digests_of(contact.contact_id, voice_call.properties)
+        return _Prepared(contact, voice_call, token, request, digests)
 
     def _claim(self, prepared: _Prepared, limits: TimeLimits) -> Claim | Record:
         contact = prepared.contact
-        digests = digests_of(contact.contact_id, prepared.voice_call.properties)
         return self.ledger.claim(
             ClaimRequest(
                 contact.contact_id,
                 contact.source,
                 self.clock.now(),
                 limits.owner_until,
-                digests,
+                prepared.digests,
                 has_time=limits.has_time_to_settle,
             )
         )
@@ -203,9 +204,8 @@ class Sync:
         if record.state is State.NOT_APPLIED:
             due = f", due again at {record.retry_at.isoformat()}" if record.retry_at else ""
             return Outcome(Status.RETRY_LATER, contact_id, f"not applied yet{due}", redeliver=True, state=record.state)
-        digests = digests_of(contact_id, prepared.voice_call.properties)
-        names = sorted(digests.keys() | record.digests.keys())
-        differs = tuple(name for name in names if digests.get(name) != record.digests.get(name))
+        ours, theirs = prepared.digests, record.digests
+        differs = tuple(name for name in sorted(ours.keys() | theirs.keys()) if ours.get(name) != theirs.get(name))
         detail = f"already {record.state or 'in the ledger, in a state we do not know'}"
         if differs:
             detail += f"; differs in {', '.join(differs)}"

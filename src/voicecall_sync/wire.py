@@ -168,7 +168,7 @@ class _StatusLineDecides(http.client.HTTPResponse):
     """A response that is good once its status line is whole, though its headers never come to an end, or are none.
 
     It tells the fence what came, so that nothing which goes wrong afterwards can make it forgotten. Only a connection
-    that brought a 2xx with a body of a stated length is used again: of any other one cannot be sure that nothing more
+    that brought a 2xx with a body whose end is known is used again: of any other one cannot be sure that nothing more
     is on its way, and the next request must not take that for its answer.
     """
 
@@ -188,7 +188,8 @@ class _StatusLineDecides(http.client.HTTPResponse):
                 self.fp = stream
         if self.headers.defects:  # urllib3 would log them, and the bytes with them
             self._do_without_headers()
-        if not (http.HTTPStatus.OK <= self.status < http.HTTPStatus.MULTIPLE_CHOICES and self.length):
+        accepted = http.HTTPStatus.OK <= self.status < http.HTTPStatus.MULTIPLE_CHOICES
+        if not (accepted and (self.length or self.chunked)):
             self.will_close = True
         _fence.get().answer = Answered(self.status, self.headers.get("Retry-After"))
 
@@ -291,6 +292,8 @@ class Wire:
             with suppress(Empty):
                 return replies.get(timeout=seconds)
             fence.close()
+        if fence.answer is not None:
+            return fence.answer
         return NoAnswer("no answer in time") if fence.connected else NotSent("no connection in time")
 
     def _try(self, request: PreparedRequest, fence: _Fence, replies: SimpleQueue[Reply]) -> None:
