@@ -276,6 +276,48 @@ def test_our_side_fails_before_the_claim(
     assert sandbox.invoke(event_of(source, contact_id)).status == "UPDATED"
 
 
+@sources
+@pytest.mark.parametrize("fault", [Fault.LOST, Fault.LATE_HANG])
+@pytest.mark.parametrize("again", [False, True], ids=["first claim", "claimed again"])
+def test_a_claim_whose_answer_was_lost_is_ours_all_the_same(
+    stack: LocalStack, sandbox: Sandbox, finished: Finished, source: str, fault: Fault, *, again: bool
+) -> None:
+    contact_id = finished(new_id())
+    if again:
+        stack.salesforce.next(Answer(429))
+        sandbox.invoke(event_of(source, contact_id))
+    stack.gateway.fail("PutItem", fault, skip=1 if again else 0, times=1)
+    assert sandbox.invoke(event_of(source, contact_id)).status == "UPDATED"
+    assert stack.state(contact_id) == "UPDATED"
+    assert stack.salesforce.applied(contact_id) == 1
+
+
+@sources
+def test_a_claim_that_is_never_confirmed_is_taken_back(
+    stack: LocalStack, sandbox: Sandbox, finished: Finished, source: str
+) -> None:
+    contact_id = finished(new_id())
+    stack.gateway.fail("PutItem", Fault.LOST)
+    assert sandbox.invoke(event_of(source, contact_id)).status == ("RETRY_LATER" if source == FLOW else "raised")
+    assert stack.state(contact_id) == "NOT_APPLIED"
+    assert stack.salesforce.received == []
+
+    stack.gateway.heal()
+    assert sandbox.invoke(event_of(source, contact_id)).status == "UPDATED"
+    assert stack.salesforce.applied(contact_id) == 1
+
+
+@sources
+@pytest.mark.parametrize("fault", [Fault.LOST, Fault.LATE_HANG])
+def test_settling_is_tried_again(
+    stack: LocalStack, sandbox: Sandbox, finished: Finished, source: str, fault: Fault
+) -> None:
+    contact_id = finished(new_id())
+    stack.gateway.fail("UpdateItem", fault, times=1)
+    assert sandbox.invoke(event_of(source, contact_id)).status == "UPDATED"
+    assert stack.state(contact_id) == "UPDATED"
+
+
 @pytest.mark.parametrize("operation", ["DescribeContact", "DescribeQueue", "DescribeUser"])
 def test_connect_fails(stack: LocalStack, sandbox: Sandbox, finished: Finished, operation: str) -> None:
     contact_id = finished(new_id())
