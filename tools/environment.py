@@ -1,8 +1,9 @@
 """The virtual environment the commands run in: made once, brought up to date when the pinned packages change.
 
 Nothing but the standard library is imported here, for this runs before there is anything else. The folder is
-``.venv`` in the project, or what ``VOICECALL_SYNC_VENV`` names. A stamp in it, written last, tells what it was made
-for; without a stamp a set-up was interrupted, and starts over.
+``.venv`` in the project, or what ``VOICECALL_SYNC_VENV`` names. A stamp in it tells that it is ours and, once it is
+finished, what for; an unfinished one tells of a set-up that was interrupted, and starts over. A folder without a
+stamp is somebody else's, and left alone.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ FOLDER_VARIABLE = "VOICECALL_SYNC_VENV"
 REQUIREMENTS = (ROOT / "requirements.txt", ROOT / "tools" / "requirements.txt")
 
 _STAMP = "voicecall-sync.stamp"
+_UNFINISHED = "unfinished\n"
 _LAST_LINES = 15
 
 
@@ -109,10 +111,12 @@ def _make_ready(venv: Path) -> None:
     what = need(found, wanted)
     if what is Need.NOTHING:
         return
-    stamp.unlink(missing_ok=True)
-    started = time.monotonic()
     if what is Need.EVERYTHING and not _is_inside(venv):
         _require_makeable(venv)
+    venv.mkdir(parents=True, exist_ok=True)
+    stamp.write_text(_UNFINISHED, encoding="ascii")
+    started = time.monotonic()
+    if what is Need.EVERYTHING and not _is_inside(venv):
         _say(f"setting up {_shown(venv)} (once; about a minute) ...")
         _create(venv)
     else:
@@ -129,12 +133,21 @@ def _require_makeable(venv: Path) -> None:
             f"{sys.executable} cannot make virtual environments. On Debian and Ubuntu the part that does is a package"
             f" of its own: sudo apt install python{version}-venv"
         )
-    if venv.exists() and any(venv.iterdir()) and not (venv / "pyvenv.cfg").exists():
-        raise SetUpError(f"{venv} holds something else than a virtual environment; remove it or choose another")
+    if venv.exists() and any(venv.iterdir()) and not (venv / _STAMP).exists():
+        raise SetUpError(
+            f"{venv} was not made by this command, which would empty it: remove it, or name another folder in"
+            f" {FOLDER_VARIABLE}"
+        )
 
 
 def _create(venv: Path) -> None:
-    shutil.rmtree(venv, ignore_errors=True)
+    for entry in venv.iterdir():
+        if entry.name == _STAMP:
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink()
     made = subprocess.run(
         [sys.executable, "-m", "venv", str(venv)], capture_output=True, text=True, errors="replace", check=False
     )

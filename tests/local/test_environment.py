@@ -1,6 +1,9 @@
 """The set-up: when it is needed, and what is said to somebody who cannot have it."""
 
 import ast
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,3 +51,19 @@ def test_a_newer_python_will_do(version: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("name", ["__init__.py", "__main__.py"])
 def test_what_an_old_python_meets_first_is_written_for_it(name: str) -> None:
     ast.parse((ROOT / "tools" / name).read_text(encoding="utf-8"), feature_version=(3, 8))
+
+
+@pytest.mark.parametrize("content", ["pyvenv.cfg", "thesis.txt"])
+def test_a_folder_that_is_somebody_elses_is_left_alone(tmp_path: Path, content: str) -> None:
+    (tmp_path / content).write_text("mine", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "tools", "check"],
+        cwd=ROOT,
+        env={**os.environ, "VOICECALL_SYNC_VENV": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"{tmp_path} was not made by this command")
+    assert [path.name for path in tmp_path.iterdir()] == [content]
