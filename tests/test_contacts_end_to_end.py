@@ -69,8 +69,8 @@ def test_a_finished_call_that_lacks_what_a_creation_needs_is_sent_and_counted(
     stack.connect.put_contact(abandoned(contact_id, CustomerEndpoint=None))
     assert sandbox.invoke(contact_event(contact_id)).status == "UPDATED"
     assert stack.salesforce.not_created == {contact_id: ("fromNumber",)}
-    assert [record.__dict__["names"] for record in caplog.records if "creates no record" in record.message] == [
-        ["fromNumber"]
+    assert [record.__dict__["reasons"] for record in caplog.records if "creates no record" in record.message] == [
+        {"fromNumber": "not known, and a new record needs it"}
     ]
     assert '"CreationPropertyMissing":[1.0]' in capfd.readouterr().out
 

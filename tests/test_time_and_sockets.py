@@ -1,9 +1,11 @@
 """Time-outs, deadlines, kept-alive connections and TLS, over real sockets; and clocks that jump."""
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from tools.local.misbehaviour import Answer, BreakTls, Drip, Hang, Stale
 from tools.local.stack import LocalStack
 from voicecall_sync.clock import Deadline, SystemClock
 from voicecall_sync.telephony import Telephony
-from voicecall_sync.wire import Answered, NotSent, Wire
+from voicecall_sync.wire import Answered, NoAnswer, NotSent, Wire
 
 Finished = Callable[[str], str]
 
@@ -270,6 +272,46 @@ def test_a_try_given_up_while_it_was_connecting_can_never_send() -> None:
                     with suppress(OSError):
                         received += connection.recv(100)
     assert received == b""
+
+
+class ClockThatStandsStillForTheTry(SystemClock):
+    """The thread of the try believes that it has a minute more than its caller does."""
+
+    def _behind(self) -> float:
+        return 60.0 if threading.current_thread().name == "try" else 0.0
+
+    def now(self) -> datetime:
+        return super().now() - timedelta(seconds=self._behind())
+
+    def monotonic(self) -> float:
+        return super().monotonic() - self._behind()
+
+
+def test_a_try_given_up_in_the_tls_handshake_sends_nothing_when_it_wakes(certificate: Certificate) -> None:
+    """The server holds the handshake until the try was given up, completes it, and waits for a first byte."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.cert_file, certificate.key_file)
+    given_up = threading.Event()
+    received: list[bytes] = []
+
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        given_up.wait(20)
+        with context.wrap_socket(connection, server_side=True) as tls:
+            received.append(tls.recv(100))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=serve, args=(listener,), daemon=True)
+        server.start()
+        telephony = Telephony(
+            Wire(str(certificate.ca_file)), f"https://127.0.0.1:{listener.getsockname()[1]}", "amazon-connect"
+        )
+        request = telephony.prepare(new_id(), "a.b.c", b"{}")
+        reply = telephony.patch(request, Deadline.after(ClockThatStandsStillForTheTry(), 0.3))
+        given_up.set()
+        server.join(20)
+    assert isinstance(reply, NoAnswer)
+    assert received == [b""]
 
 
 def test_the_answer_is_there_before_its_body(stack: LocalStack) -> None:

@@ -28,7 +28,7 @@ from voicecall_sync.ledger import Ledger
 from voicecall_sync.outcome import Outcome, Source, Status
 from voicecall_sync.report import Report
 from voicecall_sync.settings import Settings
-from voicecall_sync.sync import Sync, TimeLimits, expecting
+from voicecall_sync.sync import SHORTEST_PATCH_SECONDS, Sync, TimeLimits, expecting
 from voicecall_sync.telephony import Telephony
 from voicecall_sync.token import TokenSource
 from voicecall_sync.wire import Wire
@@ -53,7 +53,7 @@ class Arrival:
         return TimeLimits(
             deadline=self.moment.later(min(budget, self.remaining - LAST_LINES_SECONDS)),
             owner_until=self.at + timedelta(seconds=self.remaining),
-            settling=settings.aws_call_timeout * (AWS_TRIES + 0.5),
+            settling=_settling(settings),
             patch=settings.patch_timeout,
         )
 
@@ -92,6 +92,8 @@ class App:
     def _update_from_flow(self, event: Mapping[str, object], arrival: Arrival) -> Outcome:
         settings, sync, _ = self.parts()
         contact = from_flow(event, settings.instance_id)
+        if settings.flow_budget < SHORTEST_PATCH_SECONDS + _settling(settings):
+            raise WrongSettings("FLOW_BUDGET_SECONDS is too small for AWS_CALL_TIMEOUT_SECONDS: no flow would update")
         return sync.update(contact, arrival.limits(settings, settings.flow_budget))
 
     def _update_from_contact_event(self, event: Mapping[str, object], arrival: Arrival) -> Outcome:
@@ -106,6 +108,10 @@ class App:
         if outcome.redeliver and source != Source.CONTACT_FLOW:
             raise Redeliver(f"{outcome.status}: {outcome.detail}")
         return outcome.as_answer()
+
+
+def _settling(settings: Settings) -> float:
+    return settings.aws_call_timeout * (AWS_TRIES + 0.5)
 
 
 def _remaining_seconds(context: object) -> float:
@@ -149,7 +155,7 @@ def _sync(
     quick = Config(
         connect_timeout=settings.aws_call_timeout / 2,
         read_timeout=settings.aws_call_timeout,
-        # legacy: its pause before the second try is short, where the standard mode's may take a second
+        # legacy: its pause before DynamoDB's second try is 50 ms, where the standard mode's may take a second
         retries={"mode": "legacy", "total_max_attempts": AWS_TRIES},
     )
     secrets = SecretsProvider(boto3_client=session.client("secretsmanager", config=quick))

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 NAMES_KEPT = timedelta(hours=1)
 MOST_NAMES = 5000
+# What no later try would change: the queue or the agent was deleted, or is of a kind that has no description.
+_NO_SUCH_NAME = frozenset({"ResourceNotFoundException", "InvalidParameterException", "InvalidRequestException"})
 
 
 class Connect:
@@ -88,7 +90,7 @@ class Connect:
         try:
             name = look_up(key)
         except Exception as failure:  # noqa: BLE001 - as above
-            if aws_reason(failure) != "ResourceNotFoundException":
+            if aws_reason(failure) not in _NO_SUCH_NAME:
                 raise _unavailable(operation, failure) from None
             name = None
         if len(self._names) >= MOST_NAMES:

@@ -8,7 +8,8 @@ source.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Mapping
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from aws_lambda_powertools import Logger, Metrics
@@ -80,16 +81,22 @@ class Report:
     def sent(self, contact: Contact, voice_call: VoiceCall, seconds: float) -> None:
         """Record how long Salesforce took, and say what the update went without."""
         self._metrics.add_metric("PatchLatency", MetricUnit.Milliseconds, seconds * 1000)
-        self._named("CustomFieldLeftOut", "left out", contact, voice_call.left_out)
-        self._named("ParameterIgnored", "parameters that are no property", contact, voice_call.ignored_parameters)
-        missing = voice_call.missing_for_creation()
-        self._named("CreationPropertyMissing", "Salesforce creates no record without", contact, missing)
+        left_out = {
+            name: reason for name, reason in voice_call.left_out.items() if name in voice_call.attributes_left_out
+        }
+        self._named("CustomFieldLeftOut", "custom fields left out", contact, left_out)
+        others = {name: reason for name, reason in voice_call.left_out.items() if name not in left_out}
+        self._named("PropertyLeftOut", "properties left out", contact, others)
+        ignored = dict.fromkeys(voice_call.ignored_parameters, "no property goes by this name")
+        self._named("ParameterIgnored", "parameters ignored", contact, ignored)
+        missing = dict.fromkeys(voice_call.missing_for_creation(), "not known, and a new record needs it")
+        self._named("CreationPropertyMissing", "Salesforce creates no record for this call", contact, missing)
 
     def settle_failed(self, contact_id: str, settlement: Settlement, failure: Exception) -> None:
         """Say the truth about a PATCH that the ledger could not be told."""
         self._count("SettleFailed")
         self._logger.error(
-            "the claim could not be settled; the record stays CLAIMED",
+            "the claim could not be settled; the record may still say CLAIMED",
             extra=_known(
                 contactId=contact_id,
                 trueState=settlement.state.value,
@@ -108,11 +115,11 @@ class Report:
         self._metrics.add_dimensions(service=SERVICE, source=source)
         self._metrics.flush_metrics()
 
-    def _named(self, metric: str, message: str, contact: Contact, names: Iterable[str]) -> None:
-        found = [_printable(name) for name in names]
-        if found:
-            self._count(metric, len(found))
-            self._logger.warning(message, contactId=contact.contact_id, names=found[:_MOST_NAMES])
+    def _named(self, metric: str, message: str, contact: Contact, reasons: Mapping[str, str]) -> None:
+        if reasons:
+            self._count(metric, len(reasons))
+            shown = {_printable(name): reason for name, reason in islice(reasons.items(), _MOST_NAMES)}
+            self._logger.warning(message, contactId=contact.contact_id, reasons=shown)
 
     def _count(self, metric: str, by: int = 1) -> None:
         self._metrics.add_metric(metric, MetricUnit.Count, by)

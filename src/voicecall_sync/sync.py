@@ -55,7 +55,7 @@ class TimeLimits:
     Attributes:
         deadline: When the answer must be there.
         owner_until: When the invocation must be over, whatever happens: then Lambda ends it.
-        settling: Seconds that settling may take at the worst.
+        settling: Seconds kept back for settling: two tries that hang, one of them while connecting.
         patch: Seconds that the PATCH may take at the most.
     """
 
@@ -215,7 +215,7 @@ class Sync:
 
 def _unsettled(contact_id: str, settlement: Settlement) -> Outcome:
     """Report a PATCH whose end the table did not take: the record stays CLAIMED, so no delivery sends it again."""
-    detail = f"{settlement.detail}; the ledger could not be told, and still says CLAIMED"
+    detail = f"{settlement.detail}; the ledger could not be told, and may still say CLAIMED"
     status = Status.UPDATED if settlement.state is State.UPDATED else Status.UNCERTAIN
     return Outcome(status, contact_id, detail, state=State.CLAIMED, http_status=settlement.http_status)
 

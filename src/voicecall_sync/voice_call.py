@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 
@@ -51,16 +51,18 @@ class VoiceCall:
         properties: Property name -> value, ready for JSON. ``callAttributes`` is a string holding JSON.
         left_out: Names of properties and attributes that were there but could not be sent -> the reason.
         ignored_parameters: Parameters of the flow that no property goes by.
+        attributes_left_out: Those of ``left_out`` that are attributes: a custom field each.
     """
 
     properties: Mapping[str, JsonValue]
     left_out: Mapping[str, str]
     ignored_parameters: tuple[str, ...] = ()
+    attributes_left_out: frozenset[str] = frozenset()
 
     def with_call_center(self, api_name: str) -> VoiceCall:
         """Return the same with callCenterApiName, which the secret or a setting knows."""
         properties = {**self.properties, "callCenterApiName": api_name}
-        return VoiceCall(MappingProxyType(properties), self.left_out, self.ignored_parameters)
+        return replace(self, properties=MappingProxyType(properties))
 
     @property
     def final(self) -> bool:
@@ -105,7 +107,9 @@ def from_contact(contact: Contact, custom_fields: Mapping[str, CustomField]) -> 
         properties["callAttributes"] = json.dumps(dict(fields.values), ensure_ascii=False, allow_nan=False)
     known_names = {rule.name for rule in _PROPERTIES} | {"callAttributes"}
     ignored = (name for name in contact.parameters if name not in known_names and not name.startswith(PREFIX))
-    return VoiceCall(MappingProxyType(properties), {**left_out, **fields.left_out}, tuple(ignored))
+    return VoiceCall(
+        MappingProxyType(properties), {**left_out, **fields.left_out}, tuple(ignored), frozenset(fields.left_out)
+    )
 
 
 def _absent(value: object) -> bool:

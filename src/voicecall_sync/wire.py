@@ -9,7 +9,16 @@ keeps it from sending then is a fence, which it must pass with every byte it wan
           │               │                    │
           └───────────────┴── closed: never ───┴── closed: the socket is shut down, nothing more can go out
 
-requests carries the request; the fence hooks into the connection class of its transport adapter.
+One try, step by step (the caller's thread does 1 and 7, a thread of its own the rest):
+
+    1  Wire.send               makes the fence, starts the thread, waits until the deadline
+    2  _FencedAdapter.send     requests' transport; takes a connection from urllib3's pool
+    3  is_connected            asked of a kept one: still open, and used within the last seconds?
+    4  _new_conn, then TLS     otherwise; notes in the fence that there is a connection
+    5  _FencedConnection.send  asks the fence before each piece goes out
+    6  _StatusLineDecides      reads the status line and the headers, notes the answer in the fence
+    7  Wire.send               returns what came, or closes the fence and says what is known
+    8  _drain                  reads the rest of a short answer, for the log and for the next request
 """
 
 from __future__ import annotations
