@@ -222,7 +222,8 @@ def check_in_the_end(stack: LocalStack, contact_id: str, results: list[Result], 
 def test_the_calls_swept_are_all_the_calls_there_are(
     sweep: Sweep, scenario: str, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AWS_CALL_TIMEOUT_SECONDS", "2")  # here a slow answer is no fault to be swept
+    monkeypatch.setenv("AWS_CALL_TIMEOUT_SECONDS", "1")  # here a slow answer is no fault to be swept
+    monkeypatch.setenv("FLOW_BUDGET_SECONDS", "8")
     contact_id = sweep.prepare(scenario)
     sweep.stack.gateway.heal()
     if scenario == "token refused":
