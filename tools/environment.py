@@ -94,6 +94,14 @@ def run(command: str, arguments: list[str]) -> int:
     except SetUpError as failure:
         print(failure, file=sys.stderr)
         return 2
+    except OSError as failure:
+        print(
+            f"{venv} cannot be written ({failure.strerror}): name another folder in {FOLDER_VARIABLE}", file=sys.stderr
+        )
+        return 2
+    except KeyboardInterrupt:
+        print(f"interrupted; the next command sets {_shown(venv)} up anew", file=sys.stderr)
+        return 130
     if not _is_inside(venv):
         return _start_again(venv, [command, *arguments])
     module = importlib.import_module(f"tools.{command}")
@@ -166,7 +174,10 @@ def _install(venv: Path) -> None:
         check=False,
     )
     if installed.returncode:
-        raise SetUpError(f"pip could not install the packages:\n{_last_lines(installed.stdout)}")
+        raise SetUpError(
+            f"pip could not install the packages:\n{_last_lines(installed.stdout)}\n"
+            "Is the package index reachable from here? Behind a proxy, set HTTPS_PROXY or PIP_INDEX_URL."
+        )
 
 
 def _start_again(venv: Path, arguments: list[str]) -> int:

@@ -193,7 +193,7 @@ In another terminal:
   {curl} {salesforce}/simulator/voiceCalls
       what Salesforce holds; /simulator/received: every request it got
   {curl} --data '{failure}' {salesforce}/simulator/next
-      lets the next PATCH fail so; others: {{"behaviour": "Reset", "applied": true}}, "Hang", "Close", "Garbage", ...
+      lets the next PATCH fail so; others: {{"behaviour": "Reset", "applied": true}}, {{"behaviour": "Hang"}}, ...
 """
 
 

@@ -108,7 +108,12 @@ class Report:
     def owner_died(self, contact_id: str) -> None:
         """Say that a contact was claimed by an invocation that died: whether it was sent, nobody knows."""
         self._count("Uncertain")
-        self._logger.error("an owner died between claim and settle: UNCERTAIN", contactId=contact_id)
+        self._logger.error(
+            "an owner died between claim and settle: UNCERTAIN",
+            contactId=contact_id,
+            status="UNCERTAIN",
+            state="UNCERTAIN",
+        )
 
     def flush(self, source: str) -> None:
         """Write the metrics of this invocation, for the service as a whole and for the source."""

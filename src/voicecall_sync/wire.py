@@ -297,10 +297,13 @@ class Wire:
             threading.Thread(target=self._try, args=(request, fence, replies), name="try", daemon=True).start()
         except RuntimeError:
             return NotSent("no thread to send it")
-        for seconds in (max(0.0, deadline.left()), LAST_WORDS_SECONDS):
-            with suppress(Empty):
-                return replies.get(timeout=seconds)
-            fence.close()
+        with suppress(Empty):
+            return replies.get(timeout=max(0.0, deadline.left()))
+        fence.close()
+        with suppress(Empty):
+            reply = replies.get(timeout=LAST_WORDS_SECONDS)
+            if not isinstance(reply, NoAnswer):  # else its reason is what our closing looked like to it
+                return reply
         if fence.answer is not None:
             return fence.answer
         return NoAnswer("no answer in time") if fence.connected else NotSent("no connection in time")
