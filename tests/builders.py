@@ -236,6 +236,9 @@ class HandClock:
     def monotonic(self) -> float:
         return self.steady
 
+    def sleep(self, seconds: float) -> None:
+        self.pass_time(seconds)
+
     def pass_time(self, seconds: float) -> None:
         """Move both, as they move when nothing is wrong."""
         self.wall += timedelta(seconds=seconds)

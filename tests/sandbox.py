@@ -68,6 +68,9 @@ class ShiftedClock:
     def monotonic(self) -> float:
         return self._system.monotonic() + self.ahead()
 
+    def sleep(self, seconds: float) -> None:
+        self._system.sleep(seconds)
+
 
 class _FrugalSession(boto3.Session):
     """Loads botocore's models once, and makes like clients once: nothing in a test costs more than those."""
@@ -77,7 +80,11 @@ class _FrugalSession(boto3.Session):
         self._made: dict[tuple[str, str, str], Any] = {}
 
     def client(self, service_name: str, config: Config | None = None, **others: Any) -> Any:  # type: ignore[override]
-        limits = f"{vars(config)['connect_timeout']} {vars(config)['read_timeout']}" if config else ""
+        limits = (
+            " ".join(str(vars(config)[name]) for name in ("connect_timeout", "read_timeout", "retries"))
+            if config
+            else ""
+        )
         key = service_name, os.environ.get("AWS_ENDPOINT_URL", ""), limits
         if key not in self._made:
             self._made[key] = super().client(service_name, config=config, **others)  # type: ignore[call-overload]

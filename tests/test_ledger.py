@@ -14,8 +14,10 @@ from tools.local.ministack import MiniStack
 from tools.local.stack import ROOT
 from tools.template import load, table_definition
 from voicecall_sync.errors import LedgerUnavailable
-from voicecall_sync.ledger import Claim, ClaimRequest, Ledger, Record
+from voicecall_sync.ledger import Claim, ClaimRequest, Ledger
 from voicecall_sync.outcome import Settlement, Source, State
+from voicecall_sync.record import Record
+from voicecall_sync.table import Table
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -43,7 +45,7 @@ def table(client: "DynamoDBClient") -> str:
 
 @pytest.fixture
 def ledger(client: "DynamoDBClient", table: str) -> Ledger:
-    return Ledger(client, table, lambda: str(uuid4()))
+    return Ledger(Table(client, table), lambda: str(uuid4()))
 
 
 def request(contact_id: str, now: datetime = NOW, source: Source = Source.CONTACT_EVENT) -> ClaimRequest:
@@ -183,7 +185,7 @@ def test_nothing_is_known_of_an_unknown_contact(ledger: Ledger) -> None:
 
 
 def test_a_table_that_is_not_there(client: "DynamoDBClient") -> None:
-    ledger = Ledger(client, "no-such-table", lambda: str(uuid4()))
+    ledger = Ledger(Table(client, "no-such-table"), lambda: str(uuid4()))
     with pytest.raises(LedgerUnavailable, match="ResourceNotFoundException"):
         ledger.claim(request(new_id()))
     with pytest.raises(LedgerUnavailable, match="ResourceNotFoundException"):

@@ -12,10 +12,18 @@ in this order; each imports only from those above it (a test keeps it so):
     token          text of the secret -> credentials -> signed JWT
     wire           one HTTP try that, once given up, can never send
     telephony      the request, and what an answer or a failure means
-    ledger         claim, settle, read: the idempotency table
+    record         a contact's record in the ledger, and how one reads it defensively
+    table          the edge to DynamoDB
+    ledger         claim, settle, read: what lets a contact be sent once
+    backlog        what the ledger still has open, for those who look after many contacts
     report         what operators see of a contact: a log line, and metrics
-    connect        Connect's API: the contact, the names of its queue and agent
+    pace           how fast to call Amazon Connect
+    connect        Connect's API: the contact, the names of its queue and agent, one page of a search
     sync           the pipeline, readable in one screen
+    reconcile_request  what one run of the reconciliation is asked to do
+    search         which contacts ended in a window, page by page
+    summary        what one run did: counts, what is left
+    reconcile      the contacts nobody told us of, and what is left open; then the same pipeline
     settings       the only reader of the environment
     app            the composition root
     handlers       the Lambda entry points

@@ -19,16 +19,21 @@ from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterEr
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
+from voicecall_sync import reconcile_request
 from voicecall_sync import settings as environment
+from voicecall_sync.backlog import Backlog
 from voicecall_sync.clock import Clock, Deadline, SystemClock
 from voicecall_sync.connect import Connect
 from voicecall_sync.contact import contact_id_in, finished_contact_id, from_flow, source_of
 from voicecall_sync.errors import InvalidInput, Redeliver, SecretUnusable, WrongSettings, aws_reason
 from voicecall_sync.ledger import Ledger
 from voicecall_sync.outcome import Outcome, Source, Status
+from voicecall_sync.pace import Pacer
+from voicecall_sync.reconcile import Means, Reconciliation
 from voicecall_sync.report import Report
 from voicecall_sync.settings import Settings
 from voicecall_sync.sync import SHORTEST_PATCH_SECONDS, Sync, TimeLimits, expecting
+from voicecall_sync.table import Table
 from voicecall_sync.telephony import Telephony
 from voicecall_sync.token import TokenSource
 from voicecall_sync.wire import Wire
@@ -38,6 +43,8 @@ LAST_LINES_SECONDS = 0.5
 """Kept back from the invocation's time for the log line and the metrics."""
 UNKNOWN_TIME_SECONDS = 30.0
 """What to assume is left where a context does not say, as in a test console."""
+DESCRIBING_SECONDS = 8.0
+"""What describing a contact, names and all, takes at the most, as a rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +66,30 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
+class Parts:
+    """What the environment makes of us.
+
+    Attributes:
+        connect: For single contacts.
+        new_paced_client: Gives a client of Amazon Connect, always the same, that tries nothing again by itself.
+    """
+
+    settings: Settings
+    sync: Sync
+    backlog: Backlog
+    connect: Connect
+    new_paced_client: Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True)
 class App:
     """Takes events.
 
     Attributes:
-        parts: Gives the settings, the pipeline and Connect; raises WrongSettings. Called for each event, and so
-            expected to remember.
+        parts: Gives the parts; raises WrongSettings. Called for each event, and so expected to remember.
     """
 
-    parts: Callable[[], tuple[Settings, Sync, Connect]]
+    parts: Callable[[], Parts]
     clock: Clock
     report: Report
 
@@ -78,7 +100,7 @@ class App:
             Redeliver: An asynchronous event that must come again, or be kept in the dead-letter queue. Never raised
                 for a contact flow's event.
         """
-        arrival = Arrival(Deadline.after(self.clock, 0), self.clock.now(), _remaining_seconds(context))
+        arrival = self._arrival(context)
         try:
             source = source_of(event)
         except InvalidInput as failure:
@@ -89,18 +111,66 @@ class App:
         outcome = expecting(contact_id_in(event), lambda: update(known, arrival))
         return self._answer(outcome, source.value, context)
 
+    def reconcile(self, event: object, context: object) -> dict[str, object]:
+        """Run the reconciliation, as a schedule or a request by hand asks for it.
+
+        Raises:
+            InvalidInput: The request is wrong; the message names what.
+            WrongSettings: A variable is missing or wrong.
+        """
+        arrival = self._arrival(context)
+        try:
+            parts = self.parts()
+            request = reconcile_request.parse(event, parts.settings.usual, arrival.at)
+        except (InvalidInput, WrongSettings) as failure:
+            self.report.stopped(str(failure))
+            raise
+        limits = arrival.limits(parts.settings)
+        reserve = min(parts.settings.patch_timeout + limits.settling + DESCRIBING_SECONDS, arrival.remaining / 2)
+        run = Reconciliation(
+            self._means(parts, limits), request, limits, reserve, str(getattr(context, "aws_request_id", ""))
+        )
+        return run.run().as_answer()
+
+    def _means(self, parts: Parts, limits: TimeLimits) -> Means:
+        """Put together what one run works with: a Connect that paces its calls until this run's time is up."""
+        settings = parts.settings
+        per_second = {
+            "SearchContacts": settings.searches_per_second,
+            "DescribeContact": settings.describes_per_second,
+            # Connect allows a fifth of the describes for names; no name is asked for twice in a run
+            "DescribeQueue": settings.describes_per_second / 5,
+            "DescribeUser": settings.describes_per_second / 5,
+        }
+        latest = limits.deadline.later(-limits.settling - SHORTEST_PATCH_SECONDS)
+        paced = Pacer(per_second, self.clock, latest).call
+        return Means(
+            sync=parts.sync,
+            connect=Connect(parts.new_paced_client, settings.instance_id, self.clock, paced),
+            ledger=parts.sync.ledger,
+            backlog=parts.backlog,
+            clock=self.clock,
+            report=self.report,
+            usual=settings.usual,
+            concurrency=settings.concurrency,
+        )
+
+    def _arrival(self, context: object) -> Arrival:
+        return Arrival(Deadline.after(self.clock, 0), self.clock.now(), _remaining_seconds(context))
+
     def _update_from_flow(self, event: Mapping[str, object], arrival: Arrival) -> Outcome:
-        settings, sync, _ = self.parts()
+        parts = self.parts()
+        settings = parts.settings
         contact = from_flow(event, settings.instance_id)
         if settings.flow_budget < SHORTEST_PATCH_SECONDS + _settling(settings):
             raise WrongSettings("FLOW_BUDGET_SECONDS is too small for AWS_CALL_TIMEOUT_SECONDS: no flow would update")
-        return sync.update(contact, arrival.limits(settings, settings.flow_budget))
+        return parts.sync.update(contact, arrival.limits(settings, settings.flow_budget))
 
     def _update_from_contact_event(self, event: Mapping[str, object], arrival: Arrival) -> Outcome:
-        settings, sync, connect = self.parts()
-        contact_id = finished_contact_id(event, settings.instance_id)
-        contact = connect.finished_contact(contact_id, Source.CONTACT_EVENT)
-        return sync.update(contact, arrival.limits(settings))
+        parts = self.parts()
+        contact_id = finished_contact_id(event, parts.settings.instance_id)
+        contact = parts.connect.finished_contact(contact_id, Source.CONTACT_EVENT)
+        return parts.sync.update(contact, arrival.limits(parts.settings))
 
     def _answer(self, outcome: Outcome, source: str, context: object) -> dict[str, str]:
         self.report.outcome(outcome, source, str(getattr(context, "aws_request_id", "")))
@@ -136,37 +206,57 @@ def build(clock: Clock, new_owner: Callable[[], str], new_session: Callable[[], 
     """
 
     @functools.cache
-    def parts() -> tuple[Settings, Sync, Connect]:
+    def parts() -> Parts:
         settings = environment.read()
         try:
             session = new_session()
-            sync = _sync(settings, session, clock, new_owner, report)
+            table = Table(session.client("dynamodb", config=_quick(settings)), settings.table)
+            sync = _sync(settings, session, table, clock, new_owner, report)
         except (BotoCoreError, OSError, ValueError) as failure:  # boto3's own variables, or the CA bundle's
             raise WrongSettings(f"a variable of boto3's or requests' is wrong: {aws_reason(failure)}") from None
-        return settings, sync, _connect(settings, session, clock)
+        return Parts(
+            settings=settings,
+            sync=sync,
+            backlog=Backlog(table, new_owner),
+            # How often to try again is left to boto3's own setting (AWS_MAX_ATTEMPTS): Connect throttles early, and
+            # before the claim there is nothing to lose but time.
+            connect=Connect(_new_connect_client(settings, session), settings.instance_id, clock),
+            new_paced_client=_new_connect_client(settings, session, retries={"total_max_attempts": 1}),
+        )
 
     report = Report(environment.log_level())
     return App(parts, clock, report)
 
 
-def _sync(
-    settings: Settings, session: boto3.Session, clock: Clock, new_owner: Callable[[], str], report: Report
-) -> Sync:
-    quick = Config(
+def _quick(settings: Settings) -> Config:
+    return Config(
         connect_timeout=settings.aws_call_timeout / 2,
         read_timeout=settings.aws_call_timeout,
         # legacy: its pause before DynamoDB's second try is 50 ms, where the standard mode's may take a second
         retries={"mode": "legacy", "total_max_attempts": AWS_TRIES},
+        max_pool_connections=max(10, settings.concurrency),
     )
-    secrets = SecretsProvider(boto3_client=session.client("secretsmanager", config=quick))
+
+
+def _sync(
+    settings: Settings,
+    session: boto3.Session,
+    table: Table,
+    clock: Clock,
+    new_owner: Callable[[], str],
+    report: Report,
+) -> Sync:
+    secrets = SecretsProvider(boto3_client=session.client("secretsmanager", config=_quick(settings)))
     return Sync(
-        ledger=Ledger(session.client("dynamodb", config=quick), settings.table, new_owner),
+        ledger=Ledger(table, new_owner),
         tokens=TokenSource(
             functools.partial(_read_secret, secrets, settings.secret_id),
             settings.org_id,
             settings.call_center_api_name,
         ),
-        telephony=Telephony(Wire(settings.ca_bundle), settings.endpoint_base, settings.provider_name),
+        telephony=Telephony(
+            Wire(settings.ca_bundle, settings.concurrency), settings.endpoint_base, settings.provider_name
+        ),
         custom_fields=settings.custom_fields,
         clock=clock,
         report=report,
@@ -185,9 +275,15 @@ def _read_secret(secrets: SecretsProvider, secret_id: str) -> str:
     return text
 
 
-def _connect(settings: Settings, session: boto3.Session, clock: Clock) -> Connect:
-    # How often to try again is left to boto3's own setting (AWS_MAX_ATTEMPTS): Connect throttles early, and before
-    # the claim there is nothing to lose but time.
-    patient = Config(connect_timeout=2 * settings.aws_call_timeout, read_timeout=4 * settings.aws_call_timeout)
-    new_client: Callable[[], Any] = functools.partial(session.client, "connect", config=patient)
-    return Connect(new_client, settings.instance_id, clock)
+def _new_connect_client(
+    settings: Settings,
+    session: boto3.Session,
+    **others: Any,  # noqa: ANN401 - Config's own
+) -> Callable[[], Any]:
+    patient = Config(
+        connect_timeout=2 * settings.aws_call_timeout,
+        read_timeout=4 * settings.aws_call_timeout,
+        max_pool_connections=max(10, settings.concurrency),
+        **others,
+    )
+    return functools.cache(functools.partial(session.client, "connect", config=patient))

@@ -19,6 +19,10 @@ class Clock(Protocol):
         """Return seconds that never run backwards, but may stand still while a sandbox is frozen."""
         ...
 
+    def sleep(self, seconds: float) -> None:
+        """Let so much time pass."""
+        ...
+
 
 class SystemClock:
     """The machine's own clocks."""
@@ -30,6 +34,10 @@ class SystemClock:
     def monotonic(self) -> float:
         """Return the monotonic clock, in seconds."""
         return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Let so much time pass."""
+        time.sleep(seconds)
 
 
 @dataclass(frozen=True, slots=True)

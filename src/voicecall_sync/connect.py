@@ -1,4 +1,4 @@
-"""Connect's API: the contact, and the names of its queue and agent.
+"""Connect's API: the contact, the names of its queue and agent, and one page of a search.
 
 DescribeContact may be called 10 times a second, DescribeQueue and DescribeUser twice, per account and Region; so names
 are kept for an hour. DescribeContact has no queue name and no agent user name, hence the two further calls.
@@ -6,15 +6,17 @@ are kept for an hour. DescribeContact has no queue name and no agent user name, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from voicecall_sync.clock import Clock
 from voicecall_sync.contact import Contact, agent_id, from_described, queue_id
-from voicecall_sync.errors import ConnectUnavailable, aws_reason
+from voicecall_sync.errors import ConnectUnavailable, TooLittleTime, aws_reason
 from voicecall_sync.outcome import Source
+from voicecall_sync.pace import at_once
 
 if TYPE_CHECKING:
     from types_boto3_connect import ConnectClient
@@ -25,35 +27,49 @@ MOST_NAMES = 5000
 _NO_SUCH_NAME = frozenset({"ResourceNotFoundException", "InvalidParameterException", "InvalidRequestException"})
 
 
+T = TypeVar("T")
+
+
+class Paced(Protocol):
+    """Does a call when it is its turn; see ``Pacer.call``."""
+
+    def __call__(self, operation: str, work: Callable[[], T], /) -> T:
+        """Do the work of an operation."""
+        ...
+
+
 class Connect:
-    """One Amazon Connect instance.
+    """One Amazon Connect instance, for one thread or several.
 
     Args:
         new_client: Makes the client. Called at the first contact that needs it, since it costs 50 ms and more.
         instance_id: The instance.
         clock: Ages the names.
+        paced: Does the calls.
     """
 
-    def __init__(self, new_client: Callable[[], ConnectClient], instance_id: str, clock: Clock) -> None:
+    def __init__(
+        self, new_client: Callable[[], ConnectClient], instance_id: str, clock: Clock, paced: Paced = at_once
+    ) -> None:
         self._new_client = new_client
         self._made: ConnectClient | None = None
         self._instance_id = instance_id
         self._clock = clock
+        self._paced = paced
         self._names: dict[tuple[str, str], tuple[datetime, str | None]] = {}
+        self._lock = threading.RLock()
 
     def finished_contact(self, contact_id: str, source: Source) -> Contact:
         """Describe a contact, with the names of its queue and agent.
 
         Raises:
             ConnectUnavailable: Connect failed, or does not know the contact. (Not a missing name: see below.)
+            TooLittleTime: A paced call would have come too late.
             NotFinishedYet: The contact is not finished.
             NotOurs: It is no voice contact.
             InvalidInput: What Connect describes is no contact.
         """
-        try:
-            described = self._client.describe_contact(InstanceId=self._instance_id, ContactId=contact_id)["Contact"]
-        except Exception as failure:  # noqa: BLE001 - an answer that botocore cannot read makes it raise anything
-            raise _unavailable("DescribeContact", failure) from None
+        described = self._call("DescribeContact", lambda: self._describe(contact_id))
         contact = from_described(described, source)
         if contact.contact_id != contact_id:
             raise ConnectUnavailable("Amazon Connect described another contact than the one asked for")
@@ -63,11 +79,34 @@ class Connect:
             agent=self._name("DescribeUser", agent_id(described), self._agent_name),
         )
 
+    def search_page(self, request: Mapping[str, object]) -> Mapping[str, Any]:
+        """Return one page of SearchContacts.
+
+        Raises:
+            ConnectUnavailable: Connect failed.
+            TooLittleTime: A paced call would have come too late.
+        """
+        arguments: dict[str, Any] = {**request, "InstanceId": self._instance_id}
+        return self._call("SearchContacts", lambda: self._client.search_contacts(**arguments))
+
     @property
     def _client(self) -> ConnectClient:
-        if self._made is None:
-            self._made = self._new_client()
-        return self._made
+        with self._lock:
+            if self._made is None:
+                self._made = self._new_client()
+            return self._made
+
+    def _call(self, operation: str, work: Callable[[], T]) -> T:
+        try:
+            return self._paced(operation, work)
+        except TooLittleTime:
+            raise
+        except Exception as failure:  # noqa: BLE001 - an answer that botocore cannot read makes it raise anything
+            raise _unavailable(operation, failure) from None
+
+    def _describe(self, contact_id: str) -> Mapping[str, Any]:
+        answer = self._client.describe_contact(InstanceId=self._instance_id, ContactId=contact_id)
+        return answer["Contact"]
 
     def _queue_name(self, queue: str) -> str | None:
         return self._client.describe_queue(InstanceId=self._instance_id, QueueId=queue)["Queue"].get("Name")
@@ -83,20 +122,25 @@ class Connect:
         """
         if key is None:
             return None
-        now = self._clock.now()
-        known = self._names.get((operation, key))
-        if known is not None and timedelta(0) <= now - known[0] < NAMES_KEPT:
-            return known[1]
-        try:
-            name = look_up(key)
-        except Exception as failure:  # noqa: BLE001 - as above
-            if aws_reason(failure) not in _NO_SUCH_NAME:
-                raise _unavailable(operation, failure) from None
-            name = None
-        if len(self._names) >= MOST_NAMES:
-            self._names.clear()
-        self._names[operation, key] = (now, name)
-        return name
+        with self._lock:  # one look-up a name, however many contacts wait for it
+            now = self._clock.now()
+            known = self._names.get((operation, key))
+            if known is not None and timedelta(0) <= now - known[0] < NAMES_KEPT:
+                return known[1]
+            name = self._call(operation, lambda: _unless_gone(look_up, key))
+            if len(self._names) >= MOST_NAMES:
+                self._names.clear()
+            self._names[operation, key] = (now, name)
+            return name
+
+
+def _unless_gone(look_up: Callable[[str], str | None], key: str) -> str | None:
+    try:
+        return look_up(key)
+    except Exception as failure:
+        if aws_reason(failure) in _NO_SUCH_NAME:
+            return None
+        raise
 
 
 def _unavailable(operation: str, failure: Exception) -> ConnectUnavailable:

@@ -68,6 +68,21 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundContact:
+    """A finished voice contact, as far as a search tells. Times are in UTC.
+
+    Attributes:
+        callback: It is a callback, which waits in its queue without its customer.
+    """
+
+    contact_id: str
+    disconnected_at: datetime
+    enqueued_at: datetime | None
+    connected_to_agent_at: datetime | None
+    callback: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Contact:
     """What we know of one voice contact. Times are in UTC, durations in whole seconds; None is "not known".
 
@@ -77,6 +92,7 @@ class Contact:
         attributes: The contact attributes. Connect's are strings, but dirty events hold other scalars.
         parameters: What a contact flow's block passes as function input parameters; empty elsewhere.
         interaction_seconds: Talk time without hold time.
+        handed_on: Connect names a contact that goes on from this one.
     """
 
     contact_id: str
@@ -97,6 +113,7 @@ class Contact:
     number_of_holds: int | None = None
     interaction_seconds: int | None = None
     recording: Recording | None = None
+    handed_on: bool = False
     attributes: Mapping[str, object] = field(default_factory=dict)
     parameters: Mapping[str, object] = field(default_factory=dict)
 
@@ -141,7 +158,7 @@ def from_flow(event: Mapping[str, object], instance_id: str) -> Contact:
     """
     details = _required_mapping(event, "Details", "Details")
     data = _required_mapping(details, "ContactData", "Details.ContactData")
-    contact_id = _contact_id(data.get("ContactId"), "Details.ContactData.ContactId")
+    contact_id = contact_id_of(data.get("ContactId"), "Details.ContactData.ContactId")
     _require_instance(data.get("InstanceARN"), instance_id, "Details.ContactData.InstanceARN")
     _require_voice(data.get("Channel"), "Details.ContactData.Channel")
     initiation, from_number, to_number = _direction(data)
@@ -170,7 +187,7 @@ def finished_contact_id(event: Mapping[str, object], instance_id: str) -> str:
     """
     raw = _required_mapping(event, "detail", "detail")
     detail = {name[:1].lower() + name[1:]: value for name, value in raw.items()}  # some samples are PascalCase
-    contact_id = _contact_id(detail.get("contactId"), "detail.contactId")
+    contact_id = contact_id_of(detail.get("contactId"), "detail.contactId")
     _require_instance(detail.get("instanceArn"), instance_id, "detail.instanceArn")
     _require_voice(detail.get("channel"), "detail.channel")
     event_type = _text(detail.get("eventType"))
@@ -189,7 +206,7 @@ def from_described(described: Mapping[str, object], source: Source) -> Contact:
         NotFinishedYet: It has no DisconnectTimestamp yet.
         NotOurs: It is no voice contact.
     """
-    contact_id = _contact_id(described.get("Id"), "Contact.Id")
+    contact_id = contact_id_of(described.get("Id"), "Contact.Id")
     _require_voice(described.get("Channel"), "Contact.Channel")
     disconnected_at = _time(described.get("DisconnectTimestamp"))
     if disconnected_at is None:
@@ -215,8 +232,37 @@ def from_described(described: Mapping[str, object], source: Source) -> Contact:
             connected_at, _time(agent_info.get("AfterContactWorkStartTimestamp")), hold_seconds
         ),
         recording=_recording(described.get("Recordings")),
+        handed_on=bool(described.get("NextContacts")),
         attributes=_mapping(described.get("Attributes")),
     )
+
+
+def from_hit(hit: Mapping[str, object]) -> FoundContact | None:
+    """Make of a hit of SearchContacts what a search tells of a contact; None where it is no finished voice contact."""
+    contact_id = hit.get("Id")
+    disconnected_at = _time(hit.get("DisconnectTimestamp"))
+    if not isinstance(contact_id, str) or not _CONTACT_ID.fullmatch(contact_id) or disconnected_at is None:
+        return None
+    if (_text(hit.get("Channel")) or "").upper() != _VOICE:
+        return None
+    return FoundContact(
+        contact_id=_canonical(contact_id),
+        disconnected_at=disconnected_at,
+        enqueued_at=_time(_mapping(hit.get("QueueInfo")).get("EnqueueTimestamp")),
+        connected_to_agent_at=_time(_mapping(hit.get("AgentInfo")).get("ConnectedToAgentTimestamp")),
+        callback=_INITIATIONS.get((_text(hit.get("InitiationMethod")) or "").upper()) is Initiation.CALLBACK,
+    )
+
+
+def previous_contact_id(hit: Mapping[str, object]) -> str | None:
+    """Return the contact that a hit of SearchContacts goes on from; None for a contact that goes on from no other.
+
+    A fresh contact may carry its own id there.
+    """
+    previous, own = hit.get("PreviousContactId"), hit.get("Id")
+    if not isinstance(previous, str) or not isinstance(own, str) or _canonical(previous) == _canonical(own):
+        return None
+    return _canonical(previous)
 
 
 def queue_id(described: Mapping[str, object]) -> str | None:
@@ -230,7 +276,16 @@ def agent_id(described: Mapping[str, object]) -> str | None:
     return _text(agent_info.get("Id")) if _time(agent_info.get("ConnectedToAgentTimestamp")) else None
 
 
-def _contact_id(value: object, path: str) -> str:
+def contact_id_of(value: object, path: str) -> str:
+    """Return a contact id, as Connect writes it.
+
+    Args:
+        value: What may be one.
+        path: Where it stands, for the error.
+
+    Raises:
+        InvalidInput: It is none.
+    """
     if not isinstance(value, str) or not _CONTACT_ID.fullmatch(value):
         raise InvalidInput(path, "a contact id: 1 to 256 letters, digits, - or _")
     return _canonical(value)

@@ -11,6 +11,7 @@ class Source(StrEnum):
 
     CONTACT_FLOW = "contact-flow"
     CONTACT_EVENT = "contact-event"
+    RECONCILE = "reconcile"
 
 
 class State(StrEnum):
@@ -75,6 +76,7 @@ class Outcome:
         differs: For a DUPLICATE, the properties in which it differs from what was sent.
         final_blocked: A DUPLICATE that holds the finished call's values, barred by an earlier update
             from a contact flow.
+        given_up: REJECTED by us, after a week of trying in vain.
     """
 
     status: Status
@@ -85,6 +87,7 @@ class Outcome:
     http_status: int | None = None
     differs: tuple[str, ...] = ()
     final_blocked: bool = False
+    given_up: bool = False
 
     def as_answer(self) -> dict[str, str]:
         """Return the flat object of strings that a contact flow can read (STRING_MAP)."""

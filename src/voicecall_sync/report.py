@@ -8,6 +8,8 @@ source.
 from __future__ import annotations
 
 import logging
+import threading
+from collections import Counter
 from collections.abc import Mapping
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -25,6 +27,8 @@ SERVICE = "voicecall-sync"
 NAMESPACE = "VoiceCallSync"
 
 _MOST_NAMES = 20
+_MOST_VALUES = 90
+"""Of one metric in one line of the log: at 100 Powertools writes them out by itself, before the source is known."""
 _LONGEST_NAME = 64
 
 _METRIC = {
@@ -41,7 +45,7 @@ _WARNED = frozenset({Status.RETRY_LATER, Status.INVALID})
 
 
 class Report:
-    """Writes the log and the metrics of one sandbox.
+    """Writes the log and the metrics of one sandbox, for one thread or several.
 
     Args:
         level: Of our own log lines. The libraries are kept silent whatever it is: at DEBUG they log requests and
@@ -51,6 +55,9 @@ class Report:
     def __init__(self, level: str = "INFO") -> None:
         self._logger = Logger(service=SERVICE, level=level)
         self._metrics = Metrics(namespace=NAMESPACE, service=SERVICE)
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._latencies: list[float] = []
         for library in ("boto3", "botocore", "urllib3", "requests"):
             logging.getLogger(library).setLevel(logging.CRITICAL)
 
@@ -80,7 +87,8 @@ class Report:
 
     def sent(self, contact: Contact, voice_call: VoiceCall, seconds: float) -> None:
         """Record how long Salesforce took, and say what the update went without."""
-        self._metrics.add_metric("PatchLatency", MetricUnit.Milliseconds, seconds * 1000)
+        with self._lock:
+            self._latencies.append(seconds * 1000)
         left_out = {
             name: reason for name, reason in voice_call.left_out.items() if name in voice_call.attributes_left_out
         }
@@ -115,10 +123,56 @@ class Report:
             state="UNCERTAIN",
         )
 
+    def parameters_gone(self, contact_id: str, properties: Mapping[str, str]) -> None:
+        """Say that a contact flow's update is sent again without what the flow's Parameters said."""
+        self._count("ParametersGone")
+        self._logger.warning(
+            "sent again without the contact flow's Parameters, which are gone: as Amazon Connect describes it",
+            contactId=contact_id,
+            propertiesOfTheFirstTry=sorted(properties)[:_MOST_NAMES],
+        )
+
+    def defect(self, contact_id: str, where: str) -> None:
+        """Say that our own program failed at a contact: by the place alone, for a message may hold a value."""
+        self._count("Defect")
+        self._logger.error("a defect in VoiceCall Sync", contactId=contact_id, detail=where)
+
+    def progress(self, message: str, **counts: object) -> None:
+        """Say how far a long run is, or what became of it."""
+        self._logger.info(message, extra=_known(**counts))
+
+    def stopped(self, reason: str) -> None:
+        """Say that a run of the reconciliation ended before it was through, for a reason that needs looking at."""
+        self._logger.error("the reconciliation stopped", detail=reason)
+
+    def counted(self, metric: str, number: int) -> None:
+        """Count many at once; nought counts too, so that a graph shows that somebody looked."""
+        self._count(metric, number)
+
+    def health(self, oldest_claim_seconds: float | None, token_hours_left: float | None) -> None:
+        """Give what a run found out about the service as a whole; None for what it did not."""
+        with self._lock:
+            if oldest_claim_seconds is not None:
+                self._metrics.add_metric("OldestClaimAge", MetricUnit.Seconds, oldest_claim_seconds)
+            if token_hours_left is not None:
+                self._metrics.add_metric("TokenHoursLeft", MetricUnit.NoUnit, max(0.0, token_hours_left))
+            if oldest_claim_seconds is not None or token_hours_left is not None:
+                self._metrics.flush_metrics()
+
     def flush(self, source: str) -> None:
-        """Write the metrics of this invocation, for the service as a whole and for the source."""
-        self._metrics.add_dimensions(service=SERVICE, source=source)
-        self._metrics.flush_metrics()
+        """Write the metrics since the last time, for the service as a whole and for the source."""
+        with self._lock:
+            counts, self._counts = self._counts, Counter()
+            latencies, self._latencies = self._latencies, []
+            while counts or latencies:
+                self._metrics.add_dimensions(service=SERVICE, source=source)
+                for metric, number in counts.items():
+                    self._metrics.add_metric(metric, MetricUnit.Count, number)
+                for milliseconds in latencies[:_MOST_VALUES]:
+                    self._metrics.add_metric("PatchLatency", MetricUnit.Milliseconds, milliseconds)
+                self._metrics.flush_metrics()
+                counts.clear()
+                latencies = latencies[_MOST_VALUES:]
 
     def _named(self, metric: str, message: str, contact: Contact, reasons: Mapping[str, str]) -> None:
         if reasons:
@@ -127,7 +181,8 @@ class Report:
             self._logger.warning(message, contactId=contact.contact_id, reasons=shown)
 
     def _count(self, metric: str, by: int = 1) -> None:
-        self._metrics.add_metric(metric, MetricUnit.Count, by)
+        with self._lock:
+            self._counts[metric] += by
 
 
 def _known(**fields: object) -> dict[str, object]:

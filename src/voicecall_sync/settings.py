@@ -6,10 +6,12 @@ the template and the README naming the same ones.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -17,6 +19,7 @@ from certifi import where
 
 from voicecall_sync.custom_fields import CustomField, parse_setting
 from voicecall_sync.errors import WrongSettings
+from voicecall_sync.reconcile_request import Scope, Usual, moment_of
 
 REQUIRED = ("SCRT_ENDPOINT_BASE", "JWT_SECRET_ID", "IDEMPOTENCY_TABLE", "CONNECT_INSTANCE_ID")
 OPTIONAL: Mapping[str, str] = {
@@ -28,6 +31,12 @@ OPTIONAL: Mapping[str, str] = {
     "FLOW_BUDGET_SECONDS": "6.5",
     "PATCH_TIMEOUT_SECONDS": "15",
     "AWS_CALL_TIMEOUT_SECONDS": "1.0",
+    "RECONCILE_SCOPE": "abandoned",
+    "RECONCILE_NOT_BEFORE": "",
+    "RECONCILE_LOOK_BACK_HOURS": "24",
+    "RECONCILE_CONCURRENCY": "8",
+    "RECONCILE_SEARCHES_PER_SECOND": "0.4",
+    "RECONCILE_DESCRIBES_PER_SECOND": "5",
 }
 """Name -> default."""
 _NETLOC = re.compile(r"([a-z0-9-]+(\.[a-z0-9-]+)*|\[::1\])(:\d{1,5})?", re.ASCII | re.IGNORECASE)
@@ -43,6 +52,9 @@ class Settings:
         flow_budget: Seconds after which a contact flow has its answer, of the 8 it waits. The rest is for a cold start.
         patch_timeout: Seconds the PATCH may take at the most.
         aws_call_timeout: Seconds for one try of a call to the table or to Secrets Manager; each has two tries.
+        usual: What a scheduled reconciliation does.
+        concurrency: How many contacts a reconciliation updates at once.
+        searches_per_second, describes_per_second: How often it calls Connect; half of the describes for names.
         ca_bundle: File or folder of the certificate authorities to trust, or None for plain http.
     """
 
@@ -58,6 +70,10 @@ class Settings:
     flow_budget: float
     patch_timeout: float
     aws_call_timeout: float
+    usual: Usual
+    concurrency: int
+    searches_per_second: float
+    describes_per_second: float
     ca_bundle: str | None
 
 
@@ -94,6 +110,14 @@ def read() -> Settings:
         flow_budget=_seconds("FLOW_BUDGET_SECONDS", values, 1, 8),
         patch_timeout=_seconds("PATCH_TIMEOUT_SECONDS", values, 0.5, 600),
         aws_call_timeout=_seconds("AWS_CALL_TIMEOUT_SECONDS", values, 0.05, 60),
+        usual=Usual(
+            scope=_scope(values["RECONCILE_SCOPE"]),
+            look_back=timedelta(hours=_number("RECONCILE_LOOK_BACK_HOURS", values, 1, 24 * 30, "hours")),
+            not_before=_not_before(values["RECONCILE_NOT_BEFORE"]),
+        ),
+        concurrency=int(_number("RECONCILE_CONCURRENCY", values, 1, 32, "contacts")),
+        searches_per_second=_number("RECONCILE_SEARCHES_PER_SECOND", values, 0.01, 10_000, "calls"),
+        describes_per_second=_number("RECONCILE_DESCRIBES_PER_SECOND", values, 0.1, 10_000, "calls"),
         ca_bundle=bundle if endpoint.startswith("https:") else None,
     )
 
@@ -140,11 +164,28 @@ def _header(text: str) -> str:
     return text
 
 
+def _scope(text: str) -> Scope:
+    if text not in list(Scope):
+        raise WrongSettings(f"RECONCILE_SCOPE must be one of {', '.join(Scope)}")
+    return Scope(text)
+
+
+def _not_before(text: str) -> datetime | None:
+    moment = moment_of(text)
+    if text and moment is None:
+        raise WrongSettings("RECONCILE_NOT_BEFORE must be a moment with its zone, such as 2026-11-01T00:00:00Z")
+    return moment
+
+
 def _seconds(name: str, values: Mapping[str, str], least: float, most: float) -> float:
+    return _number(name, values, least, most, "seconds")
+
+
+def _number(name: str, values: Mapping[str, str], least: float, most: float, of: str) -> float:
     try:
-        seconds = float(values[name])
+        number = float(values[name])
     except ValueError:
-        seconds = 0.0
-    if not least <= seconds <= most:
-        raise WrongSettings(f"{name} must be a number of seconds from {least} to {most}")
-    return seconds
+        number = math.nan
+    if not least <= number <= most:
+        raise WrongSettings(f"{name} must be a number of {of} from {least} to {most}")
+    return number

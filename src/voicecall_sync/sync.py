@@ -26,8 +26,9 @@ from voicecall_sync.errors import (
     SecretUnusable,
     TooLittleTime,
 )
-from voicecall_sync.ledger import Claim, ClaimRequest, Ledger, Record, digests_of
+from voicecall_sync.ledger import Claim, ClaimRequest, Ledger
 from voicecall_sync.outcome import Outcome, Settlement, Source, State, Status
+from voicecall_sync.record import Record, digests_of
 from voicecall_sync.report import Report
 from voicecall_sync.telephony import Telephony, explanation, meaning
 from voicecall_sync.token import Token, TokenSource
@@ -132,6 +133,14 @@ class Sync:
             return self._known_already(claim, prepared)
         sent = self._send(prepared, limits)
         return self._settle(claim, prepared, sent)
+
+    def rehearse(self, contact: Contact) -> tuple[str, ...]:
+        """Do all that comes before the claim, and return the names of the properties that would be sent.
+
+        Raises:
+            InvalidInput, NotReady: As for ``update``.
+        """
+        return tuple(self._prepare(contact).voice_call.properties)
 
     def _prepare(self, contact: Contact) -> _Prepared:
         voice_call = from_contact(contact, self.custom_fields)

@@ -227,6 +227,11 @@ class TokenSource:
             unchanged = isinstance(credentials, ReadyJwt) and token.text == refused.text
             return None if unchanged else token
 
+    def expires_at(self) -> datetime | None:
+        """Return when the JWT stored in the secret expires; None where there is a key to sign with, or no end."""
+        with self._lock:
+            return self._credentials.expires_at if isinstance(self._credentials, ReadyJwt) else None
+
     def _load(self) -> ReadyJwt | SigningCredentials:
         text = self._read_secret()
         if self._credentials is None or text != self._text:

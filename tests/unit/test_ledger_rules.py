@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import ANY_JSON, ANY_TEXT
-from voicecall_sync.ledger import Record, digests_of, retry_at
 from voicecall_sync.outcome import State
+from voicecall_sync.record import Record, digests_of, retry_at
 
 NOW = datetime(2026, 11, 22, 9, 30, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from tests.builders import INSTANCE_ARN, INSTANCE_ID
 from voicecall_sync.custom_fields import CustomField
 from voicecall_sync.errors import WrongSettings
+from voicecall_sync.reconcile_request import Scope, Usual
 from voicecall_sync.settings import OPTIONAL, REQUIRED, Settings, log_level, read
 from voicecall_sync.telephony import call_url
 
@@ -60,6 +62,10 @@ def test_the_required_variables_are_enough() -> None:
         flow_budget=6.5,
         patch_timeout=15.0,
         aws_call_timeout=1.0,
+        usual=Usual(Scope.ABANDONED, timedelta(hours=24), not_before=None),
+        concurrency=8,
+        searches_per_second=0.4,
+        describes_per_second=5.0,
         ca_bundle=settings.ca_bundle,
     )
     assert settings.ca_bundle is not None
@@ -76,8 +82,16 @@ def test_every_variable_is_read(environment: Environment) -> None:
         FLOW_BUDGET_SECONDS="5",
         PATCH_TIMEOUT_SECONDS="20.5",
         AWS_CALL_TIMEOUT_SECONDS="0.4",
+        RECONCILE_SCOPE="all",
+        RECONCILE_NOT_BEFORE="2026-11-22T01:00:00+01:00",
+        RECONCILE_LOOK_BACK_HOURS="36",
+        RECONCILE_CONCURRENCY="3",
+        RECONCILE_SEARCHES_PER_SECOND="2",
+        RECONCILE_DESCRIBES_PER_SECOND="20",
     )
     settings = read()
+    assert settings.usual == Usual(Scope.ALL, timedelta(hours=36), datetime(2026, 11, 22, tzinfo=UTC))
+    assert (settings.concurrency, settings.searches_per_second, settings.describes_per_second) == (3, 2.0, 20.0)
     assert (settings.org_id, settings.call_center_api_name) == ("00D1", "Center")
     assert settings.provider_name == "Amazon Connect"
     assert settings.custom_fields == {"tier": CustomField("Tier__c")}
@@ -230,6 +244,27 @@ def test_a_flow_waits_eight_seconds_at_most(environment: Environment) -> None:
         read()
 
 
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("RECONCILE_SCOPE", "everything"),
+        ("RECONCILE_SCOPE", "ALL"),
+        ("RECONCILE_NOT_BEFORE", "2026-11-22"),
+        ("RECONCILE_NOT_BEFORE", "2026-11-22T00:00:00"),
+        ("RECONCILE_LOOK_BACK_HOURS", "0"),
+        ("RECONCILE_LOOK_BACK_HOURS", "a day"),
+        ("RECONCILE_CONCURRENCY", "0"),
+        ("RECONCILE_CONCURRENCY", "33"),
+        ("RECONCILE_SEARCHES_PER_SECOND", "0"),
+        ("RECONCILE_DESCRIBES_PER_SECOND", "nan"),
+    ],
+)
+def test_what_is_wrong_for_the_reconciliation(name: str, wrong: str, environment: Environment) -> None:
+    environment(**{name: wrong})
+    with pytest.raises(WrongSettings, match=f"^{name} must be"):
+        read()
+
+
 @pytest.mark.parametrize("name", ["amazon\r\nEvil: yes", "amazon\tconnect", "Amäzon", "\x7f"])
 def test_a_provider_name_that_is_no_header_is_wrong(name: str, environment: Environment) -> None:
     environment(TELEPHONY_PROVIDER_NAME=name)
@@ -288,6 +323,9 @@ def test_which_authorities_are_trusted(
         "FLOW_BUDGET_SECONDS",
         "PATCH_TIMEOUT_SECONDS",
         "AWS_CALL_TIMEOUT_SECONDS",
+        "RECONCILE_SCOPE",
+        "RECONCILE_NOT_BEFORE",
+        "RECONCILE_CONCURRENCY",
     ],
 )
 def test_no_message_repeats_a_variable(name: str, environment: Environment) -> None:

@@ -1,0 +1,174 @@
+"""What one run of the reconciliation is asked to do: by a schedule's event, or by hand.
+
+    {"from": "2026-11-01T00:00:00Z", "to": "2026-11-02T00:00:00Z", "scope": "all", "dryRun": true,
+     "contactIds": ["…"]}
+
+Each is optional; a schedule's event, and ``{}``, ask for the usual: the look-back window, in the scope set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from voicecall_sync.contact import FoundContact, contact_id_of
+from voicecall_sync.errors import InvalidInput
+
+SETTLES_WITHIN = timedelta(minutes=10)
+"""So long the ordinary path, by contact events, has before the reconciliation looks at a call."""
+MOST_NAMED = 10_000
+
+_KEYS = ("from", "to", "scope", "dryRun", "contactIds")
+_SCHEDULED = "Scheduled Event"
+
+
+class Scope(StrEnum):
+    """Which finished voice contacts to update, of those that have no record."""
+
+    ABANDONED = "abandoned"
+    """Waited in a queue, and was never connected to an agent."""
+    UNANSWERED = "unanswered"
+    """Never connected to an agent: abandoned, or ended in the contact flow."""
+    ALL = "all"
+    """Every one: it heals lost events and outages."""
+
+    def takes(self, found: FoundContact) -> bool:
+        """Tell whether a contact found is one of these. A contact queued for callback is not abandoned."""
+        if self is Scope.ALL:
+            return True
+        if found.connected_to_agent_at is not None:
+            return False
+        return self is Scope.UNANSWERED or (found.enqueued_at is not None and not found.callback)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A span of time, in UTC: the contacts that ended in it."""
+
+    start: datetime
+    end: datetime
+
+    @property
+    def empty(self) -> bool:
+        """Tell whether nothing can lie in it."""
+        return self.start >= self.end
+
+    def halves(self) -> tuple[Window, Window]:
+        """Split it in two. They share a second: whether a search includes its ends is not documented."""
+        middle = self.start + (self.end - self.start) / 2
+        return Window(self.start, middle + timedelta(seconds=1)), Window(middle, self.end)
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """What a run does unless it is asked for something else.
+
+    Attributes:
+        not_before: Contacts that ended before this are never touched, whoever asks; None for no such bound.
+    """
+
+    scope: Scope
+    look_back: timedelta
+    not_before: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcileRequest:
+    """One run's task.
+
+    Attributes:
+        window: Which contacts, by when they ended; of no meaning where contacts are named.
+        contacts: The contacts named: an id, or what is wrong with it. None where none are named.
+        cursor: Under which name to remember how far the window was worked off; None for not at all.
+    """
+
+    window: Window
+    scope: Scope
+    dry_run: bool = False
+    contacts: tuple[str | InvalidInput, ...] | None = None
+    cursor: str | None = None
+
+
+def parse(event: object, usual: Usual, now: datetime) -> ReconcileRequest:
+    """Read a schedule's event, of a rule's or of EventBridge Scheduler's, or a request by hand.
+
+    Raises:
+        InvalidInput: It is neither, or something in it is wrong; the message names what.
+    """
+    if not isinstance(event, Mapping):
+        raise InvalidInput("event", f"an object, with any of {', '.join(_KEYS)}")
+    if event.get("detail-type") == _SCHEDULED:
+        event = {}
+    for name in event:
+        if name not in _KEYS:
+            shown = name if isinstance(name, str) and name.isidentifier() and len(name) <= 30 else "a key"  # noqa: PLR2004
+            raise InvalidInput("event", f"a schedule's, or hold nothing but {', '.join(_KEYS)}: not {shown}")
+    scope, dry_run = _scope(event, usual.scope), _flag(event, "dryRun")
+    window = _window(event, usual, now)
+    if "contactIds" in event:
+        return ReconcileRequest(window, scope, dry_run, contacts=_named(event["contactIds"]))
+    return ReconcileRequest(window, scope, dry_run, cursor=None if dry_run else _cursor_name(event))
+
+
+def _cursor_name(event: Mapping[str, object]) -> str:
+    return "".join(f" {name}={event[name]}" for name in ("from", "to", "scope") if event.get(name) is not None)
+
+
+def _window(event: Mapping[str, object], usual: Usual, now: datetime) -> Window:
+    start, end = _moment(event, "from"), _moment(event, "to")
+    if start is not None and start >= now:
+        raise InvalidInput("from", "a moment in the past")
+    if start is not None and end is not None and start >= end:
+        raise InvalidInput("from", "before to")
+    end = min(end or now - SETTLES_WITHIN, now)
+    start = start or end - usual.look_back
+    return Window(max(start, usual.not_before) if usual.not_before else start, end)
+
+
+def _moment(event: Mapping[str, object], name: str) -> datetime | None:
+    value = event.get(name)
+    if value is None:
+        return None
+    moment = moment_of(value)
+    if moment is None:
+        raise InvalidInput(name, "a moment with its zone, such as 2026-11-01T00:00:00Z")
+    return moment
+
+
+def moment_of(value: object) -> datetime | None:
+    """Read a moment in ISO 8601 with its zone, and return it in UTC; None where it is none."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+        return moment.astimezone(UTC) if moment is not None and moment.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _scope(event: Mapping[str, object], usual: Scope) -> Scope:
+    value = event.get("scope")
+    if value is None:
+        return usual
+    if not isinstance(value, str) or value not in list(Scope):
+        raise InvalidInput("scope", f"one of {', '.join(Scope)}")
+    return Scope(value)
+
+
+def _flag(event: Mapping[str, object], name: str) -> bool:
+    value = event.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise InvalidInput(name, "true or false")
+    return bool(value)
+
+
+def _named(value: object) -> tuple[str | InvalidInput, ...]:
+    if not isinstance(value, list) or not 1 <= len(value) <= MOST_NAMED:
+        raise InvalidInput("contactIds", f"a list of 1 to {MOST_NAMED} contact ids")
+    contacts: list[str | InvalidInput] = []
+    for index, text in enumerate(value):
+        try:
+            contacts.append(contact_id_of(text, f"contactIds[{index}]"))
+        except InvalidInput as wrong:
+            contacts.append(wrong)
+    return tuple(dict.fromkeys(contacts))

@@ -1,0 +1,155 @@
+"""A contact's record in the ledger: what it holds, how it is written, and how one reads it defensively.
+
+Times are stored as seconds since 1970, durations in seconds. A record holds no phone number, attribute value or token:
+of the properties sent it keeps digests of two bytes, salted with the contact id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+
+from voicecall_sync.outcome import State
+
+KEPT = timedelta(days=775)
+"""25 months: Connect keeps a contact for 24, and a claim forgotten before that is a second PATCH."""
+DEAD_AFTER = timedelta(seconds=60)
+"""How long past ``ownerUntil`` an owner counts as dead: clocks differ."""
+LONGEST_RETRY = timedelta(hours=6)
+FIRST_BACKOFF = timedelta(minutes=1)
+MOST_ATTEMPTS = 1_000_000
+
+_HISTORY = ("firstClaimedAt", "releasedAt", "releasedBy")
+_serialize, _deserialize = TypeSerializer().serialize, TypeDeserializer().deserialize
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the table says of a contact. Whatever is not there, or not readable, is None or empty.
+
+    Attributes:
+        state: None where it is none of the five: such a record is never claimed.
+        since: When it came into a state that is still open; None once it is UPDATED.
+        history: What a further claim carries over.
+        given_up: Its owner was found dead just now, by us.
+    """
+
+    contact_id: str
+    state: State | None
+    owner: str | None = None
+    owner_until: datetime | None = None
+    retry_at: datetime | None = None
+    source: str | None = None
+    attempts: int = 0
+    http_status: int | None = None
+    detail: str = ""
+    since: datetime | None = None
+    claimed_at: datetime | None = None
+    settled_at: datetime | None = None
+    first_claimed_at: datetime | None = None
+    released_at: datetime | None = None
+    released_by: str | None = None
+    digests: Mapping[str, str] = field(default_factory=dict)
+    history: Mapping[str, Any] = field(default_factory=dict)
+    given_up: bool = False
+
+    def due(self, now: datetime) -> bool:
+        """Tell whether it may be claimed again."""
+        due = self.retry_at is None or now >= self.retry_at
+        return self.state is State.NOT_APPLIED and self.owner is not None and due
+
+    def owner_dead(self, now: datetime) -> bool:
+        """Tell whether its owner must have died between claim and settle."""
+        return self.state is State.CLAIMED and (self.owner_until is not None and now - DEAD_AFTER > self.owner_until)
+
+    def trying_since(self) -> datetime | None:
+        """Return since when it has been tried: from its first claim, or from an operator's release on."""
+        return max((moment for moment in (self.first_claimed_at, self.released_at) if moment), default=None)
+
+
+def record_of(contact_id: str, item: Mapping[str, Any]) -> Record:
+    """Read a record, in DynamoDB's spelling: one that somebody edited must stop a contact, not a program."""
+    try:
+        values = {name: _deserialize(value) for name, value in item.items()}
+    except (ArithmeticError, TypeError, AttributeError):
+        return Record(contact_id, state=None)
+    state, owner, digests = values.get("state"), values.get("owner"), values.get("digests")
+    released_by = values.get("releasedBy")
+    return Record(
+        contact_id=contact_id,
+        state=State(state) if state in list(State) else None,
+        owner=owner if isinstance(owner, str) else None,
+        owner_until=_moment(values.get("ownerUntil")),
+        retry_at=_moment(values.get("retryAt")),
+        source=str(values.get("source", "")),
+        attempts=_whole(values.get("attempts")) or 0,
+        http_status=_whole(values.get("httpStatus")),
+        detail=str(values.get("detail", "")),
+        since=_moment(values.get("since")),
+        claimed_at=_moment(values.get("claimedAt")),
+        settled_at=_moment(values.get("settledAt")),
+        first_claimed_at=_moment(values.get("firstClaimedAt")),
+        released_at=_moment(values.get("releasedAt")),
+        released_by=released_by if isinstance(released_by, str) else None,
+        digests=digests if isinstance(digests, Mapping) else {},
+        history={name: values[name] for name in _HISTORY if name in values},
+    )
+
+
+def digests_of(contact_id: str, properties: Mapping[str, object]) -> Mapping[str, str]:
+    """Return two bytes, in hex, for each property: enough to name those that differ, not to reveal them."""
+
+    def digest(name: str, value: object) -> str:
+        text = json.dumps([contact_id, name, value], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:4]
+
+    return MappingProxyType({name: digest(name, value) for name, value in properties.items()})
+
+
+def retry_at(now: datetime, attempts: int, retry_after: float | None) -> datetime:
+    """Return when a contact that was not applied may be tried again.
+
+    Args:
+        now: When it was found out.
+        attempts: How many claims there were. From the third on the wait doubles, to six hours at most.
+        retry_after: Seconds that Salesforce asked for, if it did. Without them the first two waits are none.
+    """
+    wait = timedelta(seconds=retry_after or 0)
+    doublings = min(attempts, 20) - 2
+    if doublings > 0:
+        wait = min((wait or FIRST_BACKOFF) * 2**doublings, LONGEST_RETRY)
+    return now + wait
+
+
+def stored(moment: datetime) -> Decimal:
+    """Return a moment as the table keeps it: seconds since 1970, to the millisecond."""
+    return Decimal(f"{moment.timestamp():.3f}")
+
+
+def forgotten_at(now: datetime) -> int:
+    """Return the ``expiresAt`` of what is written now (DynamoDB's TTL, in seconds since 1970)."""
+    return int((now + KEPT).timestamp())
+
+
+def marshalled(values: Mapping[str, object]) -> dict[str, Any]:
+    """Return values in DynamoDB's spelling."""
+    return {name: _serialize(value) for name, value in values.items()}
+
+
+def _moment(value: object) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(float(value), UTC) if isinstance(value, Decimal) else None
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _whole(value: object) -> int | None:
+    return min(int(value), MOST_ATTEMPTS) if isinstance(value, Decimal) and value.is_finite() else None

@@ -1,0 +1,173 @@
+"""The edge to DynamoDB: conditional writes and the few ways to read, each failure turned into LedgerUnavailable.
+
+Items go out and come in in DynamoDB's own spelling (``{"S": …}``); ``record`` knows what they mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
+
+from botocore.exceptions import ClientError
+
+from voicecall_sync.errors import LedgerUnavailable, aws_reason
+from voicecall_sync.outcome import State
+from voicecall_sync.record import marshalled
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
+
+Item = Mapping[str, Any]
+
+NOBODYS = "attribute_not_exists(contactId)"
+STILL_AS_READ = "#state = :state AND #owner = :owner"
+OURS = "#owner = :owner"
+OPEN_INDEX = "open-since"
+BATCH = 100
+"""As many keys as one BatchGetItem takes."""
+_BATCH_TRIES = 8
+
+
+class ConditionFailedError(LedgerUnavailable):
+    """The record was not as the write expected it.
+
+    Attributes:
+        standing: What stood there instead; empty where the answer did not say.
+    """
+
+    def __init__(self, standing: Item) -> None:
+        super().__init__("the claim is no longer ours")
+        self.standing = standing
+
+
+class Table:
+    """One table with the partition key ``contactId`` and the sparse index ``open-since``.
+
+    Every method raises LedgerUnavailable where the table failed. Whatever botocore raises counts as that: an answer
+    that it cannot read makes it raise anything.
+
+    Args:
+        client: A DynamoDB client, with short time-outs and a second try.
+        name: The table's.
+    """
+
+    def __init__(self, client: DynamoDBClient, name: str) -> None:
+        self._client = client
+        self._name = name
+
+    def get(self, contact_id: str) -> Item | None:
+        """Return an item as it is now."""
+        try:
+            answer = self._client.get_item(TableName=self._name, Key=_key(contact_id), ConsistentRead=True)
+            return answer.get("Item") or None
+        except Exception as failure:  # noqa: BLE001 - see the class
+            raise _unavailable("read", failure) from None
+
+    def put(
+        self, values: Mapping[str, object], condition: str | None, expected: Mapping[str, object] | None = None
+    ) -> None:
+        """Write a whole item, ``contactId`` among its values.
+
+        Raises:
+            ConditionFailedError: The condition did not hold.
+        """
+        arguments: dict[str, Any] = {}
+        if condition is not None:
+            arguments = {"ConditionExpression": condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+        if expected:
+            arguments["ExpressionAttributeNames"] = {"#state": "state", "#owner": "owner"}
+            arguments["ExpressionAttributeValues"] = marshalled(expected)
+        try:
+            self._client.put_item(TableName=self._name, Item=marshalled(values), **arguments)
+        except Exception as failure:  # noqa: BLE001 - see the class
+            if _condition_failed(failure):
+                raise ConditionFailedError(cast("Item | None", failure.response.get("Item")) or {}) from None
+            raise _unavailable("claim", failure) from None
+
+    def update(
+        self, contact_id: str, values: Mapping[str, object], condition: str, expected: Mapping[str, object]
+    ) -> None:
+        """Set what has a value, ``state`` among it, and remove what has None; the condition names the owner.
+
+        Raises:
+            ConditionFailedError: The condition did not hold.
+        """
+        assigned = {name: value for name, value in values.items() if value is not None}
+        removed = [f"#{name}" for name in values if name not in assigned]
+        expression = f"SET {', '.join(f'#{name} = :new_{name}' for name in assigned)}"
+        try:
+            self._client.update_item(
+                TableName=self._name,
+                Key=_key(contact_id),
+                UpdateExpression=expression + (f" REMOVE {', '.join(removed)}" if removed else ""),
+                ConditionExpression=condition,
+                # state and owner have a name of their own in any case: each condition speaks of them
+                ExpressionAttributeNames={f"#{name}": name for name in dict.fromkeys((*values, "owner"))},
+                ExpressionAttributeValues=marshalled(
+                    {**{f":new_{name}": value for name, value in assigned.items()}, **expected}
+                ),
+            )
+        except Exception as failure:  # noqa: BLE001 - see the class
+            if _condition_failed(failure):
+                raise ConditionFailedError({}) from None
+            raise _unavailable("settle", failure) from None
+
+    def get_all(self, contact_ids: Sequence[str], attributes: Sequence[str]) -> Iterator[Item]:
+        """Return those items that there are, as they are now, a hundred to a request; of each a few attributes."""
+        names = {f"#{name}": name for name in attributes}
+        for start in range(0, len(contact_ids), BATCH):
+            keys: list[Item] = [_key(contact_id) for contact_id in contact_ids[start : start + BATCH]]
+            for _ in range(_BATCH_TRIES):
+                wanted: Any = {
+                    "Keys": keys,
+                    "ConsistentRead": True,
+                    "ProjectionExpression": ", ".join(names),
+                    "ExpressionAttributeNames": names,
+                }
+                try:
+                    answer = self._client.batch_get_item(RequestItems={self._name: wanted})
+                    yield from answer["Responses"].get(self._name, [])
+                    keys = list(answer.get("UnprocessedKeys", {}).get(self._name, {"Keys": []})["Keys"])
+                except Exception as failure:  # noqa: BLE001 - see the class
+                    raise _unavailable("batched read", failure) from None
+                if not keys:
+                    break
+            else:
+                raise LedgerUnavailable("the idempotency table failed at batched read: keys stay unprocessed")
+
+    def open_items(self, state: State, *, newest_first: bool = False) -> Iterator[Item]:
+        """Return what the index holds of an open state, by ``since``, page by page as they are asked for.
+
+        The index follows the table with a delay: a write that builds on it must be conditional.
+        """
+        start: dict[str, Any] = {}
+        while True:
+            try:
+                answer = self._client.query(
+                    TableName=self._name,
+                    IndexName=OPEN_INDEX,
+                    KeyConditionExpression="#open = :open",
+                    ExpressionAttributeNames={"#open": "open"},
+                    ExpressionAttributeValues=marshalled({":open": state.value}),
+                    ScanIndexForward=not newest_first,
+                    **start,
+                )
+                yield from answer["Items"]
+                last = answer.get("LastEvaluatedKey")
+            except Exception as failure:  # noqa: BLE001 - see the class
+                raise _unavailable("query", failure) from None
+            if not last:
+                return
+            start = {"ExclusiveStartKey": last}
+
+
+def _key(contact_id: str) -> dict[str, Any]:
+    return {"contactId": {"S": contact_id}}
+
+
+def _condition_failed(failure: Exception) -> TypeGuard[ClientError]:
+    return aws_reason(failure) == "ConditionalCheckFailedException"
+
+
+def _unavailable(what: str, failure: Exception) -> LedgerUnavailable:
+    return LedgerUnavailable(f"the idempotency table failed at {what}: {aws_reason(failure)}")
