@@ -138,6 +138,19 @@ def test_each_timestamp_has_its_range(
     assert found(client, TimeRange=time_range(kind, moment, timedelta())) == set()
 
 
+def test_an_additional_range_has_the_same_ends(connect: ConnectSimulator, client: "ConnectClient") -> None:
+    def ended(start: datetime) -> set[str]:
+        wanted = {"TimeRange": time_range("DISCONNECT_TIMESTAMP", start, timedelta(seconds=1))}
+        return found(client, {"AdditionalTimeRange": {"Criteria": [wanted], "MatchType": "MATCH_ALL"}})
+
+    connect.put_contact(described("c-1"))
+    connect.put_contact(described("c-2", DisconnectTimestamp=None))
+    moment = STARTED + timedelta(minutes=5)
+    assert ended(moment) == {"c-1"}
+    assert ended(moment - timedelta(seconds=1)) == set()
+    assert ended(moment + timedelta(seconds=1)) == set()
+
+
 def test_what_never_happened_is_in_no_range(connect: ConnectSimulator, client: "ConnectClient") -> None:
     connect.put_contact(abandoned("c-1", AgentInfo={"ConnectedToAgentTimestamp": NEVER}))
     connect.put_contact(abandoned("c-2", AgentInfo={"Id": "agent-jane"}))
