@@ -3,19 +3,25 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import boto3
 import jwt
 import pytest
 import requests
+from botocore.config import Config
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tools.local.certificates import Certificate, issue
 from tools.local.salesforce import SalesforceSimulator
 
+if TYPE_CHECKING:
+    from types_boto3_connect import ConnectClient
+
 ORG_ID = "00D000000000001EAA"
 CALL_CENTER = "ContactCenter1"
+INSTANCE = "11111111-2222-3333-4444-555555555555"
 NOW = datetime(2025, 3, 1, 12, 0, 0, tzinfo=UTC)
 
 
@@ -141,3 +147,14 @@ def dial(salesforce: SalesforceSimulator) -> Iterator[Callable[[], socket.socket
     yield connect
     for one in sockets:
         one.close()
+
+
+def make_connect_client(url: str, attempts: int = 1, patience: float = 10.0) -> "ConnectClient":
+    return boto3.client(
+        "connect",
+        endpoint_url=url,
+        region_name="eu-central-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=Config(read_timeout=patience, retries={"total_max_attempts": attempts, "mode": "standard"}),
+    )

@@ -4,17 +4,15 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
+from tests.simulators.conftest import INSTANCE, make_connect_client
 from tools.local.connect import ConnectSimulator
 
 if TYPE_CHECKING:
     from types_boto3_connect import ConnectClient
 
-INSTANCE = "11111111-2222-3333-4444-555555555555"
 BEGAN = datetime(2025, 3, 1, 11, 0, 0, 250_000, tzinfo=UTC)
 CONTACT: dict[str, Any] = {
     "Id": "c-1",
@@ -41,20 +39,9 @@ def connect() -> Iterator[ConnectSimulator]:
 
 @pytest.fixture
 def client(connect: ConnectSimulator) -> Iterator["ConnectClient"]:
-    made = make_client(connect)
+    made = make_connect_client(connect.url)
     yield made
     made.close()
-
-
-def make_client(connect: ConnectSimulator, attempts: int = 1, patience: float = 10.0) -> "ConnectClient":
-    return boto3.client(
-        "connect",
-        endpoint_url=connect.url,
-        region_name="eu-central-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-        config=Config(read_timeout=patience, retries={"total_max_attempts": attempts, "mode": "standard"}),
-    )
 
 
 def test_a_contact_comes_back_as_it_was_put(connect: ConnectSimulator, client: "ConnectClient") -> None:
@@ -186,14 +173,14 @@ def test_throttled_as_often_as_told(connect: ConnectSimulator, client: "ConnectC
 def test_boto3_recognises_the_throttle_and_retries(connect: ConnectSimulator) -> None:
     connect.put_contact(CONTACT)
     connect.fail_next("DescribeContact")
-    client = make_client(connect, attempts=2)
+    client = make_connect_client(connect.url, attempts=2)
     assert client.describe_contact(InstanceId=INSTANCE, ContactId="c-1")["Contact"]["Id"] == "c-1"
     client.close()
     assert len(connect.received) == 2
 
 
 def test_hanging_and_stopping(connect: ConnectSimulator, client: "ConnectClient") -> None:
-    impatient = make_client(connect, patience=0.5)
+    impatient = make_connect_client(connect.url, patience=0.5)
     connect.put_contact(CONTACT)
     connect.hang_next("DescribeContact")
     with pytest.raises(ReadTimeoutError):

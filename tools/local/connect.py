@@ -3,20 +3,27 @@
 boto3 finds it through ``AWS_ENDPOINT_URL_CONNECT`` or ``endpoint_url``. What it serves is checked against
 botocore's model of the service when it is put in, so a fixture cannot hold what Connect cannot answer.
 Request signatures are not checked.
+
+What SearchContacts finds is in `connect_search`; how often each operation may be called, once quotas are switched
+on, in `connect_quotas`.
 """
 
 import json
 import re
 import threading
-from collections import defaultdict, deque
-from collections.abc import Callable, Mapping
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import unquote
 
 from tools.local import connect_shapes
+from tools.local.connect_quotas import TokenBuckets
+from tools.local.connect_search import ContactIndex, InvalidSearchError, Search
 from tools.local.loopback import Connection, LoopbackServer
 from tools.local.messages import Clock, Reply, Request, utc_now
 
@@ -33,6 +40,9 @@ class _Failure:
 _HANG = "hang"
 _NOT_FOUND = _Failure("ResourceNotFoundException", 404)
 _UNKNOWN_OPERATION = _Failure("UnknownOperationException", 404)
+_INVALID = _Failure("InvalidParameterException", 400)
+_THROTTLED = _Failure("TooManyRequestsException", 429)
+_AT_ONCE = timedelta()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,26 +62,54 @@ class _Operation:
 
 
 class ConnectSimulator:
-    """One Connect instance; a context manager that listens inside the ``with``."""
+    """One Connect instance; a context manager that listens inside the ``with``.
 
-    def __init__(self, *, instance_id: str, port: int = 0, clock: Clock = utc_now) -> None:
+    Attributes:
+        search_lag: how long after it was put a contact is found by SearchContacts as it was put; until then as it
+            was before, if it was. DescribeContact has it at once. A change is for what is put from then on.
+        gives_total_count: whether SearchContacts answers with TotalCount.
+    """
+
+    def __init__(
+        self,
+        *,
+        instance_id: str,
+        port: int = 0,
+        clock: Clock = utc_now,
+        monotonic: Callable[[], float] = time.monotonic,
+        search_lag: timedelta = _AT_ONCE,
+        result_limit: int = 10_000,
+        quota_factor: float | None = None,
+    ) -> None:
         """Make an instance that is not yet listening and holds nothing.
 
         Args:
             instance_id: the instance's id, not its ARN; requests for another find nothing.
             port: 0 for a free one.
-            clock: gives the present moment, aware; the Date of the answers.
+            clock: gives the present moment, aware; the Date of the answers, and what `search_lag` goes by.
+            monotonic: gives seconds that never run backwards; what the quotas go by.
+            search_lag: see the class.
+            result_limit: how many results of one search SearchContacts hands out, page by page.
+            quota_factor: as for `quotas`, which it switches on from the start; None for no quotas.
         """
+        self.search_lag = search_lag
+        self.gives_total_count = True
         self._instance_id = instance_id
+        self._monotonic = monotonic
         self._server = LoopbackServer(self._serve, clock=clock, port=port)
         self._lock = threading.Lock()
         self._resources: dict[tuple[str, str], Mapping[str, object]] = {}
         self._received: list[str] = []
-        self._failures: defaultdict[str, deque[_Failure | str]] = defaultdict(deque)
+        self._failures: defaultdict[str, deque[Reply | str]] = defaultdict(deque)
+        self._index = ContactIndex(clock=clock, result_limit=result_limit)
+        self._buckets: TokenBuckets | None = None
+        self._throttled: Counter[str] = Counter()
+        self.quotas(quota_factor)
         self._operations = (
             self._describe("DescribeContact", "contacts", "Contact"),
             self._describe("DescribeQueue", "queues", "Queue"),
             self._describe("DescribeUser", "users", "User"),
+            _Operation("SearchContacts", "POST", re.compile("/search-contacts"), self._search),
         )
 
     def __enter__(self) -> Self:
@@ -113,6 +151,30 @@ class ConnectSimulator:
         """
         self._put("Contact", contact, identity="Id")
 
+    def put_contacts(self, contacts: Iterable[Mapping[str, object]]) -> None:
+        """Add very many contacts as `put_contact` does, or none if one of them is refused.
+
+        Each is checked as thoroughly; 100,000 take some seconds.
+
+        Raises:
+            ValueError: as for `put_contact`; the message begins with the contact's place, counted from 0.
+        """
+        encoded = []
+        for place, contact in enumerate(contacts):
+            try:
+                encoded.append(_encoded("Contact", contact, identity="Id"))
+            except ValueError as error:
+                raise ValueError(f"[{place}]: {error}") from error
+        self._add("Contact", encoded, identity="Id")
+
+    def index_now(self) -> None:
+        """Let SearchContacts find every contact as it was put last, whatever `search_lag` was."""
+        self._index.index_now()
+
+    def expire_tokens(self) -> None:
+        """Let SearchContacts refuse every NextToken it gave so far."""
+        self._index.expire_tokens()
+
     def put_queue(self, queue_id: str, name: str) -> None:
         """Add the queue, or rename it."""
         self._put("Queue", {"QueueId": queue_id, "Name": name}, identity="QueueId")
@@ -144,12 +206,13 @@ class ConnectSimulator:
     ) -> None:
         """Let the operation, e.g. ``DescribeContact``, fail the next `times` times.
 
-        boto3 itself retries 429 and 5xx: see its retry settings when choosing `times`.
+        boto3 itself retries 429 and 5xx: see its retry settings when choosing `times`. Calls over the quota are
+        not among them.
 
         Raises:
             ValueError: no such operation.
         """
-        self._queue(operation, [_Failure(code, status)] * times)
+        self._queue(operation, [_Failure(code, status).reply(f"{operation} was told to fail")] * times)
 
     def hang_next(self, operation: str, times: int = 1) -> None:
         """Let the operation not answer the next `times` times, until the client goes or `stop`.
@@ -159,20 +222,48 @@ class ConnectSimulator:
         """
         self._queue(operation, [_HANG] * times)
 
+    def quotas(self, factor: float | None = 1.0) -> None:
+        """Refuse from now on with TooManyRequestsException what is over Connect's default quotas.
+
+        They are, as calls a second (at once): DescribeContact 10 (15), SearchContacts 0.5 (1), DescribeQueue and
+        DescribeUser each 2 (5). All can be used in full at first.
+
+        Args:
+            factor: multiplies them all, but at least one call at once is allowed; None for no quotas any more.
+
+        Raises:
+            ValueError: a factor that is not above zero.
+        """
+        buckets = None if factor is None else TokenBuckets(factor=factor, monotonic=self._monotonic)
+        with self._lock:
+            self._buckets = buckets
+
+    @property
+    def throttled(self) -> Mapping[str, int]:
+        """How many calls of each operation were over its quota so far; 0 for one that is not in it."""
+        with self._lock:
+            return self._throttled.copy()
+
     @property
     def received(self) -> list[str]:
-        """Operation and id of every request so far, e.g. ``DescribeContact 0a1b...``; failed ones too."""
+        """Operation and id of every request so far, e.g. ``DescribeContact 0a1b...``; failed ones too.
+
+        A search, which has no id, is ``SearchContacts``.
+        """
         with self._lock:
             return list(self._received)
 
     def _put(self, shape: str, resource: Mapping[str, object], *, identity: str) -> None:
-        encoded = connect_shapes.encode(shape, resource)
-        if identity not in encoded:
-            raise ValueError(f"{shape} needs {identity}")
-        with self._lock:
-            self._resources[shape, str(encoded[identity])] = encoded
+        self._add(shape, [_encoded(shape, resource, identity=identity)], identity=identity)
 
-    def _queue(self, operation: str, failures: list[_Failure | str]) -> None:
+    def _add(self, shape: str, encoded: list[dict[str, object]], *, identity: str) -> None:
+        with self._lock:
+            for resource in encoded:
+                self._resources[shape, str(resource[identity])] = resource
+            if shape == "Contact":
+                self._index.put(encoded, self.search_lag)
+
+    def _queue(self, operation: str, failures: list[Reply | str]) -> None:
         names = [known.name for known in self._operations]
         if operation not in names:
             raise ValueError(f"operation must be one of {', '.join(names)}, not {operation}")
@@ -188,6 +279,18 @@ class ConnectSimulator:
             return Reply.of_json(200, {shape: resource})
 
         return _Operation(name, "GET", re.compile(rf"/{collection}/(?P<instance>[^/]+)/(?P<id>[^/]+)"), answer)
+
+    def _search(self, request: Request, _ids: Mapping[str, str]) -> Reply:
+        try:
+            search = Search.of_body(request.body)
+            if search.instance_id != self._instance_id:
+                return _NOT_FOUND.reply("Instance not found")
+            answer = self._index.page(search)
+        except InvalidSearchError as error:
+            return _INVALID.reply(str(error))
+        if not self.gives_total_count:
+            del answer["TotalCount"]
+        return Reply.of_json(200, answer)
 
     def _serve(self, connection: Connection) -> bool:
         request = connection.read_request()
@@ -208,15 +311,23 @@ class ConnectSimulator:
             failure = self._note(operation.name, ids)
             if failure == _HANG:
                 return None
-            if isinstance(failure, _Failure):
-                return failure.reply(f"{operation.name} was told to fail")
-            return operation.answer(request, ids)
+            return failure if isinstance(failure, Reply) else operation.answer(request, ids)
         self._note(f"{request.method} {request.target}", {})
         return _UNKNOWN_OPERATION.reply("unknown operation")
 
-    def _note(self, operation: str, ids: Mapping[str, str]) -> _Failure | str | None:
-        """Record the request and take the failure that awaits it."""
+    def _note(self, operation: str, ids: Mapping[str, str]) -> Reply | str | None:
+        """Record the request; return how it fails, by its quota or as it was told to, None if it does not."""
         with self._lock:
             self._received.append(f"{operation} {ids.get('id', '')}".strip())
+            if self._buckets is not None and not self._buckets.take(operation):
+                self._throttled[operation] += 1
+                return _THROTTLED.reply("Too Many Requests")
             failures = self._failures.get(operation)
             return failures.popleft() if failures else None
+
+
+def _encoded(shape: str, resource: Mapping[str, object], *, identity: str) -> dict[str, object]:
+    encoded = connect_shapes.encode(shape, resource)
+    if identity not in encoded:
+        raise ValueError(f"{shape} needs {identity}")
+    return encoded

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 import botocore.session
 from botocore.model import ListShape, MapShape, ServiceModel, Shape, StructureShape
@@ -29,15 +30,46 @@ def encode(shape_name: str, value: Mapping[str, object]) -> dict[str, object]:
         ValueError: a member the structure does not have, at any depth, or a value of the wrong type; the
             message names it by its path. Values of enumerations are not checked: Connect adds to them.
     """
-    shape = _model().shape_for(shape_name)
-    if not isinstance(shape, StructureShape):
-        raise ValueError(f"{shape_name} is no structure")  # noqa: TRY004 - the name is the wrong value
-    return _structure(shape, value, shape_name)
+    return _structure(_shape(shape_name), value, shape_name)
+
+
+def check_request(shape_name: str, value: Mapping[str, object]) -> dict[str, Any]:
+    """Return a request as `encode` would, if the API would take it.
+
+    Args:
+        shape_name: a structure of the API, e.g. ``SearchContactsRequest``.
+        value: the request as it came.
+
+    Raises:
+        ValueError: as `encode`, and for a member that is required and not there, a value that its enumeration does
+            not have, or a number, text or list outside its bounds; the message names it by its path.
+    """
+    encoded = encode(shape_name, value)
+    _check(_shape(shape_name), encoded, shape_name)
+    return encoded
+
+
+def project(shape_name: str, value: Mapping[str, object]) -> dict[str, object]:
+    """Return what of an encoded value the structure has members for, at every depth.
+
+    What nothing is left of, an object that had members the structure lacks and no others, is left out.
+    """
+    projected = _project(_shape(shape_name), value)
+    return projected if isinstance(projected, dict) else {}
 
 
 @functools.cache
 def _model() -> ServiceModel:
     return botocore.session.get_session().get_service_model("connect")
+
+
+@functools.cache
+def _shape(name: str) -> StructureShape:
+    # a shape works out its members once, but the model makes a new one each time it is asked
+    shape = _model().shape_for(name)
+    if not isinstance(shape, StructureShape):
+        raise ValueError(f"{name} is no structure")  # noqa: TRY004 - the name is the wrong value
+    return shape
 
 
 def _encode(shape: Shape, value: object, path: str) -> object:
@@ -85,3 +117,44 @@ def _epoch_seconds(value: object, path: str) -> float:
         raise ValueError(f"{path} must be an aware datetime, ISO 8601 text with an offset or epoch seconds")
     seconds = time.timestamp()
     return int(seconds) if seconds.is_integer() else seconds
+
+
+def _check(shape: Shape, value: Any, path: str) -> None:  # noqa: ANN401 - of the shape's type, as it is encoded
+    if isinstance(shape, StructureShape):
+        if missing := [name for name in shape.required_members if name not in value]:
+            raise ValueError(f"{path} needs {', '.join(missing)}")
+        for name, content in value.items():
+            _check(shape.members[name], content, f"{path}.{name}")
+    elif isinstance(shape, MapShape):
+        for key, content in value.items():
+            _check(shape.value, content, f"{path}.{key}")
+    elif isinstance(shape, ListShape):
+        _check_bounds(shape, len(value), f"length of {path}")
+        for index, content in enumerate(value):
+            _check(shape.member, content, f"{path}[{index}]")
+    else:
+        allowed = shape.metadata.get("enum")
+        if allowed and value not in allowed:
+            raise ValueError(f"{path} must be one of {', '.join(allowed)}")
+        is_text = isinstance(value, str)
+        _check_bounds(shape, len(value) if is_text else value, f"length of {path}" if is_text else path)
+
+
+def _check_bounds(shape: Shape, size: float, what: str) -> None:
+    least, most = shape.metadata.get("min", size), shape.metadata.get("max", size)
+    if size < least:
+        raise ValueError(f"{what} must be at least {least}")
+    if size > most:
+        raise ValueError(f"{what} must be at most {most}")
+
+
+def _project(shape: Shape, value: object) -> object:
+    if isinstance(shape, StructureShape) and isinstance(value, Mapping):
+        parts = {name: _project(shape.members[name], part) for name, part in value.items() if name in shape.members}
+        return {name: part for name, part in parts.items() if part is not None} or None
+    if isinstance(shape, MapShape) and isinstance(value, Mapping):
+        parts = {key: _project(shape.value, part) for key, part in value.items()}
+        return {key: part for key, part in parts.items() if part is not None} or None
+    if isinstance(shape, ListShape) and isinstance(value, list):
+        return [_project(shape.member, part) for part in value]
+    return value

@@ -24,7 +24,12 @@ from tools.local.messages import Reply, Request, utc_now
 
 _UPSTREAM_SECONDS = 30.0
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"})
-_CONNECT_PATHS = {"contacts": "DescribeContact", "queues": "DescribeQueue", "users": "DescribeUser"}
+_CONNECT_PATHS = {
+    "contacts": "DescribeContact",
+    "queues": "DescribeQueue",
+    "users": "DescribeUser",
+    "search-contacts": "SearchContacts",
+}
 
 
 class Fault(StrEnum):
@@ -159,10 +164,7 @@ class AwsGateway:
 
 
 def _is_connect(request: Request) -> bool:
-    return request.header("X-Amz-Target") is None and request.target.split("/")[1] in {
-        *_CONNECT_PATHS,
-        "search-contacts",
-    }
+    return request.header("X-Amz-Target") is None and request.target.split("/")[1] in _CONNECT_PATHS
 
 
 def _operation(request: Request) -> str:
