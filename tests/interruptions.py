@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tests.sandbox import Context, ProcessSandbox
+from tests.sandbox import UPDATE, Context, ProcessSandbox
 from tools.local.gateway import Fault
 from tools.local.misbehaviour import Close
 from tools.local.stack import LocalStack
@@ -32,7 +32,14 @@ class Interruption:
 
 @contextmanager
 def interrupted(
-    stack: LocalStack, environment: Mapping[str, str], event: object, call: str, when: str, *, nth: int = 1
+    stack: LocalStack,
+    environment: Mapping[str, str],
+    event: object,
+    call: str,
+    when: str,
+    *,
+    nth: int = 1,
+    handler: str = UPDATE,
 ) -> Iterator[Interruption]:
     """Run an event in a process, and give it with its nth such call under way, before or after that had its effect.
 
@@ -60,7 +67,7 @@ def interrupted(
         setattr(stack.gateway, when, hold)
         if when == BEFORE:
             stack.gateway.fail(call, Fault.REFUSED, skip=nth - 1, times=1)
-    with ProcessSandbox(environment, event, context=PATIENT_CONTEXT) as sandbox:
+    with ProcessSandbox(environment, event, context=PATIENT_CONTEXT, handler=handler) as sandbox:
         try:
             if not under_way.wait(30):
                 raise TimeoutError(f"{call} was not called; it ended as {sandbox.result(1)}")

@@ -4,7 +4,7 @@ import functools
 import multiprocessing
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,10 +18,13 @@ from botocore.config import Config
 
 from voicecall_sync.app import App, build
 from voicecall_sync.clock import Clock, SystemClock
-from voicecall_sync.errors import Redeliver
+from voicecall_sync.errors import VoiceCallSyncError
 
 if TYPE_CHECKING:
     from multiprocessing.sharedctypes import Synchronized
+
+UPDATE, RECONCILE = "update_voice_call", "reconcile"
+SCHEDULED = {"detail-type": "Scheduled Event", "source": "aws.events", "detail": {}}
 
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(["tests.preload"])
@@ -42,13 +45,13 @@ class Context:
 class Result:
     """What an invocation ended in: an answer, a raise (Lambda delivers again), or neither (it died)."""
 
-    answer: dict[str, str] | None = None
+    answer: dict[str, Any] | None = None
     raised: str | None = None
 
     @property
     def status(self) -> str:
         if self.answer is not None:
-            return self.answer["status"]
+            return str(self.answer.get("status", "reconciled"))
         return "raised" if self.raised is not None else "died"
 
 
@@ -114,9 +117,22 @@ class Sandbox:
         self.app: App = build(clock or SystemClock(), lambda: str(uuid4()), _session)
 
     def invoke(self, event: object, context: object = None) -> Result:
+        return self.call(UPDATE, event, context or Context())
+
+    def reconcile(self, event: object = None, context: object = None) -> dict[str, Any]:
+        """Run the reconciliation, as a schedule does unless told otherwise; it must answer."""
+        result = self.call(RECONCILE, SCHEDULED if event is None else event, context or Context())
+        assert result.answer is not None, result
+        return result.answer
+
+    def call(self, handler: str, event: object, context: object) -> Result:
+        handlers: dict[str, Callable[[object, object], Any]] = {
+            UPDATE: self.app.update_voice_call,
+            RECONCILE: self.app.reconcile,
+        }
         try:
-            return Result(answer=self.app.update_voice_call(event, context or Context()))
-        except Redeliver as raised:
+            return Result(answer=handlers[handler](event, context))
+        except VoiceCallSyncError as raised:
             return Result(raised=str(raised))
 
 
@@ -130,12 +146,13 @@ class ProcessSandbox:
         *,
         context: Context | None = None,
         ahead: float = 0.0,
+        handler: str = UPDATE,
     ) -> None:
         self._ours, theirs = _forks.Pipe()
         self._ahead = _forks.Value("d", ahead)
         self._process = _forks.Process(
             target=_live,
-            args=(dict(environment), event, context or Context(), self._ahead, theirs),
+            args=(dict(environment), handler, event, context or Context(), self._ahead, theirs),
             daemon=True,
         )
         self._process.start()
@@ -181,13 +198,14 @@ class ProcessSandbox:
 
 def _live(
     environment: Mapping[str, str],
+    handler: str,
     event: object,
     context: Context,
     ahead: "Synchronized[float]",
     results: Connection,
 ) -> None:
     os.environ.update(environment)
-    result = Sandbox(_ClockFromOutside(ahead)).invoke(event, context)
+    result = Sandbox(_ClockFromOutside(ahead)).call(handler, event, context)
     # Lambda freezes a sandbox once it answered. Ending here as well must not wait for threads left behind.
     results.send(result)
     results.close()
