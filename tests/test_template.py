@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from cfnlint.config import ManualArgs
 from cfnlint.context.parameters import ParameterSet
 
 from tools.template import Template, load, table_definition, translate
+from voicecall_sync.outcome import Status
 
 TEMPLATE = Path(__file__).parent.parent / "template.yaml"
 
@@ -56,6 +57,18 @@ RECONCILE_ALIAS = {"Ref": "ReconcileFunctionAliaslive"}
 INSTANCE = {"Ref": "ConnectInstanceArn"}
 NO_VALUE = {"Ref": "AWS::NoValue"}
 SIGN = {"GreaterThanThreshold": ">", "LessThanThreshold": "<"}
+# What a run of the reconciliation counts of itself, besides what report.py counts of every contact.
+COUNTED_BY_RECONCILIATION = {
+    "Found",
+    "Skipped",
+    "LeftOver",
+    "HandedOn",
+    "GivenUp",
+    "Reconciled",
+    "OldestClaimAge",
+    "TokenHoursLeft",
+    "ParametersGone",
+}
 
 
 def arn_of(resource: str) -> dict[str, list[str]]:
@@ -668,7 +681,140 @@ def test_what_an_operator_needs_is_among_the_outputs(translated: Template) -> No
         "LogGroupName": {"Ref": "UpdateVoiceCallLogGroup"},
         "ReconcileFunctionArn": RECONCILE_ALIAS,
         "ReconcileLogGroupName": {"Ref": "ReconcileLogGroup"},
+        "DashboardUrl": {
+            "Fn::Sub": [
+                "https://${AWS::Region}.${Console}/cloudwatch/home?region=${AWS::Region}#dashboards/dashboard/${Dashboard}",
+                {"Console": {"Fn::If": ["InGovCloud", "console.amazonaws-us-gov.com", "console.aws.amazon.com"]}},
+            ]
+        },
     }
+
+
+# ------------------------------------------------------------------ what it shows
+
+
+def resolved(value: Any, conditions: Mapping[str, bool]) -> str:
+    """What CloudFormation makes of a text, with `<name>` for what it would look up."""
+    if isinstance(value, str):
+        return value
+    ((function, argument),) = value.items()
+    if function == "Ref":
+        return f"<{argument}>"
+    if function == "Fn::If":
+        condition, then, otherwise = argument
+        return resolved(then if conditions[condition] else otherwise, conditions)
+    if function == "Fn::Join":
+        return str(argument[0]).join(resolved(part, conditions) for part in argument[1])
+    assert function == "Fn::Sub", function
+    text, named = argument if isinstance(argument, list) else (argument, {})
+    known = {name: resolved(part, conditions) for name, part in named.items()}
+    return re.sub(r"\$\{([\w.:]+)\}", lambda name: known.get(name[1], f"<{name[1]}>"), text)
+
+
+def widgets(translated: Template, *, enabled: bool = True) -> list[dict[str, Any]]:
+    body = translated["Resources"]["Dashboard"]["Properties"]["DashboardBody"]
+    dashboard = json.loads(resolved(body, {"ReconcileIsEnabled": enabled}))
+    assert set(dashboard) == {"start", "periodOverride", "widgets"}
+    found: list[dict[str, Any]] = dashboard["widgets"]
+    return found
+
+
+def metrics(translated: Template) -> Iterator[tuple[dict[str, Any], list[str]]]:
+    """The properties of its widget, and the metric: namespace, name, dimensions; what it looks like is left out."""
+    for widget in widgets(translated):
+        for metric in widget["properties"].get("metrics", ()):
+            yield widget["properties"], [part for part in metric if isinstance(part, str)]
+
+
+def test_the_dashboard_shows_only_what_somebody_counts(translated: Template) -> None:
+    report = (TEMPLATE.parent / "src" / "voicecall_sync" / "report.py").read_text(encoding="utf-8")
+    counted = set(re.findall(r'"([A-Z][a-z]+(?:[A-Z][a-z]+)*)"', report)) | COUNTED_BY_RECONCILIATION
+    shown = {(metric[0], metric[1]) for _, metric in metrics(translated)}
+    assert {name for namespace, name in shown if namespace == "VoiceCallSync"} <= counted
+    assert {metric for metric in shown if metric[0] != "VoiceCallSync"} == {
+        ("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
+        ("AWS/Lambda", "Errors"),
+        ("AWS/Lambda", "Throttles"),
+        ("AWS/Lambda", "Duration"),
+    }
+
+
+def test_the_dashboard_shows_what_became_of_every_call(translated: Template) -> None:
+    shown = {metric[1] for _, metric in metrics(translated) if metric[0] == "VoiceCallSync"}
+    assert shown >= {status.title().replace("_", "") for status in Status}
+
+
+def test_what_the_dashboard_shows_has_the_dimensions_it_is_counted_with(translated: Template) -> None:
+    sources = {"contact-flow", "contact-event", "reconcile"}
+    counted_with: dict[str, set[tuple[str, ...]]] = {
+        "AWS/SQS": {("QueueName", "<DeadLetterQueue.QueueName>")},
+        "AWS/Lambda": {("FunctionName", f"<{function}>") for function in FUNCTIONS},
+        "VoiceCallSync": {("service", "voicecall-sync")}
+        | {("service", "voicecall-sync", "source", source) for source in sources},
+    }
+    seen = {(metric[0], tuple(metric[2:])) for _, metric in metrics(translated)}
+    assert seen == {(namespace, each) for namespace, dimensions in counted_with.items() for each in dimensions}
+
+
+def test_every_metric_on_the_dashboard_has_a_statistic(translated: Template) -> None:
+    for widget in widgets(translated):
+        for metric in widget["properties"].get("metrics", ()):
+            of_its_own = metric[-1] if isinstance(metric[-1], dict) else {}
+            assert {**widget["properties"], **of_its_own}.get("stat") in {"Sum", "Maximum", "p50", "p95", "p99"}, metric
+
+
+def test_the_dashboard_begins_with_the_numbers_of_a_day(translated: Template) -> None:
+    first = [widget for widget in widgets(translated) if widget["y"] == 0]
+    names = [[metric[1] for metric in widget["properties"]["metrics"]] for widget in first]
+    assert names == [["Updated"], ["Uncertain", "Rejected"], ["RetryLater"], ["ApproximateNumberOfMessagesVisible"]]
+    assert {widget["properties"]["view"] for widget in first} == {"singleValue"}
+    for widget in first[:3]:
+        assert widget["properties"]["start"] == "-PT24H"
+        assert widget["properties"]["setPeriodToTimeRange"] is True
+
+
+def test_the_widgets_of_the_dashboard_lie_side_by_side(translated: Template) -> None:
+    taken: set[tuple[int, int]] = set()
+    for widget in widgets(translated):
+        columns, rows = (
+            range(widget["x"], widget["x"] + widget["width"]),
+            range(widget["y"], widget["y"] + widget["height"]),
+        )
+        cells = {(x, y) for x in columns for y in rows}
+        assert not cells & taken, widget["properties"]
+        taken |= cells
+    assert {x for x, _ in taken} == set(range(24))
+    assert len(taken) == 24 * len({y for _, y in taken})
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_dashboard_shows_every_alarm_there_is(translated: Template, *, enabled: bool) -> None:
+    (shown,) = [
+        widget["properties"]["alarms"] for widget in widgets(translated, enabled=enabled) if widget["type"] == "alarm"
+    ]
+    there = {name for name in alarms(translated) if enabled or "Condition" not in translated["Resources"][name]}
+    assert sorted(shown) == sorted(f"<{name}.Arn>" for name in there)
+
+
+def test_the_dashboard_lists_the_calls_that_need_somebody(translated: Template) -> None:
+    (query,) = [widget["properties"]["query"] for widget in widgets(translated) if widget["type"] == "log"]
+    assert query == (
+        "SOURCE '<UpdateVoiceCallLogGroup>' | SOURCE '<ReconcileLogGroup>'"
+        " | fields @timestamp, contactId, status, detail, source"
+        ' | filter status in ["REJECTED", "UNCERTAIN", "INVALID"]'
+        " | sort @timestamp desc | limit 50"
+    )
+
+
+def test_the_dashboard_explains_its_words(translated: Template) -> None:
+    (text,) = [widget["properties"]["markdown"] for widget in widgets(translated) if widget["type"] == "text"]
+    for word in ("updated", "uncertain", "rejected", "put off", "duplicate", "ignored", "invalid", "reconciliation"):
+        assert f"**{word}**" in text, word
+
+
+def test_the_dashboard_is_this_stacks_in_this_region(properties: dict[str, Any]) -> None:
+    """Dashboards are the account's, in all Regions."""
+    assert properties["Dashboard"]["DashboardName"] == {"Fn::Sub": "${AWS::StackName}-${AWS::Region}"}
 
 
 # ------------------------------------------------------------------ reading it
