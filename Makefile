@@ -24,7 +24,7 @@ COMPILERS := $(PYTHON) python$(RUNTIME) \
 IS_RUNTIME := import sys; sys.exit(sys.version_info[:2] != tuple(map(int, "$(RUNTIME)".split("."))))
 
 # Every function runs from the same artifact; each is built under its own name, as SAM asks.
-TARGETS := build-UpdateVoiceCallFunction
+TARGETS := build-UpdateVoiceCallFunction build-ReconcileFunction
 
 .PHONY: $(TARGETS)
 $(TARGETS):

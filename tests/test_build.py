@@ -13,8 +13,15 @@ from pathlib import Path
 
 import pytest
 
+from tools.template import load
+
 PROJECT = Path(__file__).parent.parent
 TARGET = "build-UpdateVoiceCallFunction"
+FUNCTIONS = [
+    name
+    for name, resource in load(PROJECT / "template.yaml")["Resources"].items()
+    if resource["Type"] == "AWS::Serverless::Function"
+]
 
 # What pip says when the network, not the project, is at fault.
 OFFLINE = re.compile(
@@ -144,6 +151,16 @@ def test_python_3_13_imports_everything_from_the_artifact_alone(artifact: Path, 
     assert result.stdout.split() == [pinned()["boto3"], str(artifact / "boto3" / "__init__.py")]
 
 
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_every_function_of_the_template_can_be_built_and_from_the_same_code(tmp_path: Path, function: str) -> None:
+    would_run = [
+        run(tool("make"), "--dry-run", f"build-{name}", f"ARTIFACTS_DIR={tmp_path}").stdout
+        for name in ("UpdateVoiceCallFunction", function)
+    ]
+    assert "cp -R src/voicecall_sync" in would_run[1]
+    assert would_run[0] == would_run[1]
+
+
 def test_another_architecture_gets_its_own_libraries(tmp_path: Path) -> None:
     """What would be run is enough to see: a whole second artifact would cost the suite twenty seconds."""
     printed = run(tool("make"), "--dry-run", TARGET, f"ARTIFACTS_DIR={tmp_path}", "ARCHITECTURE=arm64")
@@ -172,9 +189,9 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
 
 def test_sam_build_makes_the_same_artifact(artifact: Path, tmp_path: Path) -> None:
     built(run(tool("sam"), "build", "--build-dir", tmp_path))
-    by_sam = tmp_path / "UpdateVoiceCallFunction"
 
     def files(folder: Path) -> dict[Path, bytes]:
         return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
-    assert files(by_sam) == files(artifact)
+    for function in FUNCTIONS:
+        assert files(tmp_path / function) == files(artifact), function

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from cfnlint.config import ManualArgs
 from cfnlint.context.parameters import ParameterSet
 
 from tools.template import Template, load, table_definition, translate
+from voicecall_sync.outcome import Status
 
 TEMPLATE = Path(__file__).parent.parent / "template.yaml"
 
@@ -22,6 +23,7 @@ REQUIRED = {
     "ConnectInstanceArn": "arn:aws:connect:us-east-1:111122223333:instance/12345678-1234-1234-1234-123456789012",
     "ScrtEndpointBase": "https://example.my.salesforce-scrt.com",
     "JwtSecretArn": "arn:aws:secretsmanager:us-east-1:111122223333:secret:salesforce/key-a1B2c3",
+    "ReconcileNotBefore": "2026-11-22T00:00:00Z",
 }
 EVERYTHING = REQUIRED | {
     "AutomaticSource": "None",
@@ -39,10 +41,34 @@ EVERYTHING = REQUIRED | {
     "FlowBudgetSeconds": "5.5",
     "PatchTimeoutSeconds": "10",
     "AwsCallTimeoutSeconds": "2",
+    "ReconcileNotBefore": "2026-11-22T00:00:00+01:00",
+    "ReconcileScope": "all",
+    "ReconcileState": "DISABLED",
+    "ReconcileSchedule": "cron(0/30 6-20 ? * MON-FRI *)",
+    "ReconcileLookBackHours": "72",
+    "ReconcileSearchesPerSecond": "0.2",
+    "ReconcileDescribesPerSecond": "2.5",
+    "ReconcileConcurrency": "4",
 }
+FUNCTIONS = ("UpdateVoiceCallFunction", "ReconcileFunction")
+ROLES = ("UpdateVoiceCallRole", "ReconcileRole")
 ALIAS = {"Ref": "UpdateVoiceCallFunctionAliaslive"}
+RECONCILE_ALIAS = {"Ref": "ReconcileFunctionAliaslive"}
 INSTANCE = {"Ref": "ConnectInstanceArn"}
 NO_VALUE = {"Ref": "AWS::NoValue"}
+SIGN = {"GreaterThanThreshold": ">", "LessThanThreshold": "<"}
+# What a run of the reconciliation counts of itself, besides what report.py counts of every contact.
+COUNTED_BY_RECONCILIATION = {
+    "Found",
+    "Skipped",
+    "LeftOver",
+    "HandedOn",
+    "GivenUp",
+    "Reconciled",
+    "OldestClaimAge",
+    "TokenHoursLeft",
+    "ParametersGone",
+}
 
 
 def arn_of(resource: str) -> dict[str, list[str]]:
@@ -169,6 +195,16 @@ def test_a_mistake_in_the_template_is_found_once_it_is_translated(
         ("SalesforceOrgId", "00D"),
         ("CustomFields", "tier=Tier__c"),
         ("AlarmEmail", "supervisor"),
+        ("ReconcileNotBefore", ""),
+        ("ReconcileNotBefore", "2026-11-22"),
+        ("ReconcileNotBefore", "2026-11-22T00:00:00"),
+        ("ReconcileNotBefore", "2026-13-22T00:00:00Z"),
+        ("ReconcileNotBefore", "22.11.2026 00:00 UTC"),
+        ("ReconcileSchedule", "15 minutes"),
+        ("ReconcileSchedule", "rate(1 minutes)"),
+        ("ReconcileSchedule", "rate(15 minute)"),
+        ("ReconcileSchedule", "rate(0 minutes)"),
+        ("ReconcileSchedule", "cron(0/15 * * * *)"),
     ],
 )
 def test_a_parameter_that_cannot_be_right_is_refused(template: Template, parameter: str, refused: str) -> None:
@@ -176,7 +212,8 @@ def test_a_parameter_that_cannot_be_right_is_refused(template: Template, paramet
 
 
 def test_parameters_that_are_right_are_taken(template: Template) -> None:
-    for parameters in (REQUIRED, EVERYTHING, {"ScrtEndpointBase": "http://127.0.0.1:8443/telephony/v1/"}):
+    more = {"ScrtEndpointBase": "http://127.0.0.1:8443/telephony/v1/", "ReconcileSchedule": "rate(1 hour)"}
+    for parameters in (REQUIRED, EVERYTHING, more, {"ReconcileSchedule": "rate(15 minutes)"}):
         for name, value in parameters.items():
             rules = template["Parameters"][name]
             assert re.search(rules.get("AllowedPattern", ""), value), name
@@ -196,7 +233,7 @@ def test_only_what_nobody_can_guess_has_to_be_given(template: Template) -> None:
     assert {name for name, rules in template["Parameters"].items() if "Default" not in rules} == set(REQUIRED)
 
 
-# ------------------------------------------------------------------ the function
+# ------------------------------------------------------------------ the functions
 
 
 def test_the_function_is_the_handler_on_python_3_13_with_30_seconds(properties: dict[str, Any]) -> None:
@@ -204,6 +241,23 @@ def test_the_function_is_the_handler_on_python_3_13_with_30_seconds(properties: 
     assert function["Handler"] == "voicecall_sync.handlers.update_voice_call"
     assert function["Runtime"] == "python3.13"
     assert function["Timeout"] == 30
+
+
+def test_the_function_that_reconciles_has_all_the_time_lambda_gives(properties: dict[str, Any]) -> None:
+    function = properties["ReconcileFunction"]
+    assert function["Handler"] == "voicecall_sync.handlers.reconcile"
+    assert function["Timeout"] == 900
+
+
+def test_the_functions_differ_in_what_each_does_and_in_nothing_else(properties: dict[str, Any]) -> None:
+    own = {"Description", "Handler", "Role", "Timeout", "LoggingConfig", "DeadLetterConfig", "Environment"}
+    update, reconcile = (
+        {name: value for name, value in properties[function].items() if name not in own} for function in FUNCTIONS
+    )
+    assert update == reconcile
+    update, reconcile = (properties[function]["Environment"]["Variables"] for function in FUNCTIONS)
+    assert update.items() <= reconcile.items()
+    assert all(name.startswith("RECONCILE_") for name in reconcile.keys() - update.keys())
 
 
 def test_the_instance_id_is_what_follows_the_slash_of_the_arn(properties: dict[str, Any]) -> None:
@@ -226,15 +280,16 @@ def test_every_parameter_of_the_function_is_in_the_settings_record(
     template: Template, properties: dict[str, Any]
 ) -> None:
     """The alias follows a changed parameter only because the version's description does: see SettingsRecord."""
-    of_the_function = parameters_named_in(properties["UpdateVoiceCallFunction"], template)
-    assert of_the_function >= {"LogLevel", "SnapStart", "CustomFields"}
-    assert parameters_named_in(properties["SettingsRecord"]["Content"], template) == of_the_function
+    of_the_functions = parameters_named_in([properties[name] for name in FUNCTIONS], template)
+    assert of_the_functions >= {"LogLevel", "SnapStart", "CustomFields", "ReconcileNotBefore"}
+    assert parameters_named_in(properties["SettingsRecord"]["Content"], template) == of_the_functions
 
 
-def test_a_changed_settings_record_publishes_a_new_version(properties: dict[str, Any]) -> None:
-    (version,) = [name for name in properties if name.startswith("UpdateVoiceCallFunctionVersion")]
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_changed_settings_record_publishes_a_new_version(properties: dict[str, Any], function: str) -> None:
+    (version,) = [name for name in properties if name.startswith(f"{function}Version")]
     assert properties[version]["Description"] == {"Fn::Sub": "settings ${SettingsRecord.VersionNumber}"}
-    assert properties[ALIAS["Ref"]]["FunctionVersion"] == {"Fn::GetAtt": [version, "Version"]}
+    assert properties[f"{function}Aliaslive"]["FunctionVersion"] == {"Fn::GetAtt": [version, "Version"]}
 
 
 def test_sam_alone_publishes_no_version_for_a_changed_parameter(template: Template) -> None:
@@ -243,11 +298,13 @@ def test_sam_alone_publishes_no_version_for_a_changed_parameter(template: Templa
     assert set(quiet["Resources"]) == set(talkative["Resources"])
 
 
+@pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize("name", ["Timeout", "Description", "Handler"])
-def test_a_changed_template_publishes_a_new_version(template: Template, translated: Template, name: str) -> None:
+def test_a_changed_template_publishes_a_new_version(
+    template: Template, translated: Template, function: str, name: str
+) -> None:
     changed = copy.deepcopy(template)
-    function = changed["Resources"]["UpdateVoiceCallFunction"]["Properties"]
-    function[name] = 29 if name == "Timeout" else "other"
+    changed["Resources"][function]["Properties"][name] = 29 if name == "Timeout" else "other"
     assert set(translate(changed, REQUIRED)["Resources"]) != set(translated["Resources"])
 
 
@@ -257,9 +314,22 @@ def test_a_version_the_alias_has_left_is_deleted(translated: Template) -> None:
             assert resource["DeletionPolicy"] == "Delete"
 
 
-def test_the_log_is_the_functions_own_and_kept_for_the_days_asked_for(properties: dict[str, Any]) -> None:
-    assert properties["UpdateVoiceCallFunction"]["LoggingConfig"] == {"LogGroup": {"Ref": "UpdateVoiceCallLogGroup"}}
-    assert properties["UpdateVoiceCallLogGroup"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_the_log_is_the_functions_own_and_kept_for_the_days_asked_for(
+    properties: dict[str, Any], function: str
+) -> None:
+    log_group = function.replace("Function", "LogGroup")
+    assert properties[function]["LoggingConfig"] == {"LogGroup": {"Ref": log_group}}
+    assert properties[log_group]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+
+
+def test_a_search_that_failed_is_not_tried_again_but_left_to_the_next(properties: dict[str, Any]) -> None:
+    invocations = properties["ReconcileFunctionEventInvokeConfig"]
+    assert invocations["Qualifier"] == "live"
+    assert invocations["MaximumRetryAttempts"] == 0
+    assert invocations["MaximumEventAgeInSeconds"] == properties["ReconcileFunction"]["Timeout"]
+    assert not invocations["DestinationConfig"]
+    assert "DeadLetterConfig" not in properties["ReconcileFunction"]
 
 
 # ------------------------------------------------------------------ who may call it
@@ -270,11 +340,13 @@ def test_every_caller_goes_to_the_alias(properties: dict[str, Any]) -> None:
     assert properties["ContactEventRuleMayInvoke"]["FunctionName"] == ALIAS
     assert properties["ConnectMayInvoke"]["FunctionName"] == ALIAS
     assert properties["ConnectAssociation"]["IntegrationArn"] == ALIAS
+    assert properties["ReconcileRule"]["Targets"][0]["Arn"] == RECONCILE_ALIAS
+    assert properties["ReconcileRuleMayInvoke"]["FunctionName"] == RECONCILE_ALIAS
 
 
 def test_no_other_permission_to_call_it_is_given(translated: Template) -> None:
     permissions = [name for name, made in translated["Resources"].items() if made["Type"] == "AWS::Lambda::Permission"]
-    assert sorted(permissions) == ["ConnectMayInvoke", "ContactEventRuleMayInvoke"]
+    assert sorted(permissions) == ["ConnectMayInvoke", "ContactEventRuleMayInvoke", "ReconcileRuleMayInvoke"]
 
 
 def test_only_this_instance_may_call_it_from_a_flow(properties: dict[str, Any]) -> None:
@@ -316,11 +388,31 @@ def test_only_this_rule_may_call_it_with_events(properties: dict[str, Any]) -> N
     assert permission["SourceArn"] == arn_of("ContactEventRule")
 
 
+def test_the_schedule_is_the_parameters_choice_and_alone_may_run_the_search(translated: Template) -> None:
+    rule = translated["Resources"]["ReconcileRule"]
+    assert "Condition" not in rule
+    assert rule["Properties"]["ScheduleExpression"] == {"Ref": "ReconcileSchedule"}
+    assert rule["Properties"]["State"] == {"Ref": "ReconcileState"}
+    assert "EventPattern" not in rule["Properties"]
+    (target,) = rule["Properties"]["Targets"]
+    assert target["RetryPolicy"] == {"MaximumRetryAttempts": 0}
+    permission = translated["Resources"]["ReconcileRuleMayInvoke"]["Properties"]
+    assert permission["Principal"] == "events.amazonaws.com"
+    assert permission["SourceArn"] == arn_of("ReconcileRule")
+
+
+def test_missed_calls_are_looked_for_unless_somebody_says_no(template: Template) -> None:
+    defaults = {name: rules.get("Default") for name, rules in template["Parameters"].items()}
+    assert defaults["ReconcileState"] == "ENABLED"
+    assert defaults["ReconcileSchedule"] == "rate(15 minutes)"
+    assert defaults["ReconcileScope"] == "abandoned"
+
+
 # ------------------------------------------------------------------ what it may do
 
 
-def statements(properties: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    (policy,) = properties["UpdateVoiceCallRole"]["Policies"]
+def statements(properties: dict[str, Any], role: str) -> dict[str, dict[str, Any]]:
+    (policy,) = properties[role]["Policies"]
     given = [statement.get("Fn::If", [None, statement])[1] for statement in policy["PolicyDocument"]["Statement"]]
     return {statement["Sid"]: statement for statement in given}
 
@@ -329,18 +421,22 @@ def as_list(value: object) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def test_the_role_is_the_one_written_here_and_no_managed_policy(properties: dict[str, Any]) -> None:
-    assert properties["UpdateVoiceCallFunction"]["Role"] == arn_of("UpdateVoiceCallRole")
-    assert "ManagedPolicyArns" not in properties["UpdateVoiceCallRole"]
-    assert [name for name in properties if name.endswith("Role")] == ["UpdateVoiceCallRole"]
-
-
-def test_what_the_function_may_do_and_to_what(properties: dict[str, Any]) -> None:
-    allowed = {
+def allowed(properties: dict[str, Any], role: str) -> dict[str, tuple[list[Any], list[Any]]]:
+    return {
         sid: (as_list(statement["Action"]), as_list(statement["Resource"]))
-        for sid, statement in statements(properties).items()
+        for sid, statement in statements(properties, role).items()
     }
-    assert allowed == {
+
+
+def test_each_role_is_the_one_written_here_and_no_managed_policy(properties: dict[str, Any]) -> None:
+    for function, role in zip(FUNCTIONS, ROLES, strict=True):
+        assert properties[function]["Role"] == arn_of(role)
+        assert "ManagedPolicyArns" not in properties[role]
+    assert sorted(name for name in properties if name.endswith("Role")) == sorted(ROLES)
+
+
+def test_what_the_function_that_updates_may_do_and_to_what(properties: dict[str, Any]) -> None:
+    assert allowed(properties, "UpdateVoiceCallRole") == {
         "WriteItsOwnLog": (["logs:CreateLogStream", "logs:PutLogEvents"], [arn_of("UpdateVoiceCallLogGroup")]),
         "ClaimAndSettleContacts": (
             ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"],
@@ -356,6 +452,22 @@ def test_what_the_function_may_do_and_to_what(properties: dict[str, Any]) -> Non
     }
 
 
+def test_what_the_function_that_reconciles_may_do_and_to_what(properties: dict[str, Any]) -> None:
+    same = ("ReadTheSalesforceCredentials", "DecryptTheSalesforceCredentials", "DescribeContactsTheirQueuesAndAgents")
+    of_the_other = allowed(properties, "UpdateVoiceCallRole")
+    assert allowed(properties, "ReconcileRole") == {sid: of_the_other[sid] for sid in same} | {
+        "WriteItsOwnLog": (["logs:CreateLogStream", "logs:PutLogEvents"], [arn_of("ReconcileLogGroup")]),
+        "ClaimAndSettleContacts": (
+            ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:BatchGetItem"],
+            [arn_of("IdempotencyTable")],
+        ),
+        "FindWhatIsOpen": (["dynamodb:Query"], [{"Fn::Sub": "${IdempotencyTable.Arn}/index/open-since"}]),
+        # The instance itself, not what is below it:
+        # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonconnect.html
+        "SearchContacts": (["connect:SearchContacts"], [INSTANCE]),
+    }
+
+
 def test_nothing_is_allowed_on_everything(translated: Template) -> None:
     for name, resource in translated["Resources"].items():
         for part in walk(resource):
@@ -365,8 +477,9 @@ def test_nothing_is_allowed_on_everything(translated: Template) -> None:
                 assert part.get("Principal") not in ("*", {"AWS": "*"}), name
 
 
-def test_the_key_is_used_only_where_there_is_one_and_only_for_the_secret(properties: dict[str, Any]) -> None:
-    (policy,) = properties["UpdateVoiceCallRole"]["Policies"]
+@pytest.mark.parametrize("role", ROLES)
+def test_the_key_is_used_only_where_there_is_one_and_only_for_the_secret(properties: dict[str, Any], role: str) -> None:
+    (policy,) = properties[role]["Policies"]
     (choice,) = [part["Fn::If"] for part in policy["PolicyDocument"]["Statement"] if "Fn::If" in part]
     assert choice[0] == "HasKmsKey"
     assert choice[2] == NO_VALUE
@@ -462,45 +575,95 @@ def test_the_dead_letter_queue_keeps_14_days_encrypted_and_outlives_the_stack(tr
 # ------------------------------------------------------------------ whom it tells
 
 
-def alarms(translated: Template) -> dict[tuple[str, str], dict[str, Any]]:
-    made = [item["Properties"] for item in translated["Resources"].values() if item["Type"] == "AWS::CloudWatch::Alarm"]
-    return {(alarm["Namespace"], alarm["MetricName"]): alarm for alarm in made}
+def alarms(translated: Template) -> dict[str, dict[str, Any]]:
+    """Logical id -> properties."""
+    made = translated["Resources"].items()
+    return {name: resource["Properties"] for name, resource in made if resource["Type"] == "AWS::CloudWatch::Alarm"}
 
 
-def test_what_has_an_alarm(translated: Template) -> None:
-    assert set(alarms(translated)) == {
-        ("VoiceCallSync", "Uncertain"),
-        ("VoiceCallSync", "Rejected"),
-        ("VoiceCallSync", "FinalUpdateBlocked"),
-        ("VoiceCallSync", "SettleFailed"),
-        ("VoiceCallSync", "RetryLater"),
-        ("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
-        ("AWS/Lambda", "Errors"),
-        ("AWS/Lambda", "Throttles"),
+def test_what_has_an_alarm_and_from_when_on(translated: Template) -> None:
+    conditions = {
+        name: f"{alarm['Statistic']} {SIGN[alarm['ComparisonOperator']]} {alarm['Threshold']} in {alarm['Period']} s"
+        for name, alarm in alarms(translated).items()
+    }
+    assert conditions == {
+        "UncertainAlarm": "Sum > 0 in 300 s",
+        "RejectedAlarm": "Sum > 0 in 300 s",
+        "FinalUpdateBlockedAlarm": "Sum > 0 in 300 s",
+        "SettleFailedAlarm": "Sum > 0 in 300 s",
+        "RetryLaterAlarm": "Sum > 10 in 900 s",
+        "DeadLetterAlarm": "Maximum > 0 in 300 s",
+        "FunctionErrorsAlarm": "Sum > 3 in 300 s",
+        "FunctionThrottlesAlarm": "Sum > 0 in 300 s",
+        "ReconcileErrorsAlarm": "Sum > 1 in 3600 s",
+        "ReconcileThrottlesAlarm": "Sum > 0 in 300 s",
+        "NoReconciliationAlarm": "Sum < 1 in 3600 s",
+        "TokenExpiresAlarm": "Minimum < 3 in 3600 s",
+        "OldClaimAlarm": "Maximum > 3600 in 3600 s",
     }
 
 
-def test_every_alarm_is_sent_says_what_to_do_and_is_quiet_without_data(translated: Template) -> None:
+def test_what_each_alarm_watches(translated: Template) -> None:
+    ours = {
+        "UncertainAlarm": "Uncertain",
+        "RejectedAlarm": "Rejected",
+        "FinalUpdateBlockedAlarm": "FinalUpdateBlocked",
+        "SettleFailedAlarm": "SettleFailed",
+        "RetryLaterAlarm": "RetryLater",
+        "NoReconciliationAlarm": "Reconciled",
+        "TokenExpiresAlarm": "TokenHoursLeft",
+        "OldClaimAlarm": "OldestClaimAge",
+    }
+    queue = {"Fn::GetAtt": ["DeadLetterQueue", "QueueName"]}
+    update, reconcile = ({"Ref": function} for function in FUNCTIONS)
+    watched = {
+        name: (alarm["Namespace"], alarm["MetricName"], *alarm["Dimensions"][0].values())
+        for name, alarm in alarms(translated).items()
+        if len(alarm["Dimensions"]) == 1
+    }
+    assert watched == {
+        name: ("VoiceCallSync", metric, "service", "voicecall-sync") for name, metric in ours.items()
+    } | {
+        "DeadLetterAlarm": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", queue),
+        "FunctionErrorsAlarm": ("AWS/Lambda", "Errors", "FunctionName", update),
+        "FunctionThrottlesAlarm": ("AWS/Lambda", "Throttles", "FunctionName", update),
+        "ReconcileErrorsAlarm": ("AWS/Lambda", "Errors", "FunctionName", reconcile),
+        "ReconcileThrottlesAlarm": ("AWS/Lambda", "Throttles", "FunctionName", reconcile),
+    }
+
+
+def test_every_alarm_is_sent_and_says_what_to_do(translated: Template) -> None:
     for name, alarm in alarms(translated).items():
         assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}], name
-        assert alarm["TreatMissingData"] == "notBreaching", name
-        assert alarm["ComparisonOperator"] == "GreaterThanThreshold", name
-        assert len(alarm["AlarmDescription"]) > 100, name
+        assert alarm["EvaluationPeriods"] == 1, name
+        assert 100 < len(alarm["AlarmDescription"]) <= 1024, name
 
 
-def test_one_contact_is_enough_for_an_alarm_of_ours(translated: Template) -> None:
-    """But for what mends itself: an event that was put off comes again."""
-    for (namespace, metric), alarm in alarms(translated).items():
-        if namespace == "VoiceCallSync":
-            assert alarm["Dimensions"] == [{"Name": "service", "Value": "voicecall-sync"}]
-            assert (alarm["Statistic"], alarm["Threshold"]) == ("Sum", 10 if metric == "RetryLater" else 0)
+def test_silence_alarms_where_a_run_was_due_and_nowhere_else(translated: Template) -> None:
+    missing = {name: alarm["TreatMissingData"] for name, alarm in alarms(translated).items()}
+    assert missing.pop("NoReconciliationAlarm") == "breaching"
+    assert set(missing.values()) == {"notBreaching"}
+
+
+def test_nobody_waits_for_a_search_that_is_switched_off(translated: Template) -> None:
+    assert translated["Conditions"]["ReconcileIsEnabled"] == {"Fn::Equals": [{"Ref": "ReconcileState"}, "ENABLED"]}
+    conditional = {name: translated["Resources"][name].get("Condition") for name in alarms(translated)}
+    assert conditional.pop("NoReconciliationAlarm") == "ReconcileIsEnabled"
+    assert set(conditional.values()) == {None}
+
+
+def test_no_alarm_sends_people_to_a_command_there_is_not(translated: Template) -> None:
+    said = " ".join(alarm["AlarmDescription"] for alarm in alarms(translated).values())
+    commands = re.findall(r"python3\s+-m tools operate (\w+)", said)
+    assert set(commands) == {"attention", "release", "redrive"}
+    assert len(commands) == said.count("tools operate")
 
 
 def test_one_event_with_all_its_retries_is_not_enough_for_the_error_alarm(
     translated: Template, properties: dict[str, Any]
 ) -> None:
     tries = 1 + properties["UpdateVoiceCallFunctionEventInvokeConfig"]["MaximumRetryAttempts"]
-    assert alarms(translated)["AWS/Lambda", "Errors"]["Threshold"] == tries
+    assert alarms(translated)["FunctionErrorsAlarm"]["Threshold"] == tries
 
 
 def test_mail_is_sent_only_to_an_address_that_was_given(translated: Template) -> None:
@@ -516,7 +679,142 @@ def test_what_an_operator_needs_is_among_the_outputs(translated: Template) -> No
         "DeadLetterQueueUrl": {"Ref": "DeadLetterQueue"},
         "AlarmTopicArn": {"Ref": "AlarmTopic"},
         "LogGroupName": {"Ref": "UpdateVoiceCallLogGroup"},
+        "ReconcileFunctionArn": RECONCILE_ALIAS,
+        "ReconcileLogGroupName": {"Ref": "ReconcileLogGroup"},
+        "DashboardUrl": {
+            "Fn::Sub": [
+                "https://${AWS::Region}.${Console}/cloudwatch/home?region=${AWS::Region}#dashboards/dashboard/${Dashboard}",
+                {"Console": {"Fn::If": ["InGovCloud", "console.amazonaws-us-gov.com", "console.aws.amazon.com"]}},
+            ]
+        },
     }
+
+
+# ------------------------------------------------------------------ what it shows
+
+
+def resolved(value: Any, conditions: Mapping[str, bool]) -> str:
+    """What CloudFormation makes of a text, with `<name>` for what it would look up."""
+    if isinstance(value, str):
+        return value
+    ((function, argument),) = value.items()
+    if function == "Ref":
+        return f"<{argument}>"
+    if function == "Fn::If":
+        condition, then, otherwise = argument
+        return resolved(then if conditions[condition] else otherwise, conditions)
+    if function == "Fn::Join":
+        return str(argument[0]).join(resolved(part, conditions) for part in argument[1])
+    assert function == "Fn::Sub", function
+    text, named = argument if isinstance(argument, list) else (argument, {})
+    known = {name: resolved(part, conditions) for name, part in named.items()}
+    return re.sub(r"\$\{([\w.:]+)\}", lambda name: known.get(name[1], f"<{name[1]}>"), text)
+
+
+def widgets(translated: Template, *, enabled: bool = True) -> list[dict[str, Any]]:
+    body = translated["Resources"]["Dashboard"]["Properties"]["DashboardBody"]
+    dashboard = json.loads(resolved(body, {"ReconcileIsEnabled": enabled}))
+    assert set(dashboard) == {"start", "periodOverride", "widgets"}
+    found: list[dict[str, Any]] = dashboard["widgets"]
+    return found
+
+
+def metrics(translated: Template) -> Iterator[tuple[dict[str, Any], list[str]]]:
+    """The properties of its widget, and the metric: namespace, name, dimensions; what it looks like is left out."""
+    for widget in widgets(translated):
+        for metric in widget["properties"].get("metrics", ()):
+            yield widget["properties"], [part for part in metric if isinstance(part, str)]
+
+
+def test_the_dashboard_shows_only_what_somebody_counts(translated: Template) -> None:
+    report = (TEMPLATE.parent / "src" / "voicecall_sync" / "report.py").read_text(encoding="utf-8")
+    counted = set(re.findall(r'"([A-Z][a-z]+(?:[A-Z][a-z]+)*)"', report)) | COUNTED_BY_RECONCILIATION
+    shown = {(metric[0], metric[1]) for _, metric in metrics(translated)}
+    assert {name for namespace, name in shown if namespace == "VoiceCallSync"} <= counted
+    assert {metric for metric in shown if metric[0] != "VoiceCallSync"} == {
+        ("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
+        ("AWS/Lambda", "Errors"),
+        ("AWS/Lambda", "Throttles"),
+        ("AWS/Lambda", "Duration"),
+    }
+
+
+def test_the_dashboard_shows_what_became_of_every_call(translated: Template) -> None:
+    shown = {metric[1] for _, metric in metrics(translated) if metric[0] == "VoiceCallSync"}
+    assert shown >= {status.title().replace("_", "") for status in Status}
+
+
+def test_what_the_dashboard_shows_has_the_dimensions_it_is_counted_with(translated: Template) -> None:
+    sources = {"contact-flow", "contact-event", "reconcile"}
+    counted_with: dict[str, set[tuple[str, ...]]] = {
+        "AWS/SQS": {("QueueName", "<DeadLetterQueue.QueueName>")},
+        "AWS/Lambda": {("FunctionName", f"<{function}>") for function in FUNCTIONS},
+        "VoiceCallSync": {("service", "voicecall-sync")}
+        | {("service", "voicecall-sync", "source", source) for source in sources},
+    }
+    seen = {(metric[0], tuple(metric[2:])) for _, metric in metrics(translated)}
+    assert seen == {(namespace, each) for namespace, dimensions in counted_with.items() for each in dimensions}
+
+
+def test_every_metric_on_the_dashboard_has_a_statistic(translated: Template) -> None:
+    for widget in widgets(translated):
+        for metric in widget["properties"].get("metrics", ()):
+            of_its_own = metric[-1] if isinstance(metric[-1], dict) else {}
+            assert {**widget["properties"], **of_its_own}.get("stat") in {"Sum", "Maximum", "p50", "p95", "p99"}, metric
+
+
+def test_the_dashboard_begins_with_the_numbers_of_a_day(translated: Template) -> None:
+    first = [widget for widget in widgets(translated) if widget["y"] == 0]
+    names = [[metric[1] for metric in widget["properties"]["metrics"]] for widget in first]
+    assert names == [["Updated"], ["Uncertain", "Rejected"], ["RetryLater"], ["ApproximateNumberOfMessagesVisible"]]
+    assert {widget["properties"]["view"] for widget in first} == {"singleValue"}
+    for widget in first[:3]:
+        assert widget["properties"]["start"] == "-PT24H"
+        assert widget["properties"]["setPeriodToTimeRange"] is True
+
+
+def test_the_widgets_of_the_dashboard_lie_side_by_side(translated: Template) -> None:
+    taken: set[tuple[int, int]] = set()
+    for widget in widgets(translated):
+        columns, rows = (
+            range(widget["x"], widget["x"] + widget["width"]),
+            range(widget["y"], widget["y"] + widget["height"]),
+        )
+        cells = {(x, y) for x in columns for y in rows}
+        assert not cells & taken, widget["properties"]
+        taken |= cells
+    assert {x for x, _ in taken} == set(range(24))
+    assert len(taken) == 24 * len({y for _, y in taken})
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_dashboard_shows_every_alarm_there_is(translated: Template, *, enabled: bool) -> None:
+    (shown,) = [
+        widget["properties"]["alarms"] for widget in widgets(translated, enabled=enabled) if widget["type"] == "alarm"
+    ]
+    there = {name for name in alarms(translated) if enabled or "Condition" not in translated["Resources"][name]}
+    assert sorted(shown) == sorted(f"<{name}.Arn>" for name in there)
+
+
+def test_the_dashboard_lists_the_calls_that_need_somebody(translated: Template) -> None:
+    (query,) = [widget["properties"]["query"] for widget in widgets(translated) if widget["type"] == "log"]
+    assert query == (
+        "SOURCE '<UpdateVoiceCallLogGroup>' | SOURCE '<ReconcileLogGroup>'"
+        " | fields @timestamp, contactId, status, detail, source"
+        ' | filter status in ["REJECTED", "UNCERTAIN", "INVALID"]'
+        " | sort @timestamp desc | limit 50"
+    )
+
+
+def test_the_dashboard_explains_its_words(translated: Template) -> None:
+    (text,) = [widget["properties"]["markdown"] for widget in widgets(translated) if widget["type"] == "text"]
+    for word in ("updated", "uncertain", "rejected", "put off", "duplicate", "ignored", "invalid", "reconciliation"):
+        assert f"**{word}**" in text, word
+
+
+def test_the_dashboard_is_this_stacks_in_this_region(properties: dict[str, Any]) -> None:
+    """Dashboards are the account's, in all Regions."""
+    assert properties["Dashboard"]["DashboardName"] == {"Fn::Sub": "${AWS::StackName}-${AWS::Region}"}
 
 
 # ------------------------------------------------------------------ reading it

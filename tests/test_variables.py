@@ -9,6 +9,11 @@ from voicecall_sync import settings
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TEMPLATE = load(ROOT / "template.yaml")
 VARIABLES = {*settings.REQUIRED, *settings.OPTIONAL}
+SHARED = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
+"""What every function is given."""
+OF_RECONCILIATION = TEMPLATE["Resources"]["ReconcileFunction"]["Properties"]["Environment"]["Variables"]
+"""What the function that reconciles is given besides."""
+SET = SHARED | OF_RECONCILIATION
 
 
 def rows() -> list[tuple[str, str]]:
@@ -19,7 +24,8 @@ def rows() -> list[tuple[str, str]]:
 
 
 def test_the_template_sets_every_variable_and_no_other() -> None:
-    assert set(TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]) == VARIABLES
+    assert set(SET) == VARIABLES
+    assert {name for name in VARIABLES if name.startswith("RECONCILE_")} == set(OF_RECONCILIATION)
 
 
 def test_the_readme_lists_every_variable_and_no_other() -> None:
@@ -33,16 +39,13 @@ def test_the_readme_lists_every_parameter_and_no_other() -> None:
 
 
 def test_a_row_of_the_readme_names_the_variable_its_parameter_becomes() -> None:
-    variables = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
     for parameter, variable in rows():
         if parameter and variable:
-            assert re.search(rf"\b{parameter}\b", str(variables[variable])), (
-                f"{variable} does not come from {parameter}"
-            )
+            assert re.search(rf"\b{parameter}\b", str(SET[variable])), f"{variable} does not come from {parameter}"
 
 
 def test_the_templates_defaults_are_those_of_the_code() -> None:
-    variables = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
     for name, default in settings.OPTIONAL.items():
-        (parameter,) = [known for known in TEMPLATE["Parameters"] if re.search(rf"'{known}'", str(variables[name]))]
-        assert str(TEMPLATE["Parameters"][parameter]["Default"]) == default
+        (parameter,) = [known for known in TEMPLATE["Parameters"] if re.search(rf"'{known}'", str(SET[name]))]
+        # One that has to be given has no default in the template.
+        assert str(TEMPLATE["Parameters"][parameter].get("Default", "")) == default
