@@ -3,6 +3,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.contacts import abandoned, described
+from tests.missed import QUOTAS_LIFTED
 from tests.sandbox import Sandbox
 from tools.local.ministack import MiniStack
 from tools.local.stack import LocalStack
@@ -15,6 +16,7 @@ QUICK = {
     "PATCH_TIMEOUT_SECONDS": "0.6",
     "FLOW_BUDGET_SECONDS": "8",
     "AWS_MAX_ATTEMPTS": "2",
+    **QUOTAS_LIFTED,
 }
 
 

@@ -3,12 +3,14 @@
 import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 
 from tests.contacts import contact_event, flow_event, new_id
 from tests.interruptions import AFTER, BEFORE, PATCH, PATIENT, PATIENT_CONTEXT, interrupted
-from tests.sandbox import ProcessSandbox, Result, Sandbox, ShiftedClock
+from tests.missed import QUOTAS_LIFTED, ended, pass_time, put, updated
+from tests.sandbox import RECONCILE, SCHEDULED, ProcessSandbox, Result, Sandbox, ShiftedClock
 from tools.local.stack import LocalStack
 
 Finished = Callable[[str], str]
@@ -17,7 +19,7 @@ LONG_AFTER = 3600.0
 
 @pytest.fixture
 def environment(stack: LocalStack) -> dict[str, str]:
-    return {**stack.environment(), **PATIENT}
+    return {**stack.environment(), **PATIENT, **QUOTAS_LIFTED}
 
 
 def long_after(event: object) -> Result:
@@ -198,3 +200,56 @@ def test_an_owner_that_is_only_slow_is_not_taken_for_dead(
         assert stack.state(contact_id) == "CLAIMED"
         assert Sandbox(ShiftedClock(remaining + 65)).invoke(event).status == "DUPLICATE"
         assert stack.state(contact_id) == "UNCERTAIN"
+
+
+# --- a reconciliation that is killed -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "when", "nth"),
+    [
+        ("BatchGetItem", AFTER, 1),
+        ("DescribeContact", AFTER, 4),
+        ("PutItem", BEFORE, 5),
+        ("PutItem", AFTER, 5),
+        (PATCH, BEFORE, 1),
+        (PATCH, AFTER, 5),
+        ("UpdateItem", BEFORE, 5),
+        ("UpdateItem", AFTER, 5),
+    ],
+)
+def test_a_killed_reconciliation_repeated_gives_each_contact_one_patch(
+    stack: LocalStack, environment: dict[str, str], call: str, when: str, nth: int
+) -> None:
+    missed = put(stack, *(ended(60 + number) for number in range(12)))
+    with interrupted(stack, environment, SCHEDULED, call, when, nth=nth, handler=RECONCILE) as interruption:
+        interruption.sandbox.kill()
+    pass_time(stack, LONG_AFTER)
+    sandbox = Sandbox()
+    answers = [sandbox.reconcile() for _ in range(2)]
+    assert [
+        stack.salesforce.applied(contact_id) for contact_id in missed if stack.salesforce.applied(contact_id) > 1
+    ] == []
+    states = Counter(stack.state(contact_id) for contact_id in missed)
+    # Up to eight were under way: they end before an operator, all others are updated.
+    assert states["UPDATED"] + states["UNCERTAIN"] == 12
+    assert states["UNCERTAIN"] <= 8
+    assert answers[0]["deadOwners"] == states["UNCERTAIN"]
+    for contact_id in missed:
+        assert stack.salesforce.applied(contact_id) == 1 or stack.state(contact_id) == "UNCERTAIN"
+    assert answers[1]["outcomes"] == {}
+
+
+def test_reconciliations_and_events_at_once(stack: LocalStack, environment: dict[str, str]) -> None:
+    missed = put(stack, *(ended(60 + number) for number in range(20)))
+    with ExitStack() as running:
+        sandboxes = [
+            running.enter_context(ProcessSandbox(environment, SCHEDULED, context=PATIENT_CONTEXT, handler=RECONCILE))
+            for _ in range(4)
+        ]
+        for contact_id in missed[::4]:
+            Sandbox().invoke(contact_event(contact_id))
+        answers = [sandbox.result().answer for sandbox in sandboxes]
+    assert updated(stack) == set(missed)
+    assert all(answer is not None and answer["leftOver"] == 0 for answer in answers)
+    assert {stack.state(contact_id) for contact_id in missed} == {"UPDATED"}

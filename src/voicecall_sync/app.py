@@ -126,7 +126,9 @@ class App:
             self.report.stopped(str(failure))
             raise
         limits = arrival.limits(parts.settings)
-        reserve = min(parts.settings.patch_timeout + limits.settling + DESCRIBING_SECONDS, arrival.remaining / 2)
+        least = limits.settling + SHORTEST_PATCH_SECONDS + LAST_LINES_SECONDS
+        ample = parts.settings.patch_timeout + limits.settling + DESCRIBING_SECONDS
+        reserve = max(least, min(ample, arrival.remaining / 2))
         run = Reconciliation(
             self._means(parts, limits), request, limits, reserve, str(getattr(context, "aws_request_id", ""))
         )

@@ -20,7 +20,18 @@ RELEASABLE = frozenset({State.UNCERTAIN, State.REJECTED})
 CURSOR_KEPT = timedelta(days=30)
 
 _CURSOR_PREFIX = "#reconcile"  # no contact id begins so
-_NEEDED = ("contactId", "state", "owner", "ownerUntil", "retryAt", "source", "attempts", "firstClaimedAt", "releasedAt")
+_NEEDED = (
+    "contactId",
+    "state",
+    "owner",
+    "ownerUntil",
+    "retryAt",
+    "source",
+    "firstSource",
+    "attempts",
+    "firstClaimedAt",
+    "releasedAt",
+)
 
 
 @dataclass(frozen=True, slots=True)

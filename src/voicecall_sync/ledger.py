@@ -191,5 +191,6 @@ def _claimed(claim: Claim, request: ClaimRequest, standing: Record | None) -> di
         "digests": dict(request.digests),
         "expiresAt": forgotten_at(request.now),
         "firstClaimedAt": stored(request.now),
+        "firstSource": request.source.value,
         **(standing.history if standing else {}),
     }

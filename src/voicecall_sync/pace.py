@@ -20,8 +20,11 @@ from voicecall_sync.errors import TooLittleTime, aws_reason
 T = TypeVar("T")
 
 SLOWEST = 1 / 16
-"""As a share of the pace one starts with."""
+"""As a share of the pace one starts with, where that is not even more than ..."""
+SLOWEST_PER_SECOND = 0.25
 FASTER = 1.1
+PAUSE_SECONDS = 0.5
+"""At least so long nothing is called after a call was turned away."""
 TRIES_IF_TURNED_AWAY = 8
 TRIES_IF_IT_FAILED = 3
 _TURNED_AWAY = frozenset({"TooManyRequestsException", "ThrottlingException", "Throttling"})
@@ -58,10 +61,10 @@ class Pace:
             self._clock.sleep(wait)
 
     def turned_away(self) -> None:
-        """Go at half the pace from here on, and pause for one call's time."""
+        """Go at half the pace from here on, and pause."""
         with self._lock:
-            self._rate = max(self._rate / 2, self._full * SLOWEST)
-            self._next = max(self._next, self._clock.monotonic() + 1 / self._rate)
+            self._rate = max(self._rate / 2, min(self._full * SLOWEST, SLOWEST_PER_SECOND))
+            self._next = max(self._next, self._clock.monotonic() + max(1 / self._rate, PAUSE_SECONDS))
 
     def went_well(self) -> None:
         """Find back to the full pace, little by little."""

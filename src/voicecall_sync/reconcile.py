@@ -24,7 +24,7 @@ from voicecall_sync.backlog import TRIED_FOR, Backlog, Cursor
 from voicecall_sync.clock import Clock
 from voicecall_sync.connect import Connect
 from voicecall_sync.contact import Contact, FoundContact
-from voicecall_sync.errors import InvalidInput, LedgerUnavailable, NotOurs, NotReady
+from voicecall_sync.errors import InvalidInput, LedgerUnavailable, NotOurs, NotReady, TooLittleTime
 from voicecall_sync.ledger import Ledger
 from voicecall_sync.outcome import Outcome, Source, State, Status
 from voicecall_sync.reconcile_request import ReconcileRequest, Scope, Usual, Window
@@ -43,6 +43,7 @@ LONGEST_CATCH_UP = timedelta(days=7)
 RETRIES_SHARE = 0.5
 """The part of a run's time that contacts due again may take; the window has the rest."""
 _LAST_CHANCE = timedelta(hours=1)
+_TIME_IS_UP = "the time of this run is used up"
 
 _SENT_IN_VAIN = frozenset({State.UNCERTAIN, State.REJECTED, State.NOT_APPLIED})
 
@@ -65,17 +66,20 @@ class Means:
     concurrency: int
 
 
+Result = Outcome | str | None
+"""What became of a contact; in a dry run, what would; None where there was no time left to begin with it."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Job:
     """One contact's turn.
 
     Attributes:
-        work: Returns what became of it; in a dry run, what would.
         ended: When the contact ended, as far as a search told.
     """
 
     contact_id: str
-    work: Callable[[], Outcome | str]
+    work: Callable[[], Result]
     ended: datetime | None = None
 
 
@@ -117,9 +121,15 @@ class Reconciliation:
                     self._take_due()
                     self._take_window()
             except NotReady as failure:
-                self._summary.stop(str(failure))
+                self._stop(failure)
         self._report()
         return self._summary
+
+    def _stop(self, failure: NotReady) -> None:
+        if isinstance(failure, TooLittleTime):
+            self._summary.stop(_TIME_IS_UP, harmless=True)
+        else:
+            self._summary.stop(str(failure))
 
     # ---------------------------------------------------------------- 1  claims whose owner died
 
@@ -166,18 +176,18 @@ class Reconciliation:
                 return  # from here on they are what this run has tried itself
             yield record
 
-    def _retry(self, record: Record) -> Callable[[], Outcome | str]:
-        def work() -> Outcome | str:
+    def _retry(self, record: Record) -> Callable[[], Result]:
+        def work() -> Result:
             outcome = self._update(record.contact_id, lambda contact: self._note_lost_parameters(record, contact))
             since = record.trying_since()
             tried_long = since is not None and self._started - since > TRIED_FOR
-            if not tried_long or isinstance(outcome, str) or outcome.status is not Status.RETRY_LATER:
+            if not tried_long or not isinstance(outcome, Outcome) or outcome.status is not Status.RETRY_LATER:
                 return outcome
             return self._give_up(outcome)
 
         return work
 
-    def _give_up(self, outcome: Outcome) -> Outcome | str:
+    def _give_up(self, outcome: Outcome) -> Result:
         if self.request.dry_run:
             return "giveUp"
         detail = f"given up after {TRIED_FOR.days} days: {outcome.detail}"
@@ -191,7 +201,7 @@ class Reconciliation:
         )
 
     def _note_lost_parameters(self, record: Record, contact: Contact) -> None:
-        if record.source == Source.CONTACT_FLOW and not self.request.dry_run:
+        if record.first_source == Source.CONTACT_FLOW and not self.request.dry_run:
             self.means.report.parameters_gone(contact.contact_id, record.digests)
 
     # ---------------------------------------------------------------- 3  the window
@@ -220,7 +230,7 @@ class Reconciliation:
                 self._save(Cursor(None, window.end))
                 return
         except NotReady as failure:
-            self._summary.stop(str(failure))
+            self._stop(failure)
             self._summary.leave([], 0, Window(position, window.end))
         self._save(Cursor(position, cursor.completed_until))
 
@@ -259,7 +269,7 @@ class Reconciliation:
         self.means.report.flush(Source.RECONCILE)
         return [job.contact_id for job in left]
 
-    def _first_try(self, found: FoundContact) -> Callable[[], Outcome | str]:
+    def _first_try(self, found: FoundContact) -> Callable[[], Result]:
         return lambda: self._update(found.contact_id, self._require_missed)
 
     def _require_missed(self, contact: Contact) -> None:
@@ -319,9 +329,9 @@ class Reconciliation:
 
     # ---------------------------------------------------------------- many contacts at once
 
-    def _update(self, contact_id: str, look: Callable[[Contact], None]) -> Outcome | str:
+    def _update(self, contact_id: str, look: Callable[[Contact], None]) -> Result:
         """Describe a contact, look at it, and update its VoiceCall; in a worker's thread."""
-        would: list[str] = []
+        instead: list[str | None] = []
 
         def work() -> Outcome:
             contact = self.means.connect.finished_contact(contact_id, Source.RECONCILE)
@@ -329,23 +339,30 @@ class Reconciliation:
             if not self.request.dry_run:
                 return self.means.sync.update(contact, self.limits)
             self.means.sync.rehearse(contact)
-            would.append("update")
+            instead.append("update")
             return Outcome(Status.IGNORED, contact_id, "")
 
+        def in_time() -> Outcome:
+            try:
+                return work()
+            except TooLittleTime:
+                instead.append(None)
+                raise
+
         try:
-            outcome = expecting(contact_id, work)
+            outcome = expecting(contact_id, in_time)
         except Exception as defect:  # noqa: BLE001 - a defect that one contact brings out must not bar all others for ever
             where = f"{type(defect).__name__} at {extract_tb(defect.__traceback__)[-1].name}"
             self.means.report.defect(contact_id, where)
             return Outcome(Status.RETRY_LATER, contact_id, f"a defect: {where}")
-        return would[0] if would else outcome
+        return instead[0] if instead else outcome
 
     def _each(self, jobs: Sequence[_Job], reserve: float = 0.0) -> list[_Job]:
         """Do the jobs, some at a time, and return those that were not begun.
 
         The first goes alone until one has gone through to Salesforce: if the token is refused, one contact learns it.
         """
-        waiting, running = deque(jobs), dict[Future[Outcome | str], _Job]()
+        waiting, running = deque(jobs), dict[Future[Result], _Job]()
         reserve = max(reserve, self.reserve)
         while waiting or running:
             width = self.means.concurrency if self._one_went_through else 1
@@ -356,14 +373,19 @@ class Reconciliation:
                 break
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
-                self._count(running.pop(future), future.result())
+                job, result = running.pop(future), future.result()
+                if result is None:
+                    self._summary.stop(_TIME_IS_UP, harmless=True)
+                    waiting.append(job)
+                else:
+                    self._count(job, result)
         return list(waiting)
 
     def _stop_reason(self, reserve: float) -> str | None:
         if self._summary.stopped is None and self.limits.deadline.left() < reserve:
             if reserve > self.reserve:
                 return "the share of time for contacts due again is used up"
-            self._summary.stop("the time of this run is used up", harmless=True)
+            self._summary.stop(_TIME_IS_UP, harmless=True)
         return self._summary.stopped
 
     def _count(self, job: _Job, outcome: Outcome | str) -> None:

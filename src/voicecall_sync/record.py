@@ -27,7 +27,7 @@ LONGEST_RETRY = timedelta(hours=6)
 FIRST_BACKOFF = timedelta(minutes=1)
 MOST_ATTEMPTS = 1_000_000
 
-_HISTORY = ("firstClaimedAt", "releasedAt", "releasedBy")
+_HISTORY = ("firstClaimedAt", "firstSource", "releasedAt", "releasedBy")
 _serialize, _deserialize = TypeSerializer().serialize, TypeDeserializer().deserialize
 
 
@@ -48,6 +48,7 @@ class Record:
     owner_until: datetime | None = None
     retry_at: datetime | None = None
     source: str | None = None
+    first_source: str | None = None
     attempts: int = 0
     http_status: int | None = None
     detail: str = ""
@@ -90,6 +91,7 @@ def record_of(contact_id: str, item: Mapping[str, Any]) -> Record:
         owner_until=_moment(values.get("ownerUntil")),
         retry_at=_moment(values.get("retryAt")),
         source=str(values.get("source", "")),
+        first_source=str(values.get("firstSource", values.get("source", ""))),
         attempts=_whole(values.get("attempts")) or 0,
         http_status=_whole(values.get("httpStatus")),
         detail=str(values.get("detail", "")),

@@ -129,7 +129,7 @@ class Report:
         self._logger.warning(
             "sent again without the contact flow's Parameters, which are gone: as Amazon Connect describes it",
             contactId=contact_id,
-            propertiesOfTheFirstTry=sorted(properties)[:_MOST_NAMES],
+            propertiesSentBefore=sorted(properties)[:_MOST_NAMES],
         )
 
     def defect(self, contact_id: str, where: str) -> None:

@@ -19,7 +19,7 @@ from voicecall_sync.reconcile_request import Scope, Window
 
 PAGE = 100
 MOST_HITS = 9_500
-"""How many results one search may have; the console ends at 10,000."""
+"""Near the 10,000 at which a search ends."""
 WIDEST = timedelta(days=45)
 """How wide one search may be; the console ends at eight weeks."""
 NARROWEST = timedelta(seconds=4)
@@ -27,7 +27,8 @@ NARROWEST = timedelta(seconds=4)
 SUCCESSOR_BEFORE = timedelta(hours=2)
 """How long before its predecessor's end a successor may have begun."""
 SUCCESSOR_AFTER = timedelta(days=7)
-"""How long after it. Up to now, in other words, but for windows long past."""
+"""How long after it: up to now, in other words, but for windows long past. Where there are more successors than one
+search gives, only as long as the parts are wide into which the window is split."""
 
 _ENDED, _BEGAN = "DISCONNECT_TIMESTAMP", "INITIATION_TIMESTAMP"
 _SUCCESSORS = ("TRANSFER", "QUEUE_TRANSFER", "CALLBACK")
@@ -56,6 +57,16 @@ class Page:
     to_come: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """One page as the API gives it; the attributes it shares with Page mean the same."""
+
+    window: Window
+    hits: Sequence[Mapping[str, object]]
+    to_come: int
+    last: bool
+
+
 class _TooManyError(Exception):
     """More results than one search gives."""
 
@@ -65,53 +76,64 @@ class ContactSearch:
 
     Args:
         ask: Gets a page; see ``Connect.search_page``. What it raises passes through.
+        most_hits: How many results one search may have.
     """
 
-    def __init__(self, ask: Callable[[Mapping[str, object]], Mapping[str, Any]]) -> None:
+    def __init__(self, ask: Callable[[Mapping[str, object]], Mapping[str, Any]], most_hits: int = MOST_HITS) -> None:
         self._ask = ask
+        self._most_hits = most_hits
 
     def pages(self, window: Window, scope: Scope, now: datetime) -> Iterator[Page]:
         """Find the contacts of a scope that ended in a window, those first that ended first."""
-        todo = [window]
+        todo = [(window, SUCCESSOR_AFTER)]
         while todo:
-            part = todo.pop()
+            part, after = todo.pop()
             try:
-                handed_on = frozenset[str]() if scope is Scope.ALL else self._handed_on(part, now)
+                handed_on = frozenset[str]() if scope is Scope.ALL else self._handed_on(part, after, now)
             except _TooManyError:
-                todo += reversed(part.halves())
+                todo += [(half, max(SUCCESSOR_BEFORE, half.end - half.start)) for half in reversed(part.halves())]
                 continue
             yield from self._ended(part, scope, handed_on)
 
-    def _handed_on(self, window: Window, now: datetime) -> frozenset[str]:
-        """Return the contacts whose calls went on, as far as those that ended in the window may be among them."""
-        span = Window(window.start - SUCCESSOR_BEFORE, min(now, window.end + SUCCESSOR_AFTER))
-        hits = (
-            hit for answer in self._answers(_BEGAN, span, {"InitiationMethods": list(_SUCCESSORS)}) for hit in answer
-        )
-        return frozenset(filter(None, map(previous_contact_id, hits)))
+    def _handed_on(self, window: Window, after: timedelta, now: datetime) -> frozenset[str]:
+        """Return the contacts whose calls went on, as far as those that ended in the window may be among them.
+
+        Raises:
+            _TooManyError: The window has to be split, lest all of a run's time goes by before its first contact.
+        """
+        span = Window(window.start - SUCCESSOR_BEFORE, min(now, window.end + after))
+        pages = self._answers if window.end - window.start > SUCCESSOR_BEFORE else self._all_answers
+        answers = pages(_BEGAN, span, {"InitiationMethods": list(_SUCCESSORS)})
+        return frozenset(filter(None, (previous_contact_id(hit) for answer in answers for hit in answer.hits)))
 
     def _ended(self, window: Window, scope: Scope, handed_on: frozenset[str]) -> Iterator[Page]:
         criteria = {} if scope is Scope.ALL else {"AdditionalTimeRange": _NEVER_CONNECTED}
+        reached, part = window.start, None
+        in_order = True  # asked for, and not promised anywhere
+        for answer in self._all_answers(_ENDED, window, criteria):
+            if answer.window is not part:
+                part, in_order, reached = answer.window, True, answer.window.start
+            contacts = [contact for contact in map(from_hit, answer.hits) if contact is not None]
+            ends = [contact.disconnected_at for contact in contacts]
+            in_order = in_order and ends == sorted(ends) and (not ends or ends[0] >= reached)
+            reached = ends[-1] if in_order and ends else reached
+            wanted = [contact for contact in contacts if scope.takes(contact)]
+            missed = tuple(contact for contact in wanted if contact.contact_id not in handed_on)
+            done_until = part.end if answer.last else reached if in_order else part.start
+            yield Page(missed, len(wanted) - len(missed), done_until, answer.to_come)
+
+    def _all_answers(self, time: str, window: Window, criteria: Mapping[str, object]) -> Iterator[_Answer]:
+        """Ask page after page, in as many searches as it takes."""
         todo = [window]
         while todo:
             part = todo.pop()
-            reached = part.start
-            in_order = True  # asked for, and not promised anywhere
             try:
-                for answer in self._answers(_ENDED, part, criteria):
-                    contacts = [contact for contact in map(from_hit, answer.hits) if contact is not None]
-                    ends = [contact.disconnected_at for contact in contacts]
-                    in_order = in_order and ends == sorted(ends) and (not ends or ends[0] >= reached)
-                    reached = ends[-1] if in_order and ends else reached
-                    wanted = [contact for contact in contacts if scope.takes(contact)]
-                    missed = tuple(contact for contact in wanted if contact.contact_id not in handed_on)
-                    done_until = part.end if answer.last else reached if in_order else part.start
-                    yield Page(missed, len(wanted) - len(missed), done_until, answer.to_come)
+                yield from self._answers(time, part, criteria)
             except _TooManyError:
                 todo += reversed(part.halves())
 
     def _answers(self, time: str, window: Window, criteria: Mapping[str, object]) -> Iterator[_Answer]:
-        """Ask page after page.
+        """Ask page after page, in one search.
 
         Raises:
             _TooManyError: The window has to be split: before the first page where the API says how many there are,
@@ -130,20 +152,10 @@ class ContactSearch:
         while True:
             answer = self._ask(request)
             hits, total, token = answer.get("Contacts") or [], answer.get("TotalCount") or 0, answer.get("NextToken")
-            if splittable and (total > MOST_HITS or seen + len(hits) > MOST_HITS):
+            if splittable and (total > self._most_hits or seen + len(hits) > self._most_hits):
                 raise _TooManyError
             seen += len(hits)
-            yield _Answer(hits, max(0, total - seen) if token else 0, last=not token)
+            yield _Answer(window, hits, max(0, total - seen) if token else 0, last=not token)
             if not token:
                 return
             request["NextToken"] = token
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    hits: Sequence[Mapping[str, object]]
-    to_come: int
-    last: bool
-
-    def __iter__(self) -> Iterator[Mapping[str, object]]:
-        return iter(self.hits)

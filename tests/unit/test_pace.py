@@ -78,7 +78,7 @@ def test_a_call_turned_away_comes_again_more_slowly_and_the_pace_comes_back(cloc
 
 def test_it_is_not_slowed_down_without_end(clock: HandClock) -> None:
     paced = pacer(clock, 10_000)
-    for _ in range(10):
+    for _ in range(3):
         paced.call("SearchContacts", Called(clock, *[THROTTLED] * 7))
     work = Called(clock)
     paced.call("SearchContacts", work)
@@ -104,6 +104,13 @@ def test_how_often_what_fails_is_tried(clock: HandClock, raised: Exception, trie
     with pytest.raises(type(raised)):
         pacer(clock).call("SearchContacts", work)
     assert len(work.at) == tries
+
+
+def test_a_pace_far_too_fast_is_found_out(clock: HandClock) -> None:
+    paced = Pacer({"SearchContacts": 1000.0}, clock, Deadline.after(clock, 1000))
+    work = Called(clock, *[THROTTLED] * 7)
+    assert paced.call("SearchContacts", work) == "done"
+    assert all(gap >= 0.5 for gap in work.gaps())
 
 
 def test_nobody_waits_beyond_the_deadline(clock: HandClock) -> None:

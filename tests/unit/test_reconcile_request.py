@@ -108,10 +108,9 @@ def test_what_is_refused_is_named(event: object, named: str) -> None:
 def test_any_json_is_a_request_or_refused(event: object) -> None:
     try:
         request = parse(event, USUAL, NOW)
-    except InvalidInput as refused:
-        assert " must be " in str(refused)
-    else:
-        assert request.window.end <= NOW
+    except InvalidInput:
+        return
+    assert request.window.end <= NOW
 
 
 # --- scopes ----------------------------------------------------------------------------------------------------------
