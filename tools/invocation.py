@@ -10,17 +10,20 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TextIO
 
 from tools.local.stack import CONTACTS, ROOT, LocalStack
 from voicecall_sync import handlers, settings
 from voicecall_sync.contact import contact_id_in, source_of
-from voicecall_sync.errors import InvalidInput, Redeliver
+from voicecall_sync.errors import InvalidInput, VoiceCallSyncError
+from voicecall_sync.reconcile_request import KEYS as REQUEST_KEYS
+from voicecall_sync.reconcile_request import Scope, Usual, parse
 
 EVENTS = CONTACTS.parent
-FUNCTION_SECONDS = 30
-"""The function's Timeout in template.yaml."""
+FUNCTION_SECONDS: Mapping[str, float] = {"update_voice_call": 30, "reconcile": 900}
+"""The functions' Timeouts in template.yaml, by handler."""
 
 Handler = Callable[[object, object], object]
 HANDLERS: Mapping[str, Handler] = {
@@ -36,7 +39,7 @@ class LambdaContext:
     """What the handlers use of the object that Lambda hands them."""
 
     aws_request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    ends: float = field(default_factory=lambda: time.monotonic() + FUNCTION_SECONDS)
+    ends: float = field(default_factory=lambda: time.monotonic() + FUNCTION_SECONDS["update_voice_call"])
 
     def get_remaining_time_in_millis(self) -> int:
         """Return how long the invocation may still take."""
@@ -45,7 +48,7 @@ class LambdaContext:
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """The handler raised Redeliver: Lambda delivers the event again, and keeps it if that fails too."""
+    """The handler raised: Lambda delivers a contact's event again, and keeps it if that fails too."""
 
     message: str
 
@@ -80,20 +83,31 @@ def source_name(event: object) -> str:
         return "unknown"
 
 
-def invoke(handler: Handler, event: object, log: TextIO) -> object | Raised:
+def handler_for(event: object) -> str:
+    """Return the name of the handler that an event is meant for: the reconciliation, or the update of one contact."""
+    try:
+        parse(event, Usual(Scope.ABANDONED, timedelta(hours=24), not_before=None), datetime.now(UTC))
+    except InvalidInput as refused:
+        return "reconcile" if refused.field in REQUEST_KEYS else "update_voice_call"
+    return "reconcile"
+
+
+def invoke(handler: Handler, event: object, log: TextIO, seconds: float | None = None) -> object | Raised:
     """Call a handler once; what it logs goes to `log`.
 
-    Only Redeliver is caught: anything else that is raised is a defect.
+    Only what the handlers raise on purpose is caught: anything else is a defect.
 
     Args:
         handler: one of HANDLERS.
         event: whatever JSON can hold.
         log: the same in every call of a process: the function's logger keeps the first one it sees.
+        seconds: how long the invocation may take; as deployed unless given.
     """
+    limit = seconds or FUNCTION_SECONDS[getattr(handler, "__name__", "update_voice_call")]
     with contextlib.redirect_stdout(log):
         try:
-            return handler(event, LambdaContext())
-        except Redeliver as failure:
+            return handler(event, LambdaContext(ends=time.monotonic() + limit))
+        except VoiceCallSyncError as failure:
             return Raised(str(failure))
 
 

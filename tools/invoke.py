@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tools import stack
-from tools.invocation import HANDLERS, Raised, forget_own_environment, invoke, load_contacts, read_event
+from tools.invocation import HANDLERS, Raised, forget_own_environment, handler_for, invoke, load_contacts, read_event
 from tools.local.stack import LocalStack
 
 
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     """Invoke a handler with an event file; return the exit status."""
     parser = argparse.ArgumentParser(prog="python3 -m tools invoke", description=__doc__.partition("\n\n")[2])
     parser.add_argument("event_file", type=Path, metavar="EVENT_FILE", help="e.g. events/contact-flow.json")
-    parser.add_argument("--handler", choices=HANDLERS, default="update_voice_call", help="update_voice_call by default")
+    parser.add_argument("--handler", choices=HANDLERS, help="the one the event is meant for, unless given")
     parser.add_argument("--keep", action="store_true", help="keep the stack running afterwards, as `stack` does")
     given = parser.parse_args(arguments)
     try:
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
             load_contacts(own)
             variables = own.environment()
         os.environ |= variables
-        status = _invoke(given.handler, event)
+        status = _invoke(given.handler or handler_for(event), event)
         if kept is not None:
             stack.keep(kept)
     return status
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
 def _invoke(handler: str, event: object) -> int:
     answer = invoke(HANDLERS[handler], event, sys.stderr)
     if isinstance(answer, Raised):
-        print(f"raised Redeliver: {answer.message}", file=sys.stderr)
+        print(f"raised: {answer.message}", file=sys.stderr)
         return 1
     print(json.dumps(answer, indent=2), flush=True)
     return 0

@@ -106,9 +106,9 @@ def deliveries(groups: Iterable[Sequence[Delivery]], width: int) -> Table:
             if one.note:
                 event.append(f"\n  {one.note}", style="dim")
             if narrow:
-                table.add_row(Text("\n  ").join((event, detail)), _styled(one.status), sent)
+                table.add_row(Text("\n  ").join((event, detail)), styled(one.status), sent)
             else:
-                table.add_row(event, one.source, _styled(one.status), sent, detail)
+                table.add_row(event, one.source, styled(one.status), sent, detail)
         table.add_section()
     return table
 
@@ -132,7 +132,7 @@ def ledger(entries: Iterable[Entry]) -> Table:
     for entry in entries:
         table.add_row(
             short(entry.contact_id),
-            _styled(entry.state),
+            styled(entry.state),
             entry.source,
             str(entry.attempts),
             str(entry.http_status or _UNKNOWN),
@@ -186,7 +186,8 @@ def _table(*headings: str, lines: bool = False) -> Table:
     return table
 
 
-def _styled(status: str) -> Text:
+def styled(status: str) -> Text:
+    """Return a status or a state in its colour."""
     return Text(status, style=_STYLES.get(status, ""))
 
 

@@ -20,7 +20,7 @@ SETTLES_WITHIN = timedelta(minutes=10)
 """So long the ordinary path, by contact events, has before the reconciliation looks at a call."""
 MOST_NAMED = 10_000
 
-_KEYS = ("from", "to", "scope", "dryRun", "contactIds")
+KEYS = ("from", "to", "scope", "dryRun", "contactIds")
 _SCHEDULED = "Scheduled Event"
 
 
@@ -98,13 +98,13 @@ def parse(event: object, usual: Usual, now: datetime) -> ReconcileRequest:
         InvalidInput: It is neither, or something in it is wrong; the message names what.
     """
     if not isinstance(event, Mapping):
-        raise InvalidInput("event", f"an object, with any of {', '.join(_KEYS)}")
+        raise InvalidInput("event", f"an object, with any of {', '.join(KEYS)}")
     if event.get("detail-type") == _SCHEDULED:
         event = {}
     for name in event:
-        if name not in _KEYS:
+        if name not in KEYS:
             shown = name if isinstance(name, str) and name.isidentifier() and len(name) <= 30 else "a key"  # noqa: PLR2004
-            raise InvalidInput("event", f"a schedule's, or hold nothing but {', '.join(_KEYS)}: not {shown}")
+            raise InvalidInput("event", f"a schedule's, or hold nothing but {', '.join(KEYS)}: not {shown}")
     scope, dry_run = _scope(event, usual.scope), _flag(event, "dryRun")
     window = _window(event, usual, now)
     if "contactIds" in event:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.sandbox import Sandbox
-from tools.invocation import EVENTS, load_contacts, read_event
+from tools.invocation import EVENTS, handler_for, load_contacts, read_event
 from tools.local.stack import CONTACTS, INSTANCE_ID, LocalStack
 
 EXPECTED = {
@@ -22,11 +22,16 @@ EXPECTED = {
     "contact-event-callback": "UPDATED",
     "contact-event-chat": "IGNORED",
     "contact-event-initiated": "IGNORED",
-    # for another function
-    "scheduled": "raised",
-    "scheduler-default": "raised",
 }
-FILES = sorted(path for path in EVENTS.glob("*.json") if path != CONTACTS)
+RECONCILED: dict[str, tuple[dict[str, int], dict[str, int] | None]] = {
+    "scheduled": ({}, None),
+    "scheduler-default": ({}, None),
+    "reconcile-dry-run": ({}, {"update": 3}),
+    "reconcile-window": ({}, {}),
+    "reconcile-contacts": ({"INVALID": 1, "UPDATED": 1}, None),
+}
+"""For the other function: outcomes, and in a dry run what it would do."""
+FILES = sorted(path for path in EVENTS.glob("*.json") if path != CONTACTS and path.stem not in RECONCILED)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -47,6 +52,23 @@ def test_what_is_updated_exists_in_salesforce(name: str, stack: LocalStack, sand
     assert result.answer is not None
     assert result.answer["contactId"] in stack.salesforce.voice_calls
     assert stack.salesforce.applied(result.answer["contactId"]) == 1
+
+
+@pytest.mark.parametrize("name", RECONCILED)
+def test_what_the_reconciliation_makes_of_its_events(name: str, stack: LocalStack, sandbox: Sandbox) -> None:
+    load_contacts(stack)
+    event = read_event(EVENTS / f"{name}.json")
+
+    answer = sandbox.reconcile(event)
+
+    assert handler_for(event) == "reconcile"
+    assert (answer["outcomes"], answer.get("would")) == RECONCILED[name]
+    assert answer["stopped"] is None
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_which_handler_an_event_is_for(path: Path) -> None:
+    assert handler_for(read_event(path)) == "update_voice_call"
 
 
 def test_a_schedule_is_refused_clearly(stack: LocalStack, sandbox: Sandbox) -> None:
