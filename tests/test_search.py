@@ -148,3 +148,17 @@ def test_hits_that_are_no_finished_calls_are_passed_over() -> None:
 
 def test_an_answer_without_contacts() -> None:
     assert found(pages_of(ContactSearch(lambda _: {}), last(days=1))) == set()
+
+
+def test_pages_are_asked_for_one_at_a_time() -> None:
+    """So that a run holds one page in memory, however many there are."""
+    asked: list[object] = []
+
+    def ask(request: Any) -> Any:
+        asked.append(request)
+        return {"Contacts": [ended(10)] * PAGE, "NextToken": str(len(asked))}
+
+    pages = ContactSearch(ask).pages(last(days=1), Scope.ALL, datetime.now(UTC))
+    for number in range(1, 20):
+        next(pages)
+        assert len(asked) == number
