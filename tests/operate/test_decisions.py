@@ -10,7 +10,7 @@ from tests.contacts import contact_event, new_id
 from tests.operate.conftest import DeployedStack, Operate
 from tests.sandbox import Sandbox
 from tools.local.misbehaviour import Answer
-from tools.local.stack import LocalStack
+from tools.local.stack import ROOT, LocalStack
 
 NOW = int(time.time())
 
@@ -153,6 +153,19 @@ def test_closed(operate: Operate, deployed: DeployedStack, put: Callable[..., st
     assert (record["state"], record["closedBy"]) == ({"S": "UPDATED"}, {"S": "root"})
     assert "open" not in record
     assert operate("--stack", deployed.name, "attention").status == 0
+
+
+@pytest.mark.parametrize(("line", "state"), [("release CONTACT", "NOT_APPLIED"), ("close CONTACT", "UPDATED")])
+def test_as_the_page_on_operating_has_it(
+    operate: Operate, deployed: DeployedStack, put: Callable[..., str], stack: LocalStack, line: str, state: str
+) -> None:
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    contact_id = put("UNCERTAIN")
+
+    assert f"\npython3 -m tools operate {line}\n" in page
+    operate("--stack", deployed.name, *line.replace("CONTACT", contact_id).split(), typed="yes\n")
+
+    assert stack.state(contact_id) == state
 
 
 # --------------------------------------------------------------------------------------------------- many contacts

@@ -37,7 +37,7 @@ DEFAULT_STACK = "voicecall-sync"
 LONGEST_INVOCATION_SECONDS = 900
 BUSY_FOR_SECONDS = 20 * 60
 """How long to wait for a function that runs already and may run once at a time."""
-_BUSY_PAUSE_SECONDS = 5
+BUSY_PAUSE_SECONDS = 5
 _ORDINARY = Config(
     connect_timeout=5,
     read_timeout=30,
@@ -152,7 +152,7 @@ class Deployed:
                 if not told:
                     say("the function runs already, for the schedule or somebody else: waiting for its turn ...")
                 told = True
-                time.sleep(_BUSY_PAUSE_SECONDS)
+                time.sleep(BUSY_PAUSE_SECONDS)
             except (HTTPClientError, AwsConnectionError) as failure:
                 return Answer({}, f"no answer came ({type(failure).__name__}): it may still be running")
         return _answer(answer)

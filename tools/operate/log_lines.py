@@ -16,7 +16,9 @@ from botocore.exceptions import ClientError
 from voicecall_sync.errors import aws_reason
 
 MOST_LINES = 200
-LONGEST_SEARCH_SECONDS = 60.0
+"""Of one log."""
+LONGEST_SEARCH_SECONDS = 30.0
+"""In one log: CloudWatch searches page by page, and many pages may hold nothing."""
 _SHOWN = (
     *("level", "message", "source", "status", "detail", "state", "trueState", "httpStatus"),
     *("differs", "propertiesOfTheFirstTry", "requestId"),
@@ -82,23 +84,30 @@ def from_cloudwatch(client: Any, groups: Mapping[str, str], contact_id: str, sin
         contact_id: The contact; letters, digits, - and _ only.
         since: Nothing older is looked at.
     """
+    found = [_in_group(client, function, group, contact_id, since) for function, group in groups.items()]
+    lines = [line for of_group, _ in found for line in of_group]
+    return _ordered(", ".join(groups.values()), lines, whole=all(whole for _, whole in found))
+
+
+def _in_group(
+    client: Any,  # noqa: ANN401
+    function: str,
+    group: str,
+    contact_id: str,
+    since: datetime,
+) -> tuple[list[LogLine], bool]:
+    """Return a group's lines about a contact, and whether these are all."""
     latest = time.monotonic() + LONGEST_SEARCH_SECONDS
     lines: list[LogLine] = []
-    whole = True
-    for function, group in groups.items():
-        events = _events(client, group, contact_id, since)
-        mine: list[LogLine] = []
-        for event in events:
-            if event is None:  # a page's end: searching may take long without finding anything
-                whole = whole and time.monotonic() < latest
-            elif len(mine) == MOST_LINES:
-                whole = False
-            elif fields := _about(event["message"], contact_id):
-                mine.append(LogLine(datetime.fromtimestamp(event["timestamp"] / 1000, UTC), function, fields))
-            if not whole:
-                break
-        lines += mine
-    return _ordered(", ".join(groups.values()), lines, whole=whole)
+    for event in _events(client, group, contact_id, since):
+        if event is None:  # a page's end: searching may take long without finding anything
+            if time.monotonic() > latest:
+                return lines, False
+        elif fields := _about(event["message"], contact_id):
+            if len(lines) == MOST_LINES:
+                return lines, False
+            lines.append(LogLine(datetime.fromtimestamp(event["timestamp"] / 1000, UTC), function, fields))
+    return lines, True
 
 
 def from_file(path: Path, contact_id: str, since: datetime) -> LogLines:
