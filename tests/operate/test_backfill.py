@@ -7,6 +7,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from rich.console import Console
 
 from tests.contacts import new_id
@@ -145,6 +146,8 @@ class Scripted:
         answer = next(self._answers)
         if answer == "Ctrl-C":
             raise KeyboardInterrupt
+        if answer == "signed out":
+            raise ClientError({"Error": {"Code": "ExpiredTokenException", "Message": ""}}, "Invoke")
         return Answered({}, answer) if isinstance(answer, str) else Answered(answer)
 
     def update(self, event: str) -> Answered:
@@ -263,6 +266,15 @@ def test_interrupted(script: Script) -> None:
 
     assert status == 130
     assert "the same command carries on" in said
+
+
+def test_credentials_that_run_out_do_not_take_the_account_with_them(
+    script: Script, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ClientError):
+        script(answer(outcomes={"UPDATED": 7}), "signed out", options=["--window-hours", "8"])
+
+    assert "UPDATED 7" in capsys.readouterr().out
 
 
 def test_what_went_through_later_is_no_failure(script: Script, put: Callable[..., str]) -> None:

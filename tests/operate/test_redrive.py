@@ -128,6 +128,15 @@ def test_an_empty_queue(operate: Operate, deployed: DeployedStack) -> None:
     assert (done.status, done.out) == (0, "The dead-letter queue holds nothing that can be taken now.\n")
 
 
+def test_without_a_queue_nothing_is_said_of_it(operate: Operate, stack: LocalStack) -> None:
+    older = DeployedStack(stack).create(without="DeadLetterQueueUrl")
+
+    refused = operate("--stack", older.name, "redrive")
+
+    assert (refused.status, refused.out) == (2, "")
+    assert "has no output DeadLetterQueueUrl" in refused.err
+
+
 def test_a_function_that_is_not_there_costs_no_message(operate: Operate, deployed: DeployedStack) -> None:
     deployed.fail_to_deliver(contact_event(new_id()), WHY)
 
@@ -171,6 +180,6 @@ def test_locally_the_whole_way_of_a_rejected_contact(locally: Operate, kept: dic
 
     assert [contact["contactId"] for contact in needed.json["REJECTED"]["contacts"]] == [contact_id]
     assert (released.status, needed.status, shown.status, settled.status) == (0, 1, 0, 0)
-    story = shown.out.partition("the oldest first")[2]
+    story = shown.flat.partition("the oldest first")[2]
     assert story.index("contact REJECTED") < story.index("contact UPDATED")
     assert "+1" not in shown.out

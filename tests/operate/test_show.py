@@ -42,7 +42,7 @@ def test_the_whole_story_of_an_uncertain_contact(
         assert told in shown.out
     for command in ("close", "release"):
         assert f"python3 -m tools operate --stack {deployed.name} {command}" in shown.out
-    story = shown.out.partition("the oldest first")[2]
+    story = shown.flat.partition("the oldest first")[2]
     assert story.index("came first") < story.index("contact UNCERTAIN") < story.index("contact DUPLICATE")
     assert "another contact's line" not in shown.out
     assert CUSTOMER not in shown.out

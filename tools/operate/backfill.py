@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -22,6 +23,7 @@ from tools.operate.target import Target
 from tools.operate.terminal import moment, positive, print_json, progress, say, shown
 from tools.tables import table_of
 from voicecall_sync.backlog import Backlog
+from voicecall_sync.errors import LedgerUnavailable
 from voicecall_sync.outcome import State, Status
 from voicecall_sync.reconcile_request import Scope, Window, moment_of
 
@@ -153,14 +155,11 @@ def run(given: argparse.Namespace, target: Target, console: Console) -> int:
         _work_off(windows, given, target, done)
     except KeyboardInterrupt:
         interrupted = True
+    except (BotoCoreError, ClientError):  # credentials that ran out in the middle of it, say
+        _tell(done, windows, given, console)
+        raise
     _forget_what_went_through_later(done, target)
-    whole = len(done) == len(windows) and all(one.finished and not one.failures for one in done)
-    if given.json:
-        print_json(
-            {"windows": [one.as_json() for one in done], "notBegun": len(windows) - len(done), "complete": whole}
-        )
-    else:
-        _show(done, len(windows) - len(done), console)
+    whole = _tell(done, windows, given, console)
     if interrupted:
         say(
             "interrupted. A run under way ends by itself; the same command carries on, for the ledger knows what is"
@@ -168,6 +167,17 @@ def run(given: argparse.Namespace, target: Target, console: Console) -> int:
         )
         return INTERRUPTED
     return 0 if whole else 1
+
+
+def _tell(done: Sequence[Progress], windows: Sequence[Window], given: argparse.Namespace, console: Console) -> bool:
+    """Show what was done; return whether that is all there was to do."""
+    not_begun = len(windows) - len(done)
+    whole = not_begun == 0 and all(one.finished and not one.failures for one in done)
+    if given.json:
+        print_json({"windows": [one.as_json() for one in done], "notBegun": not_begun, "complete": whole})
+    else:
+        _show(done, not_begun, console)
+    return whole
 
 
 def _windows(given: argparse.Namespace, now: datetime) -> Iterator[Window]:
@@ -182,7 +192,10 @@ def _windows(given: argparse.Namespace, now: datetime) -> Iterator[Window]:
 def _forget_what_went_through_later(done: Sequence[Progress], target: Target) -> None:
     """Leave out of the failures what a later run has updated: the ledger knows."""
     named = [contact_id for one in done for contact_id in one.failures if contact_id]
-    records = Backlog(target.table, lambda: str(uuid4())).known(named)
+    try:
+        records = Backlog(target.table, lambda: str(uuid4())).known(named)
+    except LedgerUnavailable:
+        return
     updated = {contact_id for contact_id, record in records.items() if record.state is State.UPDATED}
     for one in done:
         one.failures = {contact_id: why for contact_id, why in one.failures.items() if contact_id not in updated}

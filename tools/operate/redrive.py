@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.text import Text
 
@@ -52,8 +53,11 @@ def run(given: argparse.Namespace, target: Target, console: Console) -> int:
     except KeyboardInterrupt:
         interrupted = True
         say("interrupted; what was not deleted stays in the queue")
-    finally:
-        _show(results, console, dry=given.dry_run)
+    except (BotoCoreError, ClientError):
+        if results:
+            _show(results, console, dry=given.dry_run)
+        raise
+    _show(results, console, dry=given.dry_run)
     if interrupted:
         return INTERRUPTED
     return 0 if given.dry_run or all(result.done for result in results) else 1
