@@ -65,3 +65,23 @@ def pass_time(stack: LocalStack, seconds: float) -> None:
             name: {"N": str(float(value["N"]) - seconds)} if name in MOMENTS else value for name, value in item.items()
         }
         stack.dynamodb.put_item(TableName=stack.table, Item=moved)
+
+
+def open_claim(stack: LocalStack, contact_id: str, owner_until: datetime) -> None:
+    """Let the ledger have a claim that nobody settled, of an invocation that was over then."""
+    since = str(owner_until.timestamp() - 30)
+    stack.dynamodb.put_item(
+        TableName=stack.table,
+        Item={
+            "contactId": {"S": contact_id},
+            "state": {"S": "CLAIMED"},
+            "open": {"S": "CLAIMED"},
+            "since": {"N": since},
+            "owner": {"S": new_id()},
+            "ownerUntil": {"N": str(owner_until.timestamp())},
+            "source": {"S": "contact-event"},
+            "claimedAt": {"N": since},
+            "firstClaimedAt": {"N": since},
+            "attempts": {"N": "1"},
+        },
+    )
