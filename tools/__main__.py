@@ -15,6 +15,7 @@ OLDEST = (3, 11)
 COMMANDS = {
     "demo": "run the events of events/ here and show what Salesforce and the ledger then hold",
     "invoke": "give one event file to the handler, as `sam local invoke` would",
+    "operate": "look after a deployed VoiceCall Sync, or the local one: what needs a person, and the deeds for it",
     "reconcile": "find and update some hundred missed calls here, with progress and tables",
     "stack": "keep the local AWS, Amazon Connect and Salesforce running, to be tried by hand",
     "test": "all checks, then all tests with coverage; with arguments: just pytest, with them",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import io
 import json
 import os
 import time
@@ -53,11 +54,44 @@ class Raised:
     message: str
 
 
+class LocalLog(io.TextIOBase):
+    """What handlers log against a kept stack: appended to a file beside its settings, and perhaps shown as well.
+
+    Args:
+        shown: where to.
+    """
+
+    def __init__(self, shown: TextIO | None = None) -> None:
+        self._shown = shown
+
+    def write(self, text: str) -> int:
+        """Append, however many processes do: nothing stays open in between."""
+        with log_file().open("a", encoding="utf-8") as file:
+            file.write(text)
+        if self._shown is not None:
+            self._shown.write(text)
+        return len(text)
+
+    def writable(self) -> bool:
+        """Tell that it is."""
+        return True
+
+    def flush(self) -> None:
+        """Flush what is shown."""
+        if self._shown is not None:
+            self._shown.flush()
+
+
 def local_folder() -> Path:
     """Return the folder for what the commands leave behind: .local, or what VOICECALL_SYNC_LOCAL names."""
     folder = Path(os.environ.get("VOICECALL_SYNC_LOCAL") or ROOT / ".local").absolute()
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def log_file() -> Path:
+    """Return where the log of invocations against a kept stack is; it begins and ends with the stack."""
+    return local_folder() / "log.jsonl"
 
 
 def shown(path: Path) -> str:
@@ -92,7 +126,7 @@ def handler_for(event: object) -> str:
     return "reconcile"
 
 
-def invoke(handler: Handler, event: object, log: TextIO, seconds: float | None = None) -> object | Raised:
+def invoke(handler: Handler, event: object, log: TextIO | LocalLog, seconds: float | None = None) -> object | Raised:
     """Call a handler once; what it logs goes to `log`.
 
     Only what the handlers raise on purpose is caught: anything else is a defect.

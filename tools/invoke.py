@@ -1,7 +1,9 @@
 """``python3 -m tools invoke EVENT_FILE``: one event to the real handler, as ``sam local invoke -e`` would.
 
 The handler's answer goes to standard output as JSON, its log to standard error. Uses the stack that
-``python3 -m tools stack`` keeps running, or else one of its own that ends with it. Exit status 1: the handler raised.
+``python3 -m tools stack`` keeps running, or else one of its own that ends with it. With a stack that is kept,
+a contact's event that the handler raised for goes to the dead-letter queue, as if Lambda's retries were used up. Exit
+status 1: the handler raised.
 """
 
 from __future__ import annotations
@@ -13,9 +15,22 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import boto3
 
 from tools import stack
-from tools.invocation import HANDLERS, Raised, forget_own_environment, handler_for, invoke, load_contacts, read_event
+from tools.invocation import (
+    HANDLERS,
+    LocalLog,
+    Raised,
+    forget_own_environment,
+    handler_for,
+    invoke,
+    load_contacts,
+    read_event,
+)
+from tools.local import dead_letters
 from tools.local.stack import LocalStack
 
 
@@ -35,6 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     forget_own_environment()
     with contextlib.ExitStack() as opened:
         kept: LocalStack | None = None
+        log: LocalLog | None = LocalLog(sys.stderr)
         variables = stack.running()
         if variables is None and given.keep:
             kept = opened.enter_context(stack.started(stack.PORTS))
@@ -43,20 +59,30 @@ def main(arguments: Sequence[str]) -> int:
             own = opened.enter_context(LocalStack())
             load_contacts(own)
             variables = own.environment()
+            log = None
         os.environ |= variables
-        status = _invoke(given.handler or handler_for(event), event)
+        status = _invoke(given.handler or handler_for(event), event, log)
         if kept is not None:
             stack.keep(kept)
     return status
 
 
-def _invoke(handler: str, event: object) -> int:
-    answer = invoke(HANDLERS[handler], event, sys.stderr)
+def _invoke(handler: str, event: object, log: LocalLog | None) -> int:
+    """Invoke a handler; that there is a log of the stack's own tells that the stack stays when we end."""
+    answer = invoke(HANDLERS[handler], event, log or sys.stderr)
     if isinstance(answer, Raised):
         print(f"raised: {answer.message}", file=sys.stderr)
+        if log is not None and handler == "update_voice_call":
+            _keep(event, answer)
         return 1
     print(json.dumps(answer, indent=2), flush=True)
     return 0
+
+
+def _keep(event: object, raised: Raised) -> None:
+    made: Any = boto3
+    dead_letters.keep(made.client("sqs"), os.environ["IDEMPOTENCY_TABLE"], event, raised.message)
+    print("the event is in the dead-letter queue: python3 -m tools operate --local redrive", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 import requests
 
 from tools import sam
-from tools.invocation import forget_own_environment, load_contacts, local_folder, shown
+from tools.invocation import forget_own_environment, load_contacts, local_folder, log_file, shown
 from tools.local.certificates import Certificate, issue
 from tools.local.loopback import HOST
 from tools.local.messages import utc_now
@@ -50,7 +50,7 @@ class _Part:
 
 
 _PARTS = (
-    _Part("aws", PORTS.aws, "AWS: the table, the secret and Amazon Connect"),
+    _Part("aws", PORTS.aws, "AWS: the table, the secret, the dead-letter queue and Amazon Connect"),
     _Part("salesforce", PORTS.salesforce, "Salesforce"),
     _Part("ministack", PORTS.ministack, "MiniStack, behind the first"),
     _Part("connect", PORTS.connect, "the Connect simulator, behind the first"),
@@ -114,12 +114,15 @@ def started(ports: Ports, certificate: Certificate | None = None) -> Iterator[Lo
     _require_free(ports)
     with LocalStack(ports=ports, certificate=certificate) as stack:
         load_contacts(stack)
+        stack.dead_letter_queue()
+        log_file().unlink(missing_ok=True)  # a killed stack's
         settings = env_file()
         settings.write_text(json.dumps({sam.FUNCTION: stack.environment()}, indent=2) + "\n", encoding="utf-8")
         try:
             yield stack
         finally:
             settings.unlink(missing_ok=True)
+            log_file().unlink(missing_ok=True)
 
 
 def keep(stack: LocalStack) -> None:
@@ -190,6 +193,8 @@ In another terminal:
 
   python3 -m tools invoke events/contact-event-completed.json
       the second time it is a DUPLICATE
+  python3 -m tools operate --local attention
+      the operator's commands, on what is in here
   {curl} {salesforce}/simulator/voiceCalls
       what Salesforce holds; /simulator/received: every request it got
   {curl} --data '{failure}' {salesforce}/simulator/next

@@ -22,7 +22,7 @@ _WIDTH_OF_PIPES = 120
 _Line = TypeVar("_Line", str, Text)
 _SHOWN_OF_ID = 8
 _UNKNOWN = "-"
-_NUMBERS = frozenset({"attempts", "HTTP", "PATCHes", "length"})
+_NUMBERS = frozenset({"attempts", "HTTP", "PATCHes", "length", "runs", "found", "handed on", "skipped", "left"})
 _DELIVERY = ("event", "source", "status", "PATCH", "detail")
 _VOICE_CALL = (
     ("call", "record"),
@@ -33,7 +33,7 @@ _VOICE_CALL = (
     ("custom fields",),
     ("recording", "PATCHes"),
 )
-_WRAPPED = frozenset({"detail", "event\ndetail", "custom fields"})
+_WRAPPED = frozenset({"detail", "event\ndetail", "contact\ndetail", "custom fields", "outcomes"})
 _STYLES = {
     "UPDATED": "green",
     "DUPLICATE": "cyan",
@@ -98,7 +98,7 @@ def console() -> Console:
 def deliveries(groups: Iterable[Sequence[Delivery]], width: int) -> Table:
     """Return a table of what each delivery came to, a line between the groups."""
     narrow = width < NARROW
-    table = _table("event\ndetail", "status", "PATCH") if narrow else _table(*_DELIVERY)
+    table = table_of("event\ndetail", "status", "PATCH") if narrow else table_of(*_DELIVERY)
     for group in groups:
         for one in group:
             sent = ", ".join(one.sent) or _UNKNOWN
@@ -120,7 +120,7 @@ def voice_calls(calls: Iterable[Shown], width: int) -> Table:
     if width < NARROW:
         rows, headings = [_narrowed(cells) for cells in rows], _narrowed(headings)
     height = max(map(len, headings))
-    table = _table(*("\n".join(lines) + "\n" * (height - len(lines)) for lines in headings), lines=True)
+    table = table_of(*("\n".join(lines) + "\n" * (height - len(lines)) for lines in headings), lines=True)
     for cells in rows:
         table.add_row(*(Text("\n").join(lines) for lines in cells))
     return table
@@ -128,7 +128,7 @@ def voice_calls(calls: Iterable[Shown], width: int) -> Table:
 
 def ledger(entries: Iterable[Entry]) -> Table:
     """Return a table of what the ledger says, a row for each contact."""
-    table = _table("contact", "state", "source", "attempts", "HTTP", "detail", "settled (UTC)")
+    table = table_of("contact", "state", "source", "attempts", "HTTP", "detail", "settled (UTC)")
     for entry in entries:
         table.add_row(
             short(entry.contact_id),
@@ -145,6 +145,26 @@ def ledger(entries: Iterable[Entry]) -> Table:
 def short(contact_id: str) -> str:
     """Return the beginning of an id, enough to tell it from the others."""
     return contact_id[:_SHOWN_OF_ID]
+
+
+def table_of(*headings: str, lines: bool = False) -> Table:
+    """Return an empty table as all of them look: a line under the headings, numbers to the right, details folded."""
+    table = Table(box=box.SIMPLE_HEAD, show_lines=lines, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in headings:
+        justify: JustifyMethod = "right" if _NUMBERS.intersection(heading.split("\n")) else "left"
+        text = heading.strip()
+        table.add_column(
+            Text(heading, style="bold"),
+            justify=justify,
+            no_wrap=text not in _WRAPPED,
+            overflow="fold" if text in _WRAPPED else "ellipsis",
+        )
+    return table
+
+
+def styled(status: str) -> Text:
+    """Return a status or a state in its colour."""
+    return Text(status, style=_STYLES.get(status, ""))
 
 
 def _cells(shown: Shown) -> list[tuple[Text, ...]]:
@@ -170,25 +190,6 @@ def _narrowed(cells: list[tuple[_Line, ...]]) -> list[tuple[_Line, ...]]:
     """Return the cells with the custom fields below queue, agent and reason, which need the room anyway."""
     *before, names, fields, last = cells
     return [*before, names + fields, last]
-
-
-def _table(*headings: str, lines: bool = False) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_lines=lines, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in headings:
-        justify: JustifyMethod = "right" if _NUMBERS.intersection(heading.split("\n")) else "left"
-        text = heading.strip()
-        table.add_column(
-            Text(heading, style="bold"),
-            justify=justify,
-            no_wrap=text not in _WRAPPED,
-            overflow="fold" if text in _WRAPPED else "ellipsis",
-        )
-    return table
-
-
-def styled(status: str) -> Text:
-    """Return a status or a state in its colour."""
-    return Text(status, style=_STYLES.get(status, ""))
 
 
 def _known(value: str | None) -> Text:

@@ -42,7 +42,7 @@ def test_a_stack_can_be_told_over_http_to_fail(run: Run, running_stack: str) -> 
 
     assert failed.returncode == 1
     assert failed.stdout == ""
-    assert failed.stderr.splitlines()[-1] == "raised: RETRY_LATER: Salesforce answered 429"
+    assert failed.stderr.splitlines()[-2] == "raised: RETRY_LATER: Salesforce answered 429"
     assert json.loads(cured.stdout)["status"] == "UPDATED"
 
 

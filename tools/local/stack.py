@@ -1,6 +1,6 @@
 """The whole of what VoiceCall Sync talks to, on this machine: no Docker, no account.
 
-    function ──> gateway ──┬─> MiniStack: the idempotency table, the secret
+    function ──> gateway ──┬─> MiniStack: the idempotency table, the secret, the dead-letter queue
                            └─> Connect simulator: contacts, queues, users
              ──> Salesforce simulator
 
@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tools.local.certificates import Certificate
 from tools.local.connect import ConnectSimulator
+from tools.local.dead_letters import queue_url
 from tools.local.gateway import AwsGateway
 from tools.local.ministack import MiniStack
 from tools.local.salesforce import SalesforceSimulator
@@ -172,6 +173,16 @@ class LocalStack:
     def dynamodb(self) -> "DynamoDBClient":
         """A client that goes to the table directly, past the gateway's faults."""
         return self._session.client("dynamodb", endpoint_url=self._aws)
+
+    @functools.cached_property
+    def sqs(self) -> Any:  # noqa: ANN401 - there are no stubs for it here
+        """A client that goes to the queue directly, past the gateway's faults."""
+        session: Any = self._session
+        return session.client("sqs", endpoint_url=self._aws)
+
+    def dead_letter_queue(self) -> str:
+        """Return the address of the dead-letter queue, which is made when it is first asked for."""
+        return queue_url(self.sqs, self.table)
 
     def record(self, contact_id: str) -> dict[str, Any] | None:
         """Return the contact's record in the ledger, its values still in DynamoDB's spelling ({"S": …}), or None."""

@@ -1,0 +1,245 @@
+"""A deployed stack as the commands find one: in MiniStack's CloudFormation, with the real handlers behind it."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+from uuid import uuid4
+
+import boto3
+import pytest
+from boto3.dynamodb.types import TypeSerializer
+
+from tests.conftest import QUICK
+from tests.local.conftest import FREE_PORTS, stopped_at_the_end
+from tools.local.stack import ROOT, LocalStack
+from tools.operate import main
+
+# What Lambda would find in the artifact, this Python's packages and the sources; what the template would set.
+HANDLERS = """
+import os, sys
+os.environ.update({variables!r})
+sys.path[:0] = {paths!r}
+from voicecall_sync.handlers import reconcile, update_voice_call
+"""
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended, and what it said."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def flat(self) -> str:
+        """What it said, as if no line had an end."""
+        return " ".join(self.out.split())
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Operate = Callable[..., Done]
+
+
+@pytest.fixture
+def operate(
+    stack: LocalStack,  # noqa: ARG001 - it has set the environment
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Operate:
+    """Runs a command here, with what somebody types; in a terminal of 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def run(*words: str, typed: str = "") -> Done:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+        try:
+            status = main(list(words))
+        except SystemExit as left:
+            status = int(str(left.code))
+        said = capsys.readouterr()
+        return Done(status, said.out, said.err)
+
+    return run
+
+
+@dataclass
+class DeployedStack:
+    """A CloudFormation stack over a local one.
+
+    Attributes:
+        outputs: what its template puts out beside the queue.
+    """
+
+    local: LocalStack
+    name: str = field(default_factory=lambda: f"voicecall-sync-{uuid4().hex[:8]}")
+
+    def client(self, service: str) -> Any:
+        made: Any = boto3
+        return made.client(service)
+
+    def create(self, *, without: str = "") -> "DeployedStack":
+        outputs = {
+            "IdempotencyTableName": self.local.table,
+            "FlowFunctionArn": self._arn("update"),
+            "ReconcileFunctionArn": self._arn("reconcile"),
+            "LogGroupName": self.group("update"),
+            "ReconcileLogGroupName": self.group("reconcile"),
+            "DeadLetterQueueUrl": {"Ref": "Queue"},
+        }
+        template = {
+            "AWSTemplateFormatVersion": "2010-09-09",
+            "Resources": {"Queue": {"Type": "AWS::SQS::Queue", "Properties": {}}},
+            "Outputs": {name: {"Value": value} for name, value in outputs.items() if name != without},
+        }
+        client = self.client("cloudformation")
+        client.create_stack(StackName=self.name, TemplateBody=json.dumps(template))
+        client.get_waiter("stack_create_complete").wait(
+            StackName=self.name, WaiterConfig={"Delay": 0.05, "MaxAttempts": 200}
+        )
+        return self
+
+    def deploy(self, settings: Mapping[str, str] | None = None, *, seconds: int = 30) -> "DeployedStack":
+        """Put the real handlers behind both functions.
+
+        Args:
+            settings: further variables.
+            seconds: the functions' Timeout.
+        """
+        variables = {**self.local.environment(), **QUICK, **(settings or {})}
+        paths = [str(ROOT / "src"), *(path for path in sys.path if path.endswith("site-packages"))]
+        code = io.BytesIO()
+        with zipfile.ZipFile(code, "w") as archive:
+            archive.writestr("deployed.py", HANDLERS.format(variables=variables, paths=paths))
+        client = self.client("lambda")
+        for function, handler in (("update", "update_voice_call"), ("reconcile", "reconcile")):
+            client.create_function(
+                FunctionName=f"{self.name}-{function}",
+                Runtime="python3.11",
+                Role="arn:aws:iam::000000000000:role/any",
+                Handler=f"deployed.{handler}",
+                Code={"ZipFile": code.getvalue()},
+                Timeout=seconds,
+                Publish=True,
+            )
+            client.create_alias(FunctionName=f"{self.name}-{function}", Name="live", FunctionVersion="1")
+        return self
+
+    def group(self, function: str) -> str:
+        return f"/voicecall-sync/{self.name}/{function}"
+
+    def log(self, function: str, *lines: Mapping[str, Any] | str, at: datetime | None = None) -> None:
+        """Let a function have written lines."""
+        client, group = self.client("logs"), self.group(function)
+        client.create_log_group(logGroupName=group)
+        client.create_log_stream(logGroupName=group, logStreamName="one")
+        stamp = int((at or datetime.now(UTC)).timestamp() * 1000)
+        events = [
+            {"timestamp": stamp + index, "message": line if isinstance(line, str) else json.dumps(line)}
+            for index, line in enumerate(lines)
+        ]
+        client.put_log_events(logGroupName=group, logStreamName="one", logEvents=events)
+
+    @cached_property
+    def queue(self) -> str:
+        described = self.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"][0]["Outputs"]
+        return next(str(output["OutputValue"]) for output in described if output["OutputKey"] == "DeadLetterQueueUrl")
+
+    def fail_to_deliver(self, event: object, message: str) -> None:
+        """Put an event into the dead-letter queue, as Lambda does."""
+        self.client("sqs").send_message(
+            QueueUrl=self.queue,
+            MessageBody=event if isinstance(event, str) else json.dumps(event),
+            MessageAttributes={"ErrorMessage": {"DataType": "String", "StringValue": message}},
+        )
+
+    def undelivered(self) -> int:
+        """Count what can be received from the dead-letter queue now."""
+        asked = "ApproximateNumberOfMessages"
+        attributes = self.client("sqs").get_queue_attributes(QueueUrl=self.queue, AttributeNames=[asked])["Attributes"]
+        return int(attributes[asked])
+
+    def _arn(self, function: str) -> str:
+        return f"arn:aws:lambda:us-east-1:000000000000:function:{self.name}-{function}:live"
+
+
+@pytest.fixture
+def deployed(stack: LocalStack) -> DeployedStack:
+    """A stack without functions: most commands need none."""
+    return DeployedStack(stack).create()
+
+
+@pytest.fixture
+def put(stack: LocalStack) -> Callable[..., str]:
+    """Puts a record, in any state and of any age, and returns its contact."""
+
+    def put(state: str, **values: Any) -> str:
+        contact_id = str(uuid4())
+        now = int(time.time())
+        record = {
+            "contactId": contact_id,
+            "state": state,
+            "owner": str(uuid4()),
+            "ownerUntil": now,
+            "source": "contact-event",
+            "attempts": 1,
+            "claimedAt": now,
+            "firstClaimedAt": now,
+            "detail": "a detail",
+            "digests": {"endTime": "ab12", "queue": "cd34"},
+            **({} if state == "UPDATED" else {"open": state, "since": now}),
+            **values,
+        }
+        serialize = TypeSerializer().serialize
+        stack.dynamodb.put_item(TableName=stack.table, Item={name: serialize(value) for name, value in record.items()})
+        return contact_id
+
+    return put
+
+
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment of commands that find a kept local stack; the address of its Salesforce is in it."""
+    folder = tmp_path_factory.mktemp("kept")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]),
+        "VOICECALL_SYNC_LOCAL": str(folder),
+        "COLUMNS": "80",
+    }
+    with stopped_at_the_end(["stack", *FREE_PORTS], environment):
+        settings = json.loads((folder / "env.json").read_text(encoding="utf-8"))["UpdateVoiceCallFunction"]
+        yield environment | {"SALESFORCE": settings["SCRT_ENDPOINT_BASE"]}
+    assert not (folder / "log.jsonl").exists()
+
+
+@pytest.fixture(scope="session")
+def locally(kept: dict[str, str]) -> Operate:
+    """Runs any command of tools as a process of its own, beside the kept stack."""
+
+    def run(name: str, *words: str, typed: str = "") -> Done:
+        done = subprocess.run(
+            [sys.executable, "-m", f"tools.{name}", *words],
+            cwd=ROOT,
+            env=kept,
+            input=typed,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=60,
+            check=False,
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    return run

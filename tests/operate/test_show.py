@@ -1,0 +1,109 @@
+"""``show``: a contact's story."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.contacts import CUSTOMER, contact_event, new_id
+from tests.operate.conftest import DeployedStack, Operate
+from tests.sandbox import Sandbox
+from tools.local.misbehaviour import Answer
+from tools.local.stack import LocalStack
+
+LONG_AGO = int(time.time()) - 7200
+
+
+def test_the_whole_story_of_an_uncertain_contact(
+    operate: Operate, deployed: DeployedStack, stack: LocalStack, sandbox: Sandbox, finished: Callable[[str], str]
+) -> None:
+    contact_id = finished(new_id())
+    stack.salesforce.next(Answer(500))
+    sandbox.invoke(contact_event(contact_id))
+    deployed.log(
+        "update",
+        {"contactId": contact_id, "level": "ERROR", "message": "contact UNCERTAIN", "status": "UNCERTAIN"},
+        {"contactId": new_id(), "message": "another contact's line"},
+        "START RequestId: no JSON",
+        {"contactId": contact_id, "message": "contact DUPLICATE", "differs": ["queue"], "number": CUSTOMER},
+    )
+    deployed.log(
+        "reconcile",
+        {"contactId": contact_id, "message": "came first", "source": "reconcile"},
+        at=datetime.now(UTC) - timedelta(hours=1),
+    )
+
+    shown = operate("--stack", deployed.name, "show", contact_id)
+
+    assert shown.status == 0
+    assert max(map(len, shown.out.splitlines())) <= 80
+    for told in ("UNCERTAIN", "contact-event", "Salesforce answered 500", "agentInteractionDuration", "500"):
+        assert told in shown.out
+    for command in ("close", "release"):
+        assert f"python3 -m tools operate --stack {deployed.name} {command}" in shown.out
+    story = shown.flat.partition("the oldest first")[2]
+    assert story.index("came first") < story.index("contact UNCERTAIN") < story.index("contact DUPLICATE")
+    assert "another contact's line" not in shown.out
+    assert CUSTOMER not in shown.out
+
+
+def test_as_json(operate: Operate, deployed: DeployedStack, put: Callable[..., str]) -> None:
+    contact_id = put("UPDATED", closedAt=LONG_AGO, closedBy="jane", httpStatus=200)
+
+    said = operate("--stack", deployed.name, "show", contact_id, "--json").json
+
+    assert said["record"]["state"] == "UPDATED"
+    assert said["record"]["closedBy"] == "jane"
+    assert said["record"]["properties"] == ["endTime", "queue"]
+    assert datetime.fromisoformat(said["record"]["closedAt"]).timestamp() == LONG_AGO
+    assert (said["log"], said["logComplete"]) == ([], True)
+
+
+def test_a_contact_without_a_record(operate: Operate, deployed: DeployedStack) -> None:
+    contact_id = new_id()
+    deployed.log("update", {"contactId": contact_id, "message": "contact RETRY_LATER", "status": "RETRY_LATER"})
+
+    shown = operate("--stack", deployed.name, "show", contact_id)
+
+    assert shown.status == 1
+    assert f"The ledger has no record of {contact_id}" in shown.out
+    assert f"operate --stack {deployed.name} redrive --dry-run" in shown.out
+    assert "contact RETRY_LATER" in shown.out
+
+
+def test_the_log_is_searched_as_far_back_as_asked(
+    operate: Operate, deployed: DeployedStack, put: Callable[..., str]
+) -> None:
+    contact_id = put("UPDATED")
+    line = {"contactId": contact_id, "message": "weeks ago"}
+    deployed.log("update", line, at=datetime.now(UTC) - timedelta(days=20))
+
+    usual = operate("--stack", deployed.name, "show", contact_id)
+    further = operate("--stack", deployed.name, "show", contact_id, "--since", "2020-01-01T00:00:00Z")
+
+    assert "weeks ago" not in usual.out
+    assert "weeks ago" in further.out
+
+
+@pytest.mark.parametrize(
+    ("state", "values", "told"),
+    [
+        ("UPDATED", {}, "Nothing to do"),
+        ("UPDATED", {"source": "contact-flow"}, "if that was in mid-call"),
+        ("CLAIMED", {"ownerUntil": int(time.time()) + 600}, "Look again after that"),
+        ("CLAIMED", {"ownerUntil": LONG_AGO}, "died between claim and settle"),
+        ("NOT_APPLIED", {"retryAt": int(time.time()) + 600}, "it is due at"),
+        ("NOT_APPLIED", {"retryAt": LONG_AGO}, "waits longer"),
+        ("NOT_APPLIED", {"retryAt": int(time.time()) + 600, "attempts": 6}, "tried more often"),
+        ("NOT_APPLIED", {"releasedAt": LONG_AGO, "releasedBy": "jane"}, "by jane"),
+        ("REJECTED", {}, " release "),
+        ("SOMETHING", {}, "somebody changed the record by hand"),
+    ],
+)
+def test_each_state_is_explained(
+    operate: Operate, deployed: DeployedStack, put: Callable[..., str], state: str, values: dict[str, object], told: str
+) -> None:
+    shown = operate("--stack", deployed.name, "show", put(state, **values))
+
+    assert told.strip() in shown.flat

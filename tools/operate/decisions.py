@@ -1,0 +1,223 @@
+"""``release`` and ``close``: what only a person can decide of a contact; each write is conditional on its record."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from rich.console import Console
+from rich.text import Text
+
+from tools.operate import records
+from tools.operate.target import Target, command_for
+from tools.operate.terminal import ask, contact, moment, progress, say
+from tools.tables import styled
+from voicecall_sync.backlog import RELEASABLE, Backlog
+from voicecall_sync.outcome import State, Status
+from voicecall_sync.record import Record
+
+MOST_SHOWN = 20
+NOT_DONE = 1
+INTERRUPTED = 130
+
+
+def add_release_options(parser: argparse.ArgumentParser) -> None:
+    """Declare what `release` takes."""
+    parser.add_argument("contact", type=contact, nargs="?", metavar="CONTACT", help="one contact's ContactId, or:")
+    parser.add_argument("--state", choices=sorted(RELEASABLE), help="all contacts in this state")
+    parser.add_argument("--http-status", type=int, metavar="CODE", help="... that Salesforce answered so")
+    parser.add_argument(
+        "--since", type=moment, metavar="ISO", help="... that came into the state at this moment or later"
+    )
+    parser.add_argument("--until", type=moment, metavar="ISO", help="... that came into it before this moment")
+    parser.add_argument("--dry-run", action="store_true", help="only show what would be released")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--now", action="store_true", help="send the contact at once, not with the next reconciliation")
+    parser.set_defaults(wrong=_wrong)
+
+
+def add_close_options(parser: argparse.ArgumentParser) -> None:
+    """Declare what `close` takes."""
+    parser.add_argument("contact", type=contact, metavar="CONTACT", help="its ContactId")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def release(given: argparse.Namespace, target: Target, console: Console) -> int:
+    """Let one contact, or all that match, be sent once more; return 0 if that was done."""
+    return _release_many(given, target, console) if given.state else _release_one(given, target, console)
+
+
+def close(given: argparse.Namespace, target: Target, console: Console) -> int:
+    """Note that an UNCERTAIN contact's update was found in Salesforce; return 0 if that was done."""
+    record = _decidable(given.contact, {State.UNCERTAIN}, "closed", target, console)
+    if record is None:
+        return NOT_DONE
+    console.print(
+        Text("Closing it says that this update was found in Salesforce. It is never sent again, and open no more.")
+    )
+    if not given.yes and not ask("Has its VoiceCall the end time, the disconnect reason and the custom fields?"):
+        return _unchanged(console)
+    if not _backlog(target).close(record, target.operator(), datetime.now(UTC)):
+        return _moved_on(target, record, console)
+    console.print(Text(f"closed {record.contact_id}", style="green"))
+    return 0
+
+
+# --------------------------------------------------------------------------------------------------- one contact
+
+
+def _release_one(given: argparse.Namespace, target: Target, console: Console) -> int:
+    record = _decidable(given.contact, RELEASABLE, "released", target, console)
+    if record is None:
+        return NOT_DONE
+    if given.dry_run:
+        console.print(Text("It would be released. Nothing was changed."))
+        return 0
+    console.print(Text(f"Releasing it allows one more update. {records.SECOND_UPDATE}", style="yellow"))
+    if not given.yes and not ask("Release it?"):
+        return _unchanged(console)
+    if not _backlog(target).release(record, target.operator(), datetime.now(UTC)):
+        return _moved_on(target, record, console)
+    console.print(Text(f"released {record.contact_id}", style="green"))
+    if given.now:
+        return _send(target, record.contact_id, console)
+    console.print(Text(_next_run(target, "it")), soft_wrap=True)
+    return 0
+
+
+def _send(target: Target, contact_id: str, console: Console) -> int:
+    answer = target.reconcile({"contactIds": [contact_id]})
+    if answer.failed is not None:
+        console.print(Text(f"The reconciliation did not answer: {answer.failed}", style="red"))
+        console.print(Text(_next_run(target, "it")), soft_wrap=True)
+        return NOT_DONE
+    named = answer.value.get("contacts")
+    results = [one for one in named if isinstance(one, dict)] if isinstance(named, list) else []
+    statuses = set()
+    for one in results:
+        statuses.add(one.get("status"))
+        console.print(Text.assemble(styled(str(one.get("status"))), f": {one.get('detail')}"))
+    if not results:
+        why = answer.value.get("stopped") or "the log says why"
+        console.print(Text(f"It was not sent: {why}", style="red"))
+    if statuses == {Status.UPDATED.value}:
+        return 0
+    console.print(Text(f"What it means:\n  {command_for(target, 'show', contact_id)}"), soft_wrap=True)
+    return NOT_DONE
+
+
+def _decidable(
+    contact_id: str, states: Collection[State], what: str, target: Target, console: Console
+) -> Record | None:
+    """Show a contact's record, and return it if its state is one of these; else say why not."""
+    entry = records.read(target, contact_id)
+    if entry is None:
+        console.print(Text(f"The ledger has no record of {contact_id}: nothing was ever sent for it.", style="red"))
+        console.print(Text(f"What that can mean:\n  {command_for(target, 'show', contact_id)}"), soft_wrap=True)
+        return None
+    console.print(entry.details())
+    console.print()
+    if entry.record.state in states:
+        return entry.record
+    named = " and ".join(sorted(states, reverse=True))
+    console.print(Text(f"Only {named} contacts can be {what}. Nothing was changed.", style="red"))
+    for paragraph in records.meaning(target, entry.record, datetime.now(UTC)):
+        console.print(Text(paragraph), soft_wrap=True)
+    return None
+
+
+def _moved_on(target: Target, record: Record, console: Console) -> int:
+    """Say that a conditional write met another record than the one shown."""
+    entry = records.read(target, record.contact_id)
+    state = entry.record.state if entry else None
+    console.print(
+        Text(f"It has moved on while it was shown: now {state or 'gone'}. Nothing was changed.", style="yellow")
+    )
+    return NOT_DONE
+
+
+def _unchanged(console: Console) -> int:
+    console.print(Text("Nothing was changed."))
+    return NOT_DONE
+
+
+# --------------------------------------------------------------------------------------------------- many contacts
+
+
+def _wrong(given: argparse.Namespace) -> str | None:
+    """Return what is wrong with the options of `release` together, None if nothing is."""
+    restricted = given.http_status is not None or given.since is not None or given.until is not None
+    if (given.contact is None) == (given.state is None):
+        return "name one CONTACT, or all of a --state"
+    if given.state is None and restricted:
+        return "--http-status, --since and --until go with --state"
+    if given.state is not None and given.now:
+        return "--now goes with one CONTACT; many are sent by the next reconciliation"
+    return None
+
+
+def _release_many(given: argparse.Namespace, target: Target, console: Console) -> int:
+    backlog = _backlog(target)
+    found = _matching(backlog, given)
+    if not found:
+        console.print(Text("No contact matches. Nothing was changed."))
+        return 0
+    console.print(Text(f"Contacts that match: {len(found)}, the newest first", style="bold underline"))
+    console.print(records.listing(found[:MOST_SHOWN], console.width))
+    if len(found) > MOST_SHOWN:
+        console.print(Text(f"…and {len(found) - MOST_SHOWN} more"))
+    if given.dry_run:
+        console.print(Text("They would be released. Nothing was changed."))
+        return 0
+    console.print(Text(f"Releasing them allows one more update of each. {records.SECOND_UPDATE}", style="yellow"))
+    restricted = given.http_status is not None or given.since is not None or given.until is not None
+    wanted = "yes" if restricted else str(len(found))
+    if not given.yes and not ask(f"Release all {len(found)}?", wanted):
+        return _unchanged(console)
+    return _release_all(backlog, found, target, console)
+
+
+def _matching(backlog: Backlog, given: argparse.Namespace) -> list[Record]:
+    """Return what matches, the newest first, and read no further than that."""
+    found = []
+    for record in backlog.open(State(given.state), newest_first=True):
+        if given.since is not None and (record.since is None or record.since < given.since):
+            break
+        too_new = given.until is not None and (record.since is None or record.since >= given.until)
+        other = given.http_status is not None and record.http_status != given.http_status
+        if not too_new and not other:
+            found.append(record)
+    return found
+
+
+def _release_all(backlog: Backlog, found: Sequence[Record], target: Target, console: Console) -> int:
+    by = target.operator()
+    counts: Counter[bool] = Counter()
+    interrupted = False
+    try:
+        with progress() as bar:
+            for record in bar.track(found, description="releasing"):
+                counts[backlog.release(record, by, datetime.now(UTC))] += 1
+    except KeyboardInterrupt:
+        interrupted = True
+        say("interrupted; the same command goes on with the rest")
+    finally:
+        console.print(Text(f"released {counts[True]}; moved on meanwhile and left alone {counts[False]}"))
+    left = len(found) - counts.total()
+    if left:
+        console.print(Text(f"not come to: {left}", style="yellow"))
+    console.print(Text(_next_run(target, "them")), soft_wrap=True)
+    return INTERRUPTED if interrupted else 0
+
+
+def _next_run(target: Target, what: str) -> str:
+    if target.reconciles_by_itself:
+        return f"The next reconciliation (within 15 minutes) sends {what}, if the call has ended."
+    return f"No schedule runs here. To send {what}:\n  {records.LOCALLY_BY_HAND}"
+
+
+def _backlog(target: Target) -> Backlog:
+    return Backlog(target.table, lambda: str(uuid4()))

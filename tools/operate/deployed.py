@@ -1,0 +1,206 @@
+"""A stack on AWS, found by its name through CloudFormation, with boto3's usual credentials."""
+
+from __future__ import annotations
+
+import functools
+import getpass
+import json
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    NoCredentialsError,
+    ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
+)
+from botocore.exceptions import (
+    ConnectionError as AwsConnectionError,
+)
+
+from tools.operate.dead_letters import DeadLetters
+from tools.operate.log_lines import LogLines, from_cloudwatch
+from tools.operate.target import Answer, CannotOperateError, reason
+from tools.operate.terminal import say
+from voicecall_sync.errors import aws_reason
+from voicecall_sync.table import Table
+
+DEFAULT_STACK = "voicecall-sync"
+LONGEST_INVOCATION_SECONDS = 900
+BUSY_FOR_SECONDS = 20 * 60
+"""How long to wait for a function that runs already and may run once at a time."""
+BUSY_PAUSE_SECONDS = 5
+_ORDINARY = Config(
+    connect_timeout=5,
+    read_timeout=30,
+    retries={"mode": "standard", "total_max_attempts": 4},
+)
+_INVOKING = Config(
+    connect_timeout=5,
+    read_timeout=LONGEST_INVOCATION_SECONDS + 30,
+    # A second try of an invocation whose answer was lost would be a second run.
+    retries={"total_max_attempts": 1},
+    # A connection on which nothing comes for minutes is forgotten by what stands between.
+    tcp_keepalive=True,
+)
+
+
+class Deployed:
+    """A stack, as its outputs describe it.
+
+    Args:
+        session: boto3's, with a Region.
+        stack: The stack's name.
+        options: How the command named it.
+
+    Raises:
+        CannotOperateError: There is no such stack.
+    """
+
+    reconciles_by_itself = True
+
+    def __init__(self, session: boto3.Session, stack: str, options: Sequence[str]) -> None:
+        self._session = session
+        self._stack = stack
+        self.options = options
+        self._outputs = self._described()
+
+    @property
+    def title(self) -> str:
+        """Return the stack's name and Region."""
+        return f"the stack {self._stack} in {self._session.region_name}"
+
+    @functools.cached_property
+    def table(self) -> Table:
+        """Return the ledger's table."""
+        return Table(self._client("dynamodb"), self._output("IdempotencyTableName"))
+
+    def update(self, event: str) -> Answer:
+        """Give an event to the function that updates VoiceCalls, and wait for its answer."""
+        return self._invoke(self._output("FlowFunctionArn"), event)
+
+    def reconcile(self, request: Mapping[str, object]) -> Answer:
+        """Run the reconciliation once, and wait for its end."""
+        return self._invoke(self._output("ReconcileFunctionArn"), json.dumps(request))
+
+    def dead_letters(self) -> DeadLetters:
+        """Return the queue of events that could not be delivered."""
+        return DeadLetters(self._client("sqs"), self._output("DeadLetterQueueUrl"))
+
+    def log_lines(self, contact_id: str, since: datetime) -> LogLines:
+        """Search both functions' log groups."""
+        groups = {"update": self._output("LogGroupName"), "reconcile": self._output("ReconcileLogGroupName")}
+        return from_cloudwatch(self._client("logs"), groups, contact_id, since)
+
+    def operator(self) -> str:
+        """Return the name of the user or the role's session, up to an @; the machine's user where AWS tells none."""
+        try:
+            arn = str(self._client("sts").get_caller_identity()["Arn"])
+        except (BotoCoreError, ClientError):
+            return getpass.getuser()
+        return arn.rpartition(":")[2].rpartition("/")[2].partition("@")[0] or getpass.getuser()
+
+    def _client(self, service: str) -> Any:  # noqa: ANN401 - there are stubs for some services only
+        made: Any = self._session
+        return made.client(service, config=_ORDINARY)
+
+    @functools.cached_property
+    def _functions(self) -> Any:  # noqa: ANN401
+        made: Any = self._session
+        return made.client("lambda", config=_INVOKING)
+
+    def _described(self) -> Mapping[str, str]:
+        try:
+            [found] = self._client("cloudformation").describe_stacks(StackName=self._stack)["Stacks"]
+        except ClientError as failure:
+            if aws_reason(failure) == "ValidationError":
+                raise CannotOperateError(
+                    f"there is no stack {self._stack} in {self._session.region_name}: name it with --stack and its"
+                    " Region with --region (or --local for the one on this machine)"
+                ) from None
+            raise
+        return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
+
+    def _output(self, name: str) -> str:
+        if name not in self._outputs:
+            raise CannotOperateError(
+                f"{self.title} has no output {name}: its template is older than these commands, or it was never"
+                " deployed to the end; deploy it again (sam build && sam deploy)"
+            )
+        return self._outputs[name]
+
+    def _invoke(self, arn: str, payload: str) -> Answer:
+        functions = self._functions
+        latest = time.monotonic() + BUSY_FOR_SECONDS
+        told = False
+        while True:
+            try:
+                answer = functions.invoke(FunctionName=arn, InvocationType="RequestResponse", Payload=payload.encode())
+                break
+            except functions.exceptions.TooManyRequestsException:
+                # It did not run: that another run is under way, of the schedule's say, is no reason to give up.
+                if time.monotonic() > latest:
+                    return Answer({}, "the function was busy all the time (TooManyRequestsException)")
+                if not told:
+                    say("the function runs already, for the schedule or somebody else: waiting for its turn ...")
+                told = True
+                time.sleep(BUSY_PAUSE_SECONDS)
+            except (HTTPClientError, AwsConnectionError) as failure:
+                return Answer({}, f"no answer came ({type(failure).__name__}): it may still be running")
+        return _answer(answer)
+
+
+def found(stack: str, region: str | None, profile: str | None, options: Sequence[str]) -> Deployed:
+    """Return a stack by its name.
+
+    Raises:
+        CannotOperateError: There is no such stack, no Region or no such profile.
+    """
+    try:
+        session = boto3.Session(profile_name=profile, region_name=region)
+    except ProfileNotFound:
+        raise CannotOperateError(
+            f"there is no AWS profile {profile}: `aws configure list-profiles` names them"
+        ) from None
+    if session.region_name is None:
+        raise CannotOperateError("no Region is set: give --region, or set AWS_REGION")
+    return Deployed(session, stack, options)
+
+
+def explained(failure: BotoCoreError | ClientError) -> str:
+    """Say in a line what went wrong at AWS and what to do."""
+    if isinstance(failure, ClientError):
+        return _refused(aws_reason(failure), failure.operation_name)
+    if isinstance(failure, NoCredentialsError | CredentialRetrievalError | TokenRetrievalError | SSOError):
+        return "there are no AWS credentials: sign in (aws sso login, aws configure), or name a --profile"
+    if isinstance(failure, HTTPClientError | AwsConnectionError):
+        return f"AWS cannot be reached from here ({type(failure).__name__}): is the Region right, and the network up?"
+    return f"AWS cannot be used: {failure}"
+
+
+def _refused(code: str, operation: str) -> str:
+    if code.startswith("AccessDenied") or code == "UnauthorizedOperation":
+        return f"AWS refused {operation} ({code}): docs/operations.md lists the rights an operator needs"
+    if "Token" in code or code == "SignatureDoesNotMatch":
+        return f"AWS does not take these credentials ({code}): sign in again"
+    return f"AWS failed at {operation}: {code}"
+
+
+def _answer(answer: Mapping[str, Any]) -> Answer:
+    try:
+        value = json.loads(answer["Payload"].read())
+    except ValueError:
+        value = None
+    fields = value if isinstance(value, dict) else {}
+    if answer.get("FunctionError"):
+        kind, message = (str(fields.get(name, "")) for name in ("errorType", "errorMessage"))
+        return Answer({}, reason(kind or str(answer["FunctionError"]), message))
+    return Answer(fields)

@@ -1,0 +1,245 @@
+"""A contact's record, shown, and what its state means to an operator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rich.table import Table
+from rich.text import Text
+
+from tools.operate.target import Target, command_for
+from tools.operate.terminal import shown
+from tools.tables import NARROW, styled, table_of
+from voicecall_sync.backlog import TRIED_FOR
+from voicecall_sync.outcome import Source, State
+from voicecall_sync.record import DEAD_AFTER, Record, record_of
+from voicecall_sync.table import Item
+
+PAST_DUE = timedelta(hours=1)
+"""So long after it was due a contact counts as stuck: four reconciliations should have met it."""
+MANY_ATTEMPTS = 5
+
+SECOND_UPDATE = (
+    "A second update overwrites totalHoldDuration, numberOfHolds and agentInteractionDuration with what it carries;"
+    " what it does not carry becomes zero. It also closes the conversation in Salesforce."
+)
+LOCALLY_BY_HAND = "python3 -m tools invoke events/scheduled.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A record, and what is in the table besides.
+
+    Attributes:
+        closed_at, closed_by: When and by whom it was closed, if it was.
+    """
+
+    record: Record
+    closed_at: datetime | None = None
+    closed_by: str | None = None
+
+    def as_json(self) -> dict[str, object]:
+        """Return it as JSON, in the table's spelling; times in UTC."""
+        closed = {"closedAt": _iso(self.closed_at), "closedBy": self.closed_by}
+        return as_json(self.record) | {name: value for name, value in closed.items() if value is not None}
+
+    def details(self) -> Table:
+        """Return all it says, one thing a line."""
+        record = self.record
+        rows = [
+            ("contact", Text(record.contact_id, style="bold")),
+            ("state", _state(record)),
+            ("in it since", Text(shown(record.since, seconds=True))),
+            ("source", Text(record.source or "-")),
+            ("first source", Text(record.first_source or "-") if record.first_source != record.source else None),
+            ("attempts", Text(str(record.attempts))),
+            ("first claimed", Text(shown(record.first_claimed_at, seconds=True))),
+            ("last claimed", Text(shown(record.claimed_at, seconds=True))),
+            ("claim ends", Text(shown(record.owner_until, seconds=True)) if record.state is State.CLAIMED else None),
+            ("settled", Text(shown(record.settled_at, seconds=True))),
+            ("due again", Text(shown(record.retry_at, seconds=True)) if record.state is State.NOT_APPLIED else None),
+            ("released", _noted(record.released_at, record.released_by)),
+            ("closed", _noted(self.closed_at, self.closed_by)),
+            ("HTTP", Text(str(record.http_status or "-"))),
+            ("detail", Text(record.detail or "-")),
+            ("properties", Text(", ".join(sorted(record.digests)) or "-")),
+        ]
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        for name, value in rows:
+            if value is not None:
+                table.add_row(Text(name, style="dim"), value)
+        return table
+
+
+def entry_of(contact_id: str, item: Item) -> Entry:
+    """Read a record, and who closed it: as defensively as the rest, for which the same reader is lent other names."""
+    history = record_of(contact_id, {"firstClaimedAt": item["closedAt"]} if "closedAt" in item else {})
+    by = record_of(contact_id, {"releasedBy": item["closedBy"]} if "closedBy" in item else {})
+    return Entry(record_of(contact_id, item), history.first_claimed_at, by.released_by)
+
+
+def read(target: Target, contact_id: str) -> Entry | None:
+    """Return what the ledger says of a contact, None for nothing.
+
+    Raises:
+        LedgerUnavailable: The table failed.
+    """
+    item = target.table.get(contact_id)
+    return entry_of(contact_id, item) if item else None
+
+
+def as_json(record: Record) -> dict[str, object]:
+    """Return a record as JSON, in the table's spelling and without what is not known; times in UTC."""
+    fields = {
+        "contactId": record.contact_id,
+        "state": record.state.value if record.state else None,
+        "since": _iso(record.since),
+        "source": record.source or None,
+        "attempts": record.attempts,
+        "firstClaimedAt": _iso(record.first_claimed_at),
+        "claimedAt": _iso(record.claimed_at),
+        "ownerUntil": _iso(record.owner_until) if record.state is State.CLAIMED else None,
+        "settledAt": _iso(record.settled_at),
+        "retryAt": _iso(record.retry_at) if record.state is State.NOT_APPLIED else None,
+        "releasedAt": _iso(record.released_at),
+        "releasedBy": record.released_by,
+        "httpStatus": record.http_status,
+        "detail": record.detail or None,
+        "properties": sorted(record.digests) or None,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def listing(records: Iterable[Record], width: int) -> Table:
+    """Return a table of records, a row each; in a narrow terminal the detail stands below the contact."""
+    numbers = ("since (UTC)", "attempts", "HTTP")
+    table = table_of("contact\ndetail", *numbers) if width < NARROW else table_of("contact", *numbers, "detail")
+    for record in records:
+        cells = [shown(record.since), str(record.attempts), str(record.http_status or "-")]
+        detail = Text(record.detail or "-")
+        if width < NARROW:
+            table.add_row(Text("\n  ").join((Text(record.contact_id), detail)), *cells)
+        else:
+            table.add_row(Text(record.contact_id), *cells, detail)
+    return table
+
+
+def stuck(record: Record, now: datetime) -> bool:
+    """Tell whether what should go on by itself does not."""
+    if record.state is State.CLAIMED:
+        return record.owner_dead(now)
+    if record.state is State.NOT_APPLIED:
+        past_due = record.retry_at is not None and now - record.retry_at > PAST_DUE
+        return past_due or record.attempts >= MANY_ATTEMPTS
+    return False
+
+
+def meaning(target: Target, record: Record, now: datetime) -> Sequence[str]:
+    """Return what a record's state means and what to do, a paragraph each."""
+    match record.state:
+        case State.UPDATED:
+            return _updated(record)
+        case State.CLAIMED:
+            return _claimed(target, record, now)
+        case State.NOT_APPLIED:
+            return _not_applied(target, record, now)
+        case State.UNCERTAIN:
+            return (
+                "It was sent, and nobody can know whether Salesforce applied it. It is not sent again by itself.",
+                f"Open the VoiceCall in Salesforce (its vendor call key is {record.contact_id}).",
+                (
+                    "It has the end time, the disconnect reason and the custom fields: close the contact:\n"
+                    f"  {command_for(target, 'close', record.contact_id)}"
+                ),
+                (
+                    "It does not, hours later: release it:\n"
+                    f"  {command_for(target, 'release', record.contact_id)}\n"
+                    "You cannot tell: leave it."
+                ),
+            )
+        case State.REJECTED:
+            return (
+                (
+                    "Salesforce refused it for good, or it was given up after a week of trying; detail says why."
+                    " Nothing was applied, and it is not sent again by itself."
+                ),
+                (
+                    "Mend the cause (a field that does not exist, a wrong address or call center), then release it:\n"
+                    f"  {command_for(target, 'release', record.contact_id)}"
+                ),
+            )
+        case None:
+            return (
+                "Its state is none that we know: somebody changed the record by hand. It is never sent as it is.",
+                "Put the state back to what it was (point-in-time recovery keeps 35 days), or leave it.",
+            )
+
+
+def _updated(record: Record) -> Sequence[str]:
+    said = "Salesforce accepted the update; it works it off later, and does not tell how that went. Nothing to do."
+    if record.source != Source.CONTACT_FLOW:
+        return (said,)
+    return (
+        said,
+        (
+            "A contact flow asked for it: if that was in mid-call, the finished call's times and durations were not"
+            " sent any more. The log says so (final update blocked) if an event came later."
+        ),
+    )
+
+
+def _claimed(target: Target, record: Record, now: datetime) -> Sequence[str]:
+    if not record.owner_dead(now):
+        until = shown(record.owner_until, seconds=True)
+        return (
+            (
+                f"An invocation has it and must be over by {until} UTC. Look again after that:"
+                f"\n  {command_for(target, 'show', record.contact_id)}"
+            ),
+        )
+    return (
+        (
+            "Its invocation died between claim and settle: whether Salesforce got the update, nobody knows."
+            f" (It should have been over more than {DEAD_AFTER.seconds} s ago.)"
+        ),
+        f"{_next_run(target)} makes it UNCERTAIN; then look in Salesforce, and close or release it.",
+    )
+
+
+def _not_applied(target: Target, record: Record, now: datetime) -> Sequence[str]:
+    due = "it is due" if record.due(now) else f"it is due at {shown(record.retry_at, seconds=True)} UTC"
+    said = (
+        f"It certainly was not applied, and {due}. {_next_run(target)} from then on sends it, if its call has ended;"
+        f" after {TRIED_FOR.days} days of trying in vain it is given up and becomes REJECTED."
+    )
+    if not stuck(record, now):
+        return (said,)
+    return (
+        said,
+        (
+            "It waits longer, or was tried more often, than it should: look at why (detail, and the log below), and"
+            " whether the reconciliation runs at all (its alarm, and its log)."
+        ),
+    )
+
+
+def _next_run(target: Target) -> str:
+    if target.reconciles_by_itself:
+        return "The next reconciliation (every 15 minutes)"
+    return f"The next reconciliation (no schedule runs here: {LOCALLY_BY_HAND})"
+
+
+def _state(record: Record) -> Text:
+    return styled(record.state.value) if record.state else Text("none that we know", style="red")
+
+
+def _noted(at: datetime | None, by: str | None) -> Text | None:
+    return Text(f"{shown(at, seconds=True)} by {by or 'somebody'}") if at or by else None
+
+
+def _iso(at: datetime | None) -> str | None:
+    return at.isoformat() if at else None

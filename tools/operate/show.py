@@ -1,0 +1,84 @@
+"""``show CONTACT``: all that the ledger and the log say of one contact, and what to do about it."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, datetime, timedelta
+
+from rich.console import Console
+from rich.text import Text
+
+from tools.operate import records
+from tools.operate.log_lines import LogLines
+from tools.operate.target import Target, command_for
+from tools.operate.terminal import contact, moment, print_json, shown
+from tools.tables import styled, table_of
+
+LOOKED_BACK = timedelta(days=14)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("contact", type=contact, metavar="CONTACT", help="its ContactId")
+    parser.add_argument(
+        "--since", type=moment, metavar="ISO", help=f"how far back to search the log ({LOOKED_BACK.days} days)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(given: argparse.Namespace, target: Target, console: Console) -> int:
+    """Show the contact; return 0, or 1 where the ledger has no record of it."""
+    now = datetime.now(UTC)
+    entry = records.read(target, given.contact)
+    means = records.meaning(target, entry.record, now) if entry else _unknown(target, given.contact)
+    since = given.since or now - LOOKED_BACK
+    if given.json:
+        log = target.log_lines(given.contact, since)
+        said = {
+            "record": entry.as_json() if entry else None,
+            "meaning": list(means),
+            "log": [line.as_json() for line in log.lines],
+            "logComplete": log.whole,
+        }
+        print_json(said)
+    else:
+        console.print(entry.details() if entry else Text(f"The ledger has no record of {given.contact}."))
+        for paragraph in means:
+            console.print()
+            console.print(Text(paragraph))
+        console.print()
+        _show_log(target.log_lines(given.contact, since), since, console)
+    return 0 if entry else 1
+
+
+def _show_log(log: LogLines, since: datetime, console: Console) -> None:
+    if not log.lines:
+        console.print(Text(f"The log ({log.where}) has no line about it since {shown(since)} UTC."))
+    else:
+        console.print(Text(f"The log ({log.where}), the oldest first:", style="bold underline"))
+        table = table_of("at (UTC)", "by", "status", "detail")
+        for line in log.lines:
+            status = styled(str(line.fields.get("status", "-")))
+            table.add_row(shown(line.at, seconds=True), line.by or "-", status, Text(line.text))
+        console.print(table)
+    if not log.whole:
+        console.print(Text("There may be more lines, which were not looked for: choose the time with --since."))
+
+
+def _unknown(target: Target, contact_id: str) -> tuple[str, ...]:
+    dry = command_for(target, "redrive", "--dry-run")
+    return (
+        "So it was never claimed, and nothing was sent for it. That can mean:",
+        (
+            "- Nobody told us of it: its event was lost, or AutomaticSource is None and no flow asked. The"
+            " reconciliation finds it if it is in its scope and ended in the hours it looks back; for older ones:\n"
+            f"  {command_for(target, 'backfill')} --from ... --to ... --scope all"
+        ),
+        (
+            "- Each try failed before the claim (RETRY_LATER in the log): its event may wait in the dead-letter queue:"
+            f"\n  {dry}"
+        ),
+        "- It is none of ours: no voice contact, not finished yet, of another instance (IGNORED in the log).",
+        f"- The id is another: {contact_id} must be the ContactId, of the leg that was transferred for example.",
+        "- It was claimed more than 25 months ago, and forgotten since.",
+    )

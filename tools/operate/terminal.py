@@ -1,0 +1,87 @@
+"""Questions, progress, and moments as people type and read them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from voicecall_sync.contact import contact_id_of
+from voicecall_sync.errors import InvalidInput
+from voicecall_sync.reconcile_request import moment_of
+
+
+def ask(question: str, wanted: str = "yes") -> bool:
+    """Ask on standard error; tell whether the next line of standard input is what was wanted."""
+    print(f"{question} Type {wanted} to go on: ", end="", file=sys.stderr, flush=True)
+    line = sys.stdin.readline()
+    if not line.endswith("\n"):
+        print(file=sys.stderr)  # nobody pressed Enter
+    return line.strip() == wanted
+
+
+def say(text: str) -> None:
+    """Tell what is going on, on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def progress() -> Progress:
+    """Return a progress bar on standard error; none where nobody watches."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True, highlight=False),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+
+
+def print_json(value: object) -> None:
+    """Print JSON to standard output."""
+    print(json.dumps(value, indent=2), flush=True)
+
+
+def moment(text: str) -> datetime:
+    """Read an argument that is a moment.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none.
+    """
+    found = moment_of(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text} is no moment with its zone, such as 2026-11-01T00:00:00Z")
+    return found
+
+
+def contact(text: str) -> str:
+    """Read an argument that is a contact id.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none.
+    """
+    try:
+        return contact_id_of(text, "CONTACT")
+    except InvalidInput as wrong:
+        raise argparse.ArgumentTypeError(str(wrong)) from None
+
+
+def positive(text: str) -> int:
+    """Read an argument that is a whole number above nought.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none.
+    """
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text} is no whole number above 0")
+    return int(text)
+
+
+def shown(at: datetime | None, *, seconds: bool = False) -> str:
+    """Return a moment in UTC, for a table; "-" for none."""
+    return f"{at.astimezone(UTC):{'%Y-%m-%d %H:%M:%S' if seconds else '%Y-%m-%d %H:%M'}}" if at else "-"
