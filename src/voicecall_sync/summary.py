@@ -127,6 +127,7 @@ class Summary:
             "leftOver": self.left_over,
             "left": {"contactIds": self._left, "window": _shown(self._left_window)},
             "stopped": self.stopped,
+            "needsALook": self.stopped is not None and not self.harmless,
             "contacts": self._contacts,
         }
         return answer | ({"would": dict(self._would)} if self.request.dry_run else {})

@@ -175,6 +175,7 @@ def answer(**values: object) -> dict[str, Any]:
         "leftOver": 0,
         "left": {"contactIds": [], "window": None},
         "stopped": None,
+        "needsALook": False,
         "contacts": [],
         **values,
     }

@@ -28,9 +28,6 @@ from voicecall_sync.outcome import State, Status
 from voicecall_sync.reconcile_request import Scope, Window, moment_of
 
 USUAL_HOURS = 24
-TIME_IS_UP = "the time of this run is used up"
-"""What ``stopped`` says where the next run simply carries on. After any other reason no further run is begun."""
-NOTHING_THERE = "nothing can lie in this window"
 MOST_NOTES = 10
 INTERRUPTED = 130
 
@@ -94,9 +91,8 @@ class Progress:
         self.outcomes.update(answer["outcomes"])
         self.would.update(answer.get("would", {}))
         self.left, self.left_from, self.scope = left, left_from, str(answer["scope"])
-        stopped = answer.get("stopped")
-        if stopped is not None and stopped != TIME_IS_UP and not stopped.startswith(NOTHING_THERE):
-            self.problem, self.fatal = str(stopped), True
+        if answer["needsALook"]:  # otherwise the next run simply carries on
+            self.problem, self.fatal = str(answer["stopped"]), True
         return got_on
 
     def as_json(self) -> dict[str, object]:
