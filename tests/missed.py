@@ -8,7 +8,17 @@ from tools.local.stack import LocalStack
 
 MINUTES = timedelta(minutes=1)
 QUOTAS_LIFTED = {"RECONCILE_SEARCHES_PER_SECOND": "1000", "RECONCILE_DESCRIBES_PER_SECOND": "1000"}
-MOMENTS = ("since", "ownerUntil", "claimedAt", "settledAt", "firstClaimedAt", "retryAt", "position", "completedUntil")
+MOMENTS = (
+    "since",
+    "ownerUntil",
+    "claimedAt",
+    "settledAt",
+    "firstClaimedAt",
+    "retryAt",
+    "position",
+    "begunUntil",
+    "completedUntil",
+)
 
 
 def ended(minutes_ago: float, **changes: Any) -> dict[str, Any]:

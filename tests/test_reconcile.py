@@ -243,6 +243,7 @@ def test_so_many_at_once_and_no_more(stack: LocalStack, monkeypatch: pytest.Monk
 
 def test_a_window_larger_than_one_run_gets_done(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
     missed = put(stack, *(ended(1200 - 4 * number) for number in range(220)))
+    monkeypatch.setenv("AWS_CALL_TIMEOUT_SECONDS", "0.2")
     monkeypatch.setenv("RECONCILE_CONCURRENCY", "1")
     monkeypatch.setenv("RECONCILE_DESCRIBES_PER_SECOND", "60")
     answers: list[dict[str, Any]] = []
@@ -267,6 +268,7 @@ def test_a_window_larger_than_one_run_gets_done(stack: LocalStack, monkeypatch: 
 
 def test_a_window_by_hand_has_a_cursor_of_its_own(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
     missed = put(stack, *(ended(4000 - 4 * number) for number in range(120)))
+    monkeypatch.setenv("AWS_CALL_TIMEOUT_SECONDS", "0.2")
     monkeypatch.setenv("RECONCILE_CONCURRENCY", "1")
     monkeypatch.setenv("RECONCILE_DESCRIBES_PER_SECOND", "40")
     window = {

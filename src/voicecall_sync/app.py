@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import uuid4
@@ -43,6 +43,8 @@ LAST_LINES_SECONDS = 0.5
 """Kept back from the invocation's time for the log line and the metrics."""
 UNKNOWN_TIME_SECONDS = 30.0
 """What to assume is left where a context does not say, as in a test console."""
+CONNECTING_TIMES, READING_TIMES = 2, 4
+"""How much longer than one of the table a call to Amazon Connect may take."""
 DESCRIBING_SECONDS = 8.0
 """What describing a contact, names and all, takes at the most, as a rule."""
 
@@ -126,7 +128,9 @@ class App:
             self.report.stopped(str(failure))
             raise
         limits = arrival.limits(parts.settings)
-        least = limits.settling + SHORTEST_PATCH_SECONDS + LAST_LINES_SECONDS
+        # One more call of the table comes after the last contact: where to carry on.
+        limits = replace(limits, deadline=limits.deadline.later(-limits.settling))
+        least = limits.settling + SHORTEST_PATCH_SECONDS + _connect_call(parts.settings) + LAST_LINES_SECONDS
         ample = parts.settings.patch_timeout + limits.settling + DESCRIBING_SECONDS
         reserve = max(least, min(ample, arrival.remaining / 2))
         run = Reconciliation(
@@ -144,7 +148,7 @@ class App:
             "DescribeQueue": settings.describes_per_second / 5,
             "DescribeUser": settings.describes_per_second / 5,
         }
-        latest = limits.deadline.later(-limits.settling - SHORTEST_PATCH_SECONDS)
+        latest = limits.deadline.later(-limits.settling - SHORTEST_PATCH_SECONDS - _connect_call(settings))
         paced = Pacer(per_second, self.clock, latest).call
         return Means(
             sync=parts.sync,
@@ -277,14 +281,19 @@ def _read_secret(secrets: SecretsProvider, secret_id: str) -> str:
     return text
 
 
+def _connect_call(settings: Settings) -> float:
+    """Return how many seconds one try of a call to Connect may take."""
+    return (CONNECTING_TIMES + READING_TIMES) * settings.aws_call_timeout
+
+
 def _new_connect_client(
     settings: Settings,
     session: boto3.Session,
     **others: Any,  # noqa: ANN401 - Config's own
 ) -> Callable[[], Any]:
     patient = Config(
-        connect_timeout=2 * settings.aws_call_timeout,
-        read_timeout=4 * settings.aws_call_timeout,
+        connect_timeout=CONNECTING_TIMES * settings.aws_call_timeout,
+        read_timeout=READING_TIMES * settings.aws_call_timeout,
         max_pool_connections=max(10, settings.concurrency),
         **others,
     )

@@ -20,6 +20,7 @@ RELEASABLE = frozenset({State.UNCERTAIN, State.REJECTED})
 CURSOR_KEPT = timedelta(days=30)
 
 _CURSOR_PREFIX = "#reconcile"  # no contact id begins so
+_CURSOR_ATTRIBUTES = ("position", "begunUntil", "completedUntil")
 _NEEDED = (
     "contactId",
     "state",
@@ -28,6 +29,7 @@ _NEEDED = (
     "retryAt",
     "source",
     "firstSource",
+    "scope",
     "attempts",
     "firstClaimedAt",
     "releasedAt",
@@ -41,10 +43,13 @@ class Cursor:
     Attributes:
         position: All contacts that ended before it are done, but not all of the window; None for a window that was
             not begun, or is done.
-        completed_until: The end of the last window that was done, from its beginning to its end.
+        begun_until: Where the window ended when its first run began; later runs reach further.
+        completed_until: The same of the last window that was done, from its beginning to its end: whoever failed in
+            one of its runs, or was indexed behind it, is to be looked for once more.
     """
 
     position: datetime | None = None
+    begun_until: datetime | None = None
     completed_until: datetime | None = None
 
 
@@ -82,7 +87,19 @@ class Backlog:
         }
         return self._change(record, values)
 
-    def keep_unsent(self, contact_id: str, detail: str, now: datetime) -> None:
+    def postpone(self, record: Record, now: datetime) -> bool:
+        """Let the others that are due go first the next time. False: it has moved on."""
+        return self._change(record, {"state": State.NOT_APPLIED.value, "since": stored(now)})
+
+    def set_aside(self, record: Record, detail: str, now: datetime) -> bool:
+        """Try a contact no more that was never sent, and turned out not to be ours to send. False: it has moved on.
+
+        An event or a flow may claim it still.
+        """
+        values = {"state": State.NOT_APPLIED.value, "detail": detail, "settledAt": stored(now)}
+        return self._change(record, {**values, "open": None, "since": None})
+
+    def keep_unsent(self, contact_id: str, scope: str, detail: str, now: datetime) -> None:
         """Note a contact that was never claimed, so that it is tried again though no search will find it any more."""
         values = {
             "contactId": contact_id,
@@ -91,6 +108,7 @@ class Backlog:
             "since": stored(now),
             "owner": self._new_owner(),
             "source": Source.RECONCILE.value,
+            "scope": scope,
             "attempts": 0,
             "detail": detail,
             "retryAt": stored(now),
@@ -126,6 +144,8 @@ class Backlog:
     def close(self, record: Record, by: str, now: datetime) -> bool:
         """Note that an UNCERTAIN contact's update was found in Salesforce. False: it has moved on since it was read.
 
+        The owner is replaced, as for a release: what a person has seen outweighs a settle that comes late.
+
         Raises:
             ValueError: It is not UNCERTAIN.
         """
@@ -135,6 +155,7 @@ class Backlog:
             "state": State.UPDATED.value,
             "open": None,
             "since": None,
+            "owner": self._new_owner(),
             "closedAt": stored(now),
             "closedBy": by,
         }
@@ -143,11 +164,8 @@ class Backlog:
     def cursor(self, name: str) -> Cursor:
         """Return how far a window has been worked off."""
         item = self._table.get(_CURSOR_PREFIX + name) or {}
-        position, completed = (item.get(attribute, {}).get("N") for attribute in ("position", "completedUntil"))
-        return Cursor(
-            position=datetime.fromtimestamp(float(position), UTC) if position else None,
-            completed_until=datetime.fromtimestamp(float(completed), UTC) if completed else None,
-        )
+        moments = (item.get(name, {}).get("N") for name in _CURSOR_ATTRIBUTES)
+        return Cursor(*(datetime.fromtimestamp(float(moment), UTC) if moment else None for moment in moments))
 
     def save_cursor(self, name: str, cursor: Cursor, now: datetime) -> None:
         """Note how far a window has been worked off."""
@@ -155,11 +173,9 @@ class Backlog:
             "contactId": _CURSOR_PREFIX + name,
             "expiresAt": int((now + CURSOR_KEPT).timestamp()),
         }
-        if cursor.position is not None:
-            values["position"] = stored(cursor.position)
-        if cursor.completed_until is not None:
-            values["completedUntil"] = stored(cursor.completed_until)
-        self._table.put(values, None)
+        moments = (cursor.position, cursor.begun_until, cursor.completed_until)
+        known = {name: stored(moment) for name, moment in zip(_CURSOR_ATTRIBUTES, moments, strict=True) if moment}
+        self._table.put({**values, **known}, None)
 
     def _change(self, record: Record, values: Mapping[str, object]) -> bool:
         state = record.state.value if record.state else None

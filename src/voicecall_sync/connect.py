@@ -7,6 +7,7 @@ are kept for an hour. DescribeContact has no queue name and no agent user name, 
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -57,7 +58,8 @@ class Connect:
         self._clock = clock
         self._paced = paced
         self._names: dict[tuple[str, str], tuple[datetime, str | None]] = {}
-        self._lock = threading.RLock()
+        self._making = threading.Lock()
+        self._looking_up: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
 
     def finished_contact(self, contact_id: str, source: Source) -> Contact:
         """Describe a contact, with the names of its queue and agent.
@@ -91,7 +93,7 @@ class Connect:
 
     @property
     def _client(self) -> ConnectClient:
-        with self._lock:
+        with self._making:
             if self._made is None:
                 self._made = self._new_client()
             return self._made
@@ -122,7 +124,7 @@ class Connect:
         """
         if key is None:
             return None
-        with self._lock:  # one look-up a name, however many contacts wait for it
+        with self._looking_up[operation, key]:  # one look-up a name, however many contacts wait for it
             now = self._clock.now()
             known = self._names.get((operation, key))
             if known is not None and timedelta(0) <= now - known[0] < NAMES_KEPT:

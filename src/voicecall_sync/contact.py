@@ -237,8 +237,9 @@ def from_described(described: Mapping[str, object], source: Source) -> Contact:
     )
 
 
-def from_hit(hit: Mapping[str, object]) -> FoundContact | None:
+def from_hit(found: object) -> FoundContact | None:
     """Make of a hit of SearchContacts what a search tells of a contact; None where it is no finished voice contact."""
+    hit = _mapping(found)
     contact_id = hit.get("Id")
     disconnected_at = _time(hit.get("DisconnectTimestamp"))
     if not isinstance(contact_id, str) or not _CONTACT_ID.fullmatch(contact_id) or disconnected_at is None:
@@ -254,12 +255,12 @@ def from_hit(hit: Mapping[str, object]) -> FoundContact | None:
     )
 
 
-def previous_contact_id(hit: Mapping[str, object]) -> str | None:
+def previous_contact_id(found: object) -> str | None:
     """Return the contact that a hit of SearchContacts goes on from; None for a contact that goes on from no other.
 
     A fresh contact may carry its own id there.
     """
-    previous, own = hit.get("PreviousContactId"), hit.get("Id")
+    previous, own = (_mapping(found).get(name) for name in ("PreviousContactId", "Id"))
     if not isinstance(previous, str) or not isinstance(own, str) or _canonical(previous) == _canonical(own):
         return None
     return _canonical(previous)

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from itertools import count
 from typing import TypeVar
 
-from botocore.exceptions import ClientError, HTTPClientError
+from botocore import exceptions as botocore_says
 
 from voicecall_sync.clock import Clock, Deadline
 from voicecall_sync.errors import TooLittleTime, aws_reason
@@ -111,6 +111,8 @@ class Pacer:
 def _tries(failure: Exception) -> int:
     if aws_reason(failure) in _TURNED_AWAY:
         return TRIES_IF_TURNED_AWAY
-    status = failure.response["ResponseMetadata"]["HTTPStatusCode"] if isinstance(failure, ClientError) else 0
-    passing = isinstance(failure, HTTPClientError) or status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    return TRIES_IF_IT_FAILED if passing else 1
+    status = (
+        failure.response["ResponseMetadata"]["HTTPStatusCode"] if isinstance(failure, botocore_says.ClientError) else 0
+    )
+    unheard = isinstance(failure, botocore_says.ConnectionError | botocore_says.HTTPClientError)
+    return TRIES_IF_IT_FAILED if unheard or status >= HTTPStatus.INTERNAL_SERVER_ERROR else 1

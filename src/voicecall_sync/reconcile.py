@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from itertools import islice
 from traceback import extract_tb
@@ -45,6 +46,7 @@ RETRIES_SHARE = 0.5
 _LAST_CHANCE = timedelta(hours=1)
 _TIME_IS_UP = "the time of this run is used up"
 
+_NOT_DONE = frozenset({Status.RETRY_LATER, Status.IGNORED, Status.INVALID})
 _SENT_IN_VAIN = frozenset({State.UNCERTAIN, State.REJECTED, State.NOT_APPLIED})
 
 
@@ -101,6 +103,8 @@ class Reconciliation:
     reserve: float
     request_id: str
     _started: datetime = field(init=False)
+    _cursor: Cursor = field(init=False)
+    _position: datetime = field(init=False)
     _summary: Summary = field(init=False)
     _pool: ThreadPoolExecutor = field(init=False)
     _in_vain: int = field(init=False, default=0)
@@ -109,7 +113,7 @@ class Reconciliation:
     def run(self) -> Summary:
         """Do what was asked for. No failure of one contact, and none of those expected, is raised."""
         self._started = self.means.clock.now()
-        self._summary = Summary(self.request, window=self.request.window if self.request.contacts is None else None)
+        self._summary = Summary(self.request)
         self._one_went_through = self.request.dry_run
         with ThreadPoolExecutor(self.means.concurrency, thread_name_prefix="contact") as self._pool:
             try:
@@ -117,13 +121,22 @@ class Reconciliation:
                     self._take_named(self.request.contacts)
                 else:
                     self._look_for_dead_owners()
-                    self.means.sync.tokens.current(self._started)  # without one there is nothing to begin
-                    self._take_due()
-                    self._take_window()
+                    self._take_all()
             except NotReady as failure:
                 self._stop(failure)
         self._report()
         return self._summary
+
+    def _take_all(self) -> None:
+        """Take what is due, then the window; whatever ends that early, the next run begins where this one came to."""
+        window = self._open_window()
+        try:
+            self.means.sync.tokens.current(self._started)  # without one there is nothing to begin
+            self._take_due()
+            self._take_window(window)
+        except NotReady as failure:
+            self._stop(failure)
+            self._leave_window(window, [], 0)
 
     def _stop(self, failure: NotReady) -> None:
         if isinstance(failure, TooLittleTime):
@@ -139,7 +152,8 @@ class Reconciliation:
             if record.since is not None:
                 oldest = max(oldest, (self._started - record.since).total_seconds())
             if record.owner_dead(self._started):
-                self._give_up_dead_owner(record)
+                with suppress(LedgerUnavailable):  # the next run meets it again
+                    self._give_up_dead_owner(record)
             if self.limits.deadline.left() < self.reserve:
                 break
         self._summary.oldest_claim_seconds = oldest
@@ -177,19 +191,27 @@ class Reconciliation:
             yield record
 
     def _retry(self, record: Record) -> Callable[[], Result]:
+        def look(contact: Contact) -> None:
+            if record.scope in list(Scope):  # found once, and never sent: it is judged as when it was found
+                self._require_missed(contact, Scope(record.scope))
+            self._note_lost_parameters(record, contact)
+
         def work() -> Result:
-            outcome = self._update(record.contact_id, lambda contact: self._note_lost_parameters(record, contact))
+            result = self._update(record.contact_id, look)
+            if not isinstance(result, Outcome) or result.status not in _NOT_DONE:
+                return result
             since = record.trying_since()
             tried_long = since is not None and self._started - since > TRIED_FOR
-            if not tried_long or not isinstance(outcome, Outcome) or outcome.status is not Status.RETRY_LATER:
-                return outcome
-            return self._give_up(outcome)
+            if self.request.dry_run:
+                return "giveUp" if tried_long else result
+            try:
+                return self._give_up(result) if tried_long else self._put_off(record, result)
+            except LedgerUnavailable:
+                return result  # the next run meets it again
 
         return work
 
-    def _give_up(self, outcome: Outcome) -> Result:
-        if self.request.dry_run:
-            return "giveUp"
+    def _give_up(self, outcome: Outcome) -> Outcome:
         detail = f"given up after {TRIED_FOR.days} days: {outcome.detail}"
         record = self.means.ledger.read(outcome.contact_id)
         if record is None or record.state is not State.NOT_APPLIED:
@@ -200,63 +222,69 @@ class Reconciliation:
             outcome, status=Status.REJECTED, detail=detail, redeliver=False, state=State.REJECTED, given_up=True
         )
 
+    def _put_off(self, record: Record, outcome: Outcome) -> Outcome:
+        """Let the others have their turn first, the next time, where a contact failed before it was claimed."""
+        if outcome.status is Status.IGNORED and record.scope is not None:
+            self.means.backlog.set_aside(record, outcome.detail, self.means.clock.now())
+        elif outcome.state is None:
+            self.means.backlog.postpone(record, self.means.clock.now())
+        return outcome
+
     def _note_lost_parameters(self, record: Record, contact: Contact) -> None:
         if record.first_source == Source.CONTACT_FLOW and not self.request.dry_run:
             self.means.report.parameters_gone(contact.contact_id, record.digests)
 
     # ---------------------------------------------------------------- 3  the window
 
-    def _take_window(self) -> None:
-        cursor, window = self._resumed()
-        self._summary.window = window
+    def _open_window(self) -> Window:
+        """Return the window, from where an earlier run left off.
+
+        A scheduled window looks back from where the last one that was completed had begun: what an outage of our own
+        left unseen is seen later, and whoever failed in it is looked for once more.
+        """
+        asked, name, usual = self.request.window, self.request.cursor, self.means.usual
+        self._cursor = self.means.backlog.cursor(name) if name is not None else Cursor()
+        start, completed = asked.start, self._cursor.completed_until
+        if name == "" and completed is not None:
+            furthest = self._started - LONGEST_CATCH_UP
+            if completed < furthest:
+                self._summary.unseen = Window(completed - usual.look_back, furthest - usual.look_back)
+            start = min(start, max(completed, furthest) - usual.look_back)
+        if self._cursor.position is not None and self._cursor.position < asked.end:
+            start = self._cursor.position
+        else:
+            self._cursor = replace(self._cursor, begun_until=asked.end)
+        self._position = max(start, usual.not_before) if usual.not_before else start
+        self._summary.window = Window(self._position, asked.end)
+        return self._summary.window
+
+    def _take_window(self, window: Window) -> None:
         if window.empty:
             self._summary.stop("nothing can lie in this window: it begins no earlier than it ends", harmless=True)
             return
-        position = window.start
         search = ContactSearch(self.means.connect.search_page)
-        try:
-            for page in search.pages(window, self.request.scope, self._started):
-                left = self._take_page(page)
-                if not left:
-                    position = max(position, page.done_until)
-                if left or (position < window.end and self._stop_reason(self.reserve)):
-                    self._summary.leave(left, page.to_come, Window(position, window.end))
-                    break
-                if position < window.end:
-                    self._save(Cursor(position, cursor.completed_until))
-                self._summary.position = position
-                self.means.report.progress("reconciling", **self._summary.progress())
-            else:
-                self._save(Cursor(None, window.end))
+        for page in search.pages(window, self.request.scope, self._started):
+            left = self._take_page(page)
+            self._position = max(self._position, _done_until(page, left))
+            self._summary.position = self._position
+            if left or (self._position < window.end and self._stop_reason(self.reserve)):
+                self._leave_window(window, [job.contact_id for job in left], page.to_come)
                 return
-        except NotReady as failure:
-            self._stop(failure)
-            self._summary.leave([], 0, Window(position, window.end))
-        self._save(Cursor(position, cursor.completed_until))
+            if self._position < window.end:
+                self._save(replace(self._cursor, position=self._position))
+            self.means.report.progress("reconciling", **self._summary.progress())
+        self._save(Cursor(completed_until=self._cursor.begun_until))
 
-    def _resumed(self) -> tuple[Cursor, Window]:
-        """Return the cursor, and the window from where an earlier run left off.
-
-        A scheduled window looks back from where the last one was completed: what an outage of our own left unseen
-        is seen later.
-        """
-        window, name = self.request.window, self.request.cursor
-        cursor = self.means.backlog.cursor(name) if name is not None else Cursor()
-        start = window.start
-        if name == "" and cursor.completed_until is not None:
-            start = min(
-                start, max(cursor.completed_until, self._started - LONGEST_CATCH_UP) - self.means.usual.look_back
-            )
-        if cursor.position is not None and cursor.position < window.end:
-            start = cursor.position
-        not_before = self.means.usual.not_before
-        return cursor, Window(max(start, not_before) if not_before else start, window.end)
+    def _leave_window(self, window: Window, left: list[str], to_come: int) -> None:
+        """Note where the next run is to begin, and that something is left, though nobody may know how many."""
+        self._summary.leave(left, to_come or int(not left), Window(self._position, window.end))
+        self._save(replace(self._cursor, position=self._position))
 
     def _save(self, cursor: Cursor) -> None:
-        if self.request.cursor is not None:
+        if self.request.cursor is not None and not self.request.dry_run:
             self.means.backlog.save_cursor(self.request.cursor, cursor, self.means.clock.now())
 
-    def _take_page(self, page: Page) -> list[str]:
+    def _take_page(self, page: Page) -> list[_Job]:
         """Update whom the ledger does not know; return whom there was no time for."""
         not_before = self.means.usual.not_before
         found = [one for one in page.found if not_before is None or one.disconnected_at >= not_before]
@@ -267,15 +295,15 @@ class Reconciliation:
         self._summary.skipped += len(found) - len(unknown)
         left = self._each([_Job(one.contact_id, self._first_try(one), one.disconnected_at) for one in unknown])
         self.means.report.flush(Source.RECONCILE)
-        return [job.contact_id for job in left]
+        return left
 
     def _first_try(self, found: FoundContact) -> Callable[[], Result]:
-        return lambda: self._update(found.contact_id, self._require_missed)
+        return lambda: self._update(found.contact_id, lambda contact: self._require_missed(contact, self.request.scope))
 
-    def _require_missed(self, contact: Contact) -> None:
+    def _require_missed(self, contact: Contact, scope: Scope) -> None:
         """Look again, now that the contact is described: the search's index lags."""
         self._require_ours(contact)
-        if self.request.scope is Scope.ALL:
+        if scope is Scope.ALL:
             return
         if contact.connected_to_agent_at is not None:
             raise NotOurs("not missed: it was connected to an agent")
@@ -349,13 +377,17 @@ class Reconciliation:
                 instead.append(None)
                 raise
 
+        outcome = expecting(contact_id, in_time)
+        return instead[0] if instead else outcome
+
+    def _safely(self, job: _Job) -> Result:
+        """Do one contact's job; whatever becomes of it must not keep the others from being counted."""
         try:
-            outcome = expecting(contact_id, in_time)
+            return job.work()
         except Exception as defect:  # noqa: BLE001 - a defect that one contact brings out must not bar all others for ever
             where = f"{type(defect).__name__} at {extract_tb(defect.__traceback__)[-1].name}"
-            self.means.report.defect(contact_id, where)
-            return Outcome(Status.RETRY_LATER, contact_id, f"a defect: {where}")
-        return instead[0] if instead else outcome
+            self.means.report.defect(job.contact_id, where)
+            return Outcome(Status.RETRY_LATER, job.contact_id, f"a defect: {where}")
 
     def _each(self, jobs: Sequence[_Job], reserve: float = 0.0) -> list[_Job]:
         """Do the jobs, some at a time, and return those that were not begun.
@@ -368,7 +400,7 @@ class Reconciliation:
             width = self.means.concurrency if self._one_went_through else 1
             while waiting and len(running) < width and not self._stop_reason(reserve):
                 job = waiting.popleft()
-                running[self._pool.submit(job.work)] = job
+                running[self._pool.submit(self._safely, job)] = job
             if not running:
                 break
             done, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -377,8 +409,8 @@ class Reconciliation:
                 if result is None:
                     self._summary.stop(_TIME_IS_UP, harmless=True)
                     waiting.append(job)
-                else:
-                    self._count(job, result)
+                elif not self._count(job, result):
+                    waiting.append(job)
         return list(waiting)
 
     def _stop_reason(self, reserve: float) -> str | None:
@@ -388,41 +420,46 @@ class Reconciliation:
             self._summary.stop(_TIME_IS_UP, harmless=True)
         return self._summary.stopped
 
-    def _count(self, job: _Job, outcome: Outcome | str) -> None:
+    def _count(self, job: _Job, outcome: Outcome | str) -> bool:
+        """Count what became of a contact. False: it has to be looked for again."""
         if isinstance(outcome, str):
             self._summary.would(outcome, job.contact_id)
-            return
+            return True
         self._summary.add(outcome)
-        if not self.request.dry_run:
-            self.means.report.outcome(outcome, Source.RECONCILE, self.request_id)
-            self._keep_trace(job, outcome)
+        if self.request.dry_run:
+            return True
+        self.means.report.outcome(outcome, Source.RECONCILE, self.request_id)
         if outcome.status is Status.UPDATED:
             self._one_went_through, self._in_vain = True, 0
-        elif outcome.state in _SENT_IN_VAIN and outcome.status is not Status.DUPLICATE:
+        elif outcome.http_status is not None or (outcome.state in _SENT_IN_VAIN and not outcome.given_up):
             self._one_went_through = True
-            self._in_vain += 1
+            self._in_vain += outcome.status is not Status.DUPLICATE
         if outcome.http_status == HTTPStatus.UNAUTHORIZED:
             self._summary.stop("Salesforce refused a fresh token (401): the rest would fare no better")
         elif self._in_vain >= MOST_FAILURES_IN_A_ROW:
             self._summary.stop(f"{MOST_FAILURES_IN_A_ROW} updates in a row did not succeed: see the log for why")
+        return self._keep_trace(job, outcome)
 
-    def _keep_trace(self, job: _Job, outcome: Outcome) -> None:
-        """Note a contact that failed before its claim, where no later search would find it any more."""
+    def _keep_trace(self, job: _Job, outcome: Outcome) -> bool:
+        """Note a contact that failed before its claim, where no later search would find it; False if that failed."""
+        if outcome.status is not Status.RETRY_LATER or outcome.state is not None or job.ended is None:
+            return True
         oldest = self._started - self.means.usual.look_back + _LAST_CHANCE
-        if (
-            outcome.status is Status.RETRY_LATER
-            and outcome.state is None
-            and job.ended is not None
-            and job.ended < oldest
-        ):
-            try:
-                self.means.backlog.keep_unsent(job.contact_id, outcome.detail, self.means.clock.now())
-            except LedgerUnavailable as failure:
-                self._summary.stop(str(failure))
+        if self.request.cursor == "" and job.ended >= oldest:
+            return True
+        try:
+            now = self.means.clock.now()
+            self.means.backlog.keep_unsent(job.contact_id, self.request.scope, outcome.detail, now)
+        except LedgerUnavailable as failure:
+            self._summary.stop(str(failure))
+            return False
+        return True
 
     def _report(self) -> None:
         summary, report = self._summary, self.means.report
         if not self.request.dry_run:
+            if summary.unseen is not None:
+                report.unseen(summary.unseen.start, summary.unseen.end)
             for metric, number in summary.metrics().items():
                 report.counted(metric, number)
             report.flush(Source.RECONCILE)
@@ -432,3 +469,12 @@ class Reconciliation:
         report.progress("reconciled", **summary.progress())
         if summary.stopped is not None and not summary.harmless:
             report.stopped(summary.stopped)
+
+
+def _done_until(page: Page, left: Sequence[_Job]) -> datetime:
+    """Return the moment before which all contacts are done, after a page of which some are left."""
+    if not left:
+        return page.done_until
+    return (
+        min(job.ended for job in left if job.ended is not None) if page.in_order else datetime.min.replace(tzinfo=UTC)
+    )

@@ -22,6 +22,7 @@ MOST_NAMED = 10_000
 
 KEYS = ("from", "to", "scope", "dryRun", "contactIds")
 _SCHEDULED = "Scheduled Event"
+_FIRST_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class Scope(StrEnum):
@@ -81,7 +82,8 @@ class ReconcileRequest:
     Attributes:
         window: Which contacts, by when they ended; of no meaning where contacts are named.
         contacts: The contacts named: an id, or what is wrong with it. None where none are named.
-        cursor: Under which name to remember how far the window was worked off; None for not at all.
+        cursor: Under which name to remember how far the window was worked off: "" for a schedule's; None where
+            contacts are named. A dry run looks at it and leaves it as it is.
     """
 
     window: Window
@@ -109,11 +111,12 @@ def parse(event: object, usual: Usual, now: datetime) -> ReconcileRequest:
     window = _window(event, usual, now)
     if "contactIds" in event:
         return ReconcileRequest(window, scope, dry_run, contacts=_named(event["contactIds"]))
-    return ReconcileRequest(window, scope, dry_run, cursor=None if dry_run else _cursor_name(event))
+    return ReconcileRequest(window, scope, dry_run, cursor=_cursor_name(event, scope))
 
 
-def _cursor_name(event: Mapping[str, object]) -> str:
-    return "".join(f" {name}={event[name]}" for name in ("from", "to", "scope") if event.get(name) is not None)
+def _cursor_name(event: Mapping[str, object], scope: Scope) -> str:
+    by_hand = [f" {name}={event[name]}" for name in ("from", "to") if event.get(name) is not None]
+    return "".join((*by_hand, f" scope={scope}")) if by_hand or event.get("scope") is not None else ""
 
 
 def _window(event: Mapping[str, object], usual: Usual, now: datetime) -> Window:
@@ -138,12 +141,15 @@ def _moment(event: Mapping[str, object], name: str) -> datetime | None:
 
 
 def moment_of(value: object) -> datetime | None:
-    """Read a moment in ISO 8601 with its zone, and return it in UTC; None where it is none."""
+    """Read a moment in ISO 8601 with its zone, and return it in UTC; None where it is none, or before any contact."""
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-        return moment.astimezone(UTC) if moment is not None and moment.tzinfo is not None else None
+        if moment is None or moment.tzinfo is None:
+            return None
+        moment = moment.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
+    return moment if moment >= _FIRST_MOMENT else None
 
 
 def _scope(event: Mapping[str, object], usual: Scope) -> Scope:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -38,6 +39,7 @@ class Record:
     Attributes:
         state: None where it is none of the five: such a record is never claimed.
         since: When it came into a state that is still open; None once it is UPDATED.
+        scope: For a contact that was found and never claimed, the scope it was found in.
         history: What a further claim carries over.
         given_up: Its owner was found dead just now, by us.
     """
@@ -49,6 +51,7 @@ class Record:
     retry_at: datetime | None = None
     source: str | None = None
     first_source: str | None = None
+    scope: str | None = None
     attempts: int = 0
     http_status: int | None = None
     detail: str = ""
@@ -83,7 +86,7 @@ def record_of(contact_id: str, item: Mapping[str, Any]) -> Record:
     except (ArithmeticError, TypeError, AttributeError):
         return Record(contact_id, state=None)
     state, owner, digests = values.get("state"), values.get("owner"), values.get("digests")
-    released_by = values.get("releasedBy")
+    released_by, scope = values.get("releasedBy"), values.get("scope")
     return Record(
         contact_id=contact_id,
         state=State(state) if state in list(State) else None,
@@ -92,6 +95,7 @@ def record_of(contact_id: str, item: Mapping[str, Any]) -> Record:
         retry_at=_moment(values.get("retryAt")),
         source=str(values.get("source", "")),
         first_source=str(values.get("firstSource", values.get("source", ""))),
+        scope=scope if isinstance(scope, str) else None,
         attempts=_whole(values.get("attempts")) or 0,
         http_status=_whole(values.get("httpStatus")),
         detail=str(values.get("detail", "")),
@@ -132,8 +136,8 @@ def retry_at(now: datetime, attempts: int, retry_after: float | None) -> datetim
 
 
 def stored(moment: datetime) -> Decimal:
-    """Return a moment as the table keeps it: seconds since 1970, to the millisecond."""
-    return Decimal(f"{moment.timestamp():.3f}")
+    """Return a moment as the table keeps it: seconds since 1970, down to the millisecond; never later than it is."""
+    return Decimal(math.floor(moment.timestamp() * 1000)) / 1000
 
 
 def forgotten_at(now: datetime) -> int:

@@ -11,6 +11,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Mapping
+from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -140,6 +141,14 @@ class Report:
     def progress(self, message: str, **counts: object) -> None:
         """Say how far a long run is, or what became of it."""
         self._logger.info(message, extra=_known(**counts))
+
+    def unseen(self, start: datetime, end: datetime) -> None:
+        """Say that a span of time was never searched, and will not be by itself."""
+        self._count("Unseen")
+        self._logger.error(
+            "runs did not come through for so long that a span was never searched: ask for it by hand",
+            extra={"from": start.isoformat(), "to": end.isoformat()},
+        )
 
     def stopped(self, reason: str) -> None:
         """Say that a run of the reconciliation ended before it was through, for a reason that needs looking at."""

@@ -10,7 +10,7 @@ was never connected to an agent either. It is known by its successor, which name
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -48,12 +48,14 @@ class Page:
         found: The contacts in the scope, in the window, and not handed on.
         handed_on: How many were dropped because their call went on as another contact.
         done_until: With this page, all contacts are known that ended before this moment.
+        in_order: This page and all before it came in the order in which their contacts ended.
         to_come: How many hits the search still has, the scope's or not; 0 where it does not say.
     """
 
     found: tuple[FoundContact, ...]
     handed_on: int
     done_until: datetime
+    in_order: bool
     to_come: int
 
 
@@ -68,7 +70,15 @@ class _Answer:
 
 
 class _TooManyError(Exception):
-    """More results than one search gives."""
+    """More results than one search gives.
+
+    Attributes:
+        total: How many, as far as known.
+    """
+
+    def __init__(self, total: int) -> None:
+        super().__init__("more results than one search gives")
+        self.total = total
 
 
 class ContactSearch:
@@ -120,16 +130,20 @@ class ContactSearch:
             wanted = [contact for contact in contacts if scope.takes(contact)]
             missed = tuple(contact for contact in wanted if contact.contact_id not in handed_on)
             done_until = part.end if answer.last else reached if in_order else part.start
-            yield Page(missed, len(wanted) - len(missed), done_until, answer.to_come)
+            yield Page(missed, len(wanted) - len(missed), done_until, in_order, answer.to_come)
 
     def _all_answers(self, time: str, window: Window, criteria: Mapping[str, object]) -> Iterator[_Answer]:
         """Ask page after page, in as many searches as it takes."""
         todo = [window]
+        total = seen = 0
         while todo:
             part = todo.pop()
             try:
-                yield from self._answers(time, part, criteria)
-            except _TooManyError:
+                for answer in self._answers(time, part, criteria):
+                    seen += len(answer.hits)
+                    yield replace(answer, to_come=max(answer.to_come, total - seen))
+            except _TooManyError as too_many:
+                total = max(total, too_many.total)
                 todo += reversed(part.halves())
 
     def _answers(self, time: str, window: Window, criteria: Mapping[str, object]) -> Iterator[_Answer]:
@@ -141,7 +155,7 @@ class ContactSearch:
         """
         splittable = window.end - window.start > NARROWEST
         if splittable and window.end - window.start > WIDEST:
-            raise _TooManyError
+            raise _TooManyError(0)
         request: dict[str, object] = {
             "TimeRange": {"Type": time, "StartTime": window.start, "EndTime": window.end},
             "SearchCriteria": {"Channels": ["VOICE"], **criteria},
@@ -153,7 +167,7 @@ class ContactSearch:
             answer = self._ask(request)
             hits, total, token = answer.get("Contacts") or [], answer.get("TotalCount") or 0, answer.get("NextToken")
             if splittable and (total > self._most_hits or seen + len(hits) > self._most_hits):
-                raise _TooManyError
+                raise _TooManyError(total)
             seen += len(hits)
             yield _Answer(window, hits, max(0, total - seen) if token else 0, last=not token)
             if not token:

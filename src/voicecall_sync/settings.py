@@ -116,7 +116,7 @@ def read() -> Settings:
             not_before=_not_before(values["RECONCILE_NOT_BEFORE"]),
         ),
         concurrency=int(_number("RECONCILE_CONCURRENCY", values, 1, 32, "contacts")),
-        searches_per_second=_number("RECONCILE_SEARCHES_PER_SECOND", values, 0.01, 10_000, "calls"),
+        searches_per_second=_number("RECONCILE_SEARCHES_PER_SECOND", values, 0.2, 10_000, "calls"),
         describes_per_second=_number("RECONCILE_DESCRIBES_PER_SECOND", values, 0.1, 10_000, "calls"),
         ca_bundle=bundle if endpoint.startswith("https:") else None,
     )

@@ -22,6 +22,7 @@ class Summary:
         window: What was searched; None for contacts asked for by name, or where it did not come to that.
         found: Contacts in the scope; of a window, without those whose call went on as another contact.
         skipped: Of these, how many the ledger knew.
+        unseen: What lies too far back to be caught up with; somebody has to ask for it by hand.
         oldest_claim_seconds: Age of the oldest claim not settled; None where nobody looked.
         position: All contacts that ended before it are done.
         stopped: Why the run ended before it was through.
@@ -37,6 +38,7 @@ class Summary:
     dead_owners: int = 0
     given_up: int = 0
     left_over: int = 0
+    unseen: Window | None = None
     oldest_claim_seconds: float | None = None
     position: datetime | None = None
     stopped: str | None = None
@@ -88,8 +90,8 @@ class Summary:
 
     def metrics(self) -> dict[str, int]:
         """Return the metrics of the run as a whole, by name."""
-        came_through = self.stopped is None or self.harmless
-        usual = self.request.cursor == ""
+        came_through = self.stopped is None or (self.harmless and (self.position is not None or self._nothing_there))
+        usual = self.request.cursor == "" and not self.request.dry_run
         return {
             "Found": self.found,
             "Skipped": self.skipped,
@@ -98,6 +100,10 @@ class Summary:
             "GivenUp": self.given_up,
             **({"Reconciled": 1} if usual and came_through else {}),
         }
+
+    @property
+    def _nothing_there(self) -> bool:
+        return self.window is not None and self.window.empty
 
     def progress(self) -> dict[str, object]:
         """Return the counts, for the log."""
@@ -126,6 +132,7 @@ class Summary:
             "givenUp": self.given_up,
             "leftOver": self.left_over,
             "left": {"contactIds": self._left, "window": _shown(self._left_window)},
+            "unseen": _shown(self.unseen),
             "stopped": self.stopped,
             "needsALook": self.stopped is not None and not self.harmless,
             "contacts": self._contacts,

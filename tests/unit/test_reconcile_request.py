@@ -57,11 +57,19 @@ def test_a_bound_that_lies_ahead_leaves_nothing() -> None:
     assert parse(RULE, bounded, NOW).window.empty
 
 
-def test_each_window_has_a_cursor_of_its_own_and_a_dry_run_has_none() -> None:
+def test_each_window_has_a_cursor_of_its_own() -> None:
     asked = [{}, {"scope": "all"}, {"from": "2026-11-01T00:00:00Z"}, {"to": "2026-11-01T00:00:00Z"}]
     names = {parse(event, USUAL, NOW).cursor for event in asked}
     assert len(names) == len(asked)
-    assert all(parse({**event, "dryRun": True}, USUAL, NOW).cursor is None for event in asked)
+    assert [parse({**event, "dryRun": True}, USUAL, NOW).cursor for event in asked] == [
+        parse(event, USUAL, NOW).cursor for event in asked
+    ]
+
+
+def test_a_cursor_is_of_its_scope() -> None:
+    by_hand = {"from": "2026-11-01T00:00:00Z"}
+    others = Usual(Scope.ALL, timedelta(hours=24), not_before=None)
+    assert parse(by_hand, USUAL, NOW).cursor != parse(by_hand, others, NOW).cursor
 
 
 def test_contacts_by_name_the_bad_ones_among_them() -> None:
@@ -87,6 +95,8 @@ def test_contacts_by_name_the_bad_ones_among_them() -> None:
         ({"from": "yesterday"}, "from"),
         ({"from": 1795000000}, "from"),
         ({"from": "0001-01-01T00:00:00+23:00"}, "from"),
+        ({"from": "0001-01-01T01:00:00Z"}, "from"),
+        ({"to": "0001-01-01T01:00:00Z"}, "to"),
         ({"from": "2026-11-22T12:00:01Z"}, "from"),
         ({"to": True}, "to"),
         ({"from": "2026-11-02T00:00:00Z", "to": "2026-11-01T00:00:00Z"}, "from"),

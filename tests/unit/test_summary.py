@@ -41,8 +41,14 @@ def test_the_first_reason_to_stop_counts() -> None:
 
 
 def test_only_a_scheduled_run_that_came_through_counts_as_reconciled() -> None:
-    harmless = Summary(SCHEDULED)
+    harmless = Summary(SCHEDULED, position=NOW)
     harmless.stop("the time of this run is used up", harmless=True)
     assert harmless.metrics()["Reconciled"] == 1
     assert "Reconciled" not in Summary(ReconcileRequest(WINDOW, Scope.ALL, cursor=" scope=all")).metrics()
-    assert "Reconciled" not in Summary(ReconcileRequest(WINDOW, Scope.ABANDONED, dry_run=True)).metrics()
+    assert "Reconciled" not in Summary(ReconcileRequest(WINDOW, Scope.ABANDONED, dry_run=True, cursor="")).metrics()
+
+
+def test_a_run_that_saw_no_page_did_not_come_through() -> None:
+    unseeing = Summary(SCHEDULED)
+    unseeing.stop("the time of this run is used up", harmless=True)
+    assert "Reconciled" not in unseeing.metrics()
