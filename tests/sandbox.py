@@ -70,15 +70,18 @@ class ShiftedClock:
 
 
 class _FrugalSession(boto3.Session):
-    """Loads botocore's models once, and makes like clients once: nothing in a test costs more than those."""
+    """Loads botocore's models once, and makes like clients once: nothing in a test costs more than those.
+
+    Alike are clients that were asked for alike while boto3's own variables were the same.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self._made: dict[tuple[str, str, str], Any] = {}
+        self._made: dict[object, Any] = {}
 
     def client(self, service_name: str, config: Config | None = None, **others: Any) -> Any:  # type: ignore[override]
-        limits = f"{vars(config)['connect_timeout']} {vars(config)['read_timeout']}" if config else ""
-        key = service_name, os.environ.get("AWS_ENDPOINT_URL", ""), limits
+        variables = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
+        key = service_name, repr(vars(config)) if config else "", repr(others), variables
         if key not in self._made:
             self._made[key] = super().client(service_name, config=config, **others)  # type: ignore[call-overload]
         return self._made[key]
