@@ -1,4 +1,10 @@
-"""What the server that forks our process sandboxes has loaded already: botocore's models, above all."""
+"""What the server that forks our process sandboxes has loaded already: the product, and botocore's models above all."""
+
+import sys
+from pathlib import Path
+
+# The server is a Python of its own, without pytest's path; what it cannot import it leaves out without a word.
+sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
 
 from tests.sandbox import _session
 

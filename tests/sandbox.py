@@ -175,6 +175,20 @@ class ProcessSandbox:
         os.kill(self._process.pid, number)
 
 
+def fork_server_is_loaded() -> bool:
+    """Tell whether a new process finds all there that ``tests.preload`` loads; where it does not, all still works."""
+    ours, theirs = _forks.Pipe()
+    process = _forks.Process(target=_tell_what_is_loaded, args=(theirs,), daemon=True)
+    process.start()
+    loaded: bool = ours.recv()
+    process.join()
+    return loaded
+
+
+def _tell_what_is_loaded(results: Connection) -> None:
+    results.send(_session.cache_info().currsize == 1)
+
+
 def _live(
     environment: Mapping[str, str],
     event: object,
