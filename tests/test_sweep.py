@@ -51,6 +51,8 @@ IMPATIENT = {"AWS_CALL_TIMEOUT_SECONDS": "0.2", "PATCH_TIMEOUT_SECONDS": "0.6", 
 # Before a second try botocore waits a random part of a second. From this seed on the first four are below 0.06 s; how
 # long they are changes nothing here, and elsewhere they stay what they are.
 SHORT_PAUSES = 95689
+CONNECT_HANGS_SECONDS = "0.1"
+"""AWS_CALL_TIMEOUT_SECONDS while it does: Connect is given four times as long, twice."""
 
 
 def calls_of(scenario: str, source: str) -> list[str]:
@@ -135,7 +137,10 @@ class Sweep:
             times = 1 if how_often == ONCE else 1_000_000
             self.stack.gateway.fail(call.operation, fault, skip=call.nth - 1, times=times)
         random.seed(SHORT_PAUSES)
-        return contact_id, Sandbox().invoke(event)
+        with pytest.MonkeyPatch.context() as patch:
+            if call.operation in DESCRIBE and fault in {Fault.HANG, Fault.LATE_HANG}:
+                patch.setenv("AWS_CALL_TIMEOUT_SECONDS", CONNECT_HANGS_SECONDS)
+            return contact_id, Sandbox().invoke(event)
 
     def _crash(self, call: Call, event: object, when: str) -> Result:
         # A flow has 8 s at the most, of which two and a half times the time-out of a call are kept back for settling.
