@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from tools.check import STYLE_AND_TYPES, run, run_all
 
-WORKERS = 4
-"""Twice the cores of a small machine: the tests of time-outs mostly wait."""
+WORKERS = 6
+"""Three times the cores of a small machine: the tests of time-outs mostly wait."""
 _PYTEST = ("pytest", "-n", str(WORKERS), "--dist", "worksteal", "--cov", "--cov-report=term")
 
 
