@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -17,6 +18,8 @@ def main(arguments: Sequence[str]) -> int:
 
     Coverage below the threshold in pyproject.toml is a failure too.
     """
+    # Where an image sets it, every worker would rewrite all asserts and every process compile all modules anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if arguments:
         return run("pytest", ("pytest", *arguments))
     return run_all(STYLE_AND_TYPES) or run("pytest", _PYTEST)
