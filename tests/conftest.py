@@ -5,6 +5,7 @@ import pytest
 from tests.contacts import abandoned, described
 from tests.missed import QUOTAS_LIFTED
 from tests.sandbox import Sandbox
+from tools.local.gateway import AwsGateway
 from tools.local.ministack import MiniStack
 from tools.local.stack import LocalStack
 
@@ -26,10 +27,17 @@ def ministack() -> Iterator[MiniStack]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def gateway(ministack: MiniStack) -> Iterator[AwsGateway]:
+    """One for all tests, so that AWS has the same address in all of them: making boto3's clients costs most."""
+    with AwsGateway(aws=ministack.url) as running:
+        yield running
+
+
 @pytest.fixture
-def stack(ministack: MiniStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalStack]:
+def stack(ministack: MiniStack, gateway: AwsGateway, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalStack]:
     """All the function talks to, with a table of its own; the environment points at it."""
-    with LocalStack(ministack=ministack, table=f"table-{next(_count)}") as running:
+    with LocalStack(ministack=ministack, gateway=gateway, table=f"table-{next(_count)}") as running:
         for name, value in {**running.environment(), **QUICK}.items():
             monkeypatch.setenv(name, value)
         running.connect.put_queue("queue-support", "Support")

@@ -1,7 +1,16 @@
-"""What the server that forks our process sandboxes has loaded already: botocore's models, above all."""
+"""What the server that forks our process sandboxes has loaded already: the product, and botocore's models above all."""
+
+import gc
+import sys
+from pathlib import Path
+
+# The server is a Python of its own, without pytest's path; what it cannot import it leaves out without a word.
+sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
 
 from tests.sandbox import _session
 
 for _service in ("dynamodb", "secretsmanager", "connect"):
     boto3_client = super(type(_session()), _session()).client
     boto3_client(_service, region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none")
+
+gc.freeze()  # a collection in a process would otherwise copy all this memory

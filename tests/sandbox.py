@@ -76,19 +76,18 @@ class ShiftedClock:
 
 
 class _FrugalSession(boto3.Session):
-    """Loads botocore's models once, and makes like clients once: nothing in a test costs more than those."""
+    """Loads botocore's models once, and makes like clients once: nothing in a test costs more than those.
+
+    Alike are clients that were asked for alike while boto3's own variables were the same.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self._made: dict[tuple[str, str, str], Any] = {}
+        self._made: dict[object, Any] = {}
 
     def client(self, service_name: str, config: Config | None = None, **others: Any) -> Any:  # type: ignore[override]
-        limits = (
-            " ".join(str(vars(config)[name]) for name in ("connect_timeout", "read_timeout", "retries"))
-            if config
-            else ""
-        )
-        key = service_name, os.environ.get("AWS_ENDPOINT_URL", ""), limits
+        variables = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
+        key = service_name, repr(vars(config)) if config else "", repr(others), variables
         if key not in self._made:
             self._made[key] = super().client(service_name, config=config, **others)  # type: ignore[call-overload]
         return self._made[key]
@@ -194,6 +193,20 @@ class ProcessSandbox:
     def _signal(self, number: int) -> None:
         assert self._process.pid is not None
         os.kill(self._process.pid, number)
+
+
+def fork_server_is_loaded() -> bool:
+    """Tell whether a new process finds all there that ``tests.preload`` loads; where it does not, all still works."""
+    ours, theirs = _forks.Pipe()
+    process = _forks.Process(target=_tell_what_is_loaded, args=(theirs,), daemon=True)
+    process.start()
+    loaded: bool = ours.recv()
+    process.join()
+    return loaded
+
+
+def _tell_what_is_loaded(results: Connection) -> None:
+    results.send(_session.cache_info().currsize == 1)
 
 
 def _live(

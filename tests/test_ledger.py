@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
+DEFINITION = table_definition(load(ROOT / "template.yaml"))
 REGION = {"region_name": "us-east-1", "aws_access_key_id": "local", "aws_secret_access_key": "local"}
 
 
@@ -39,7 +40,7 @@ def client(request: pytest.FixtureRequest) -> "Iterator[DynamoDBClient]":
 @pytest.fixture
 def table(client: "DynamoDBClient") -> str:
     name = f"ledger-{new_id()}"
-    client.create_table(TableName=name, **table_definition(load(ROOT / "template.yaml")))
+    client.create_table(TableName=name, **DEFINITION)
     return name
 
 

@@ -35,7 +35,6 @@ def secrets(stack: LocalStack) -> list[str]:
 
 
 def run(stack: LocalStack, events: list[object], **variables: str) -> str:
-
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         input=json.dumps(events),
@@ -77,30 +76,29 @@ def test_whatever_fails_on_our_side(stack: LocalStack, secrets: list[str], opera
     stack.gateway.fail(operation, fault)
     contact_id = new_id()
     stack.connect.put_contact(described(contact_id))
-    said = run(stack, [flow_event(new_id()), contact_event(contact_id)])
+    # Soon given up: what hangs is only waited for, and no call has to succeed for what is asked here.
+    said = run(stack, [flow_event(new_id()), contact_event(contact_id)], AWS_CALL_TIMEOUT_SECONDS="0.3")
     assert "RETRY_LATER" in said or "SettleFailed" in said or fault is Fault.LOST
     assert said.count("voicecall-sync") > 2
     assert [secret for secret in secrets if secret in said] == []
 
 
-@pytest.mark.parametrize(
-    "parameters",
-    [
-        {"startTime": SECRET_VALUE},
-        {"totalHoldDuration": SECRET_VALUE},
-        {"disconnectReason": {"value": SECRET_VALUE}},
-        {"callOrigin": SECRET_VALUE},
-        {"isActiveCall": CUSTOMER},
-        {"recordingLocation": [SECRET_VALUE]},
-        {"callAttributes": SECRET_VALUE},
-    ],
-    ids=str,
-)
-def test_a_wrong_parameter_is_named_and_not_repeated(
-    stack: LocalStack, secrets: list[str], parameters: dict[str, object]
-) -> None:
-    said = run(stack, [flow_event(new_id(), parameters)])
-    assert f"Details.Parameters.{next(iter(parameters))} must be" in said
+WRONG: list[dict[str, object]] = [
+    {"startTime": SECRET_VALUE},
+    {"totalHoldDuration": SECRET_VALUE},
+    {"disconnectReason": {"value": SECRET_VALUE}},
+    {"callOrigin": SECRET_VALUE},
+    {"isActiveCall": CUSTOMER},
+    {"recordingLocation": [SECRET_VALUE]},
+    {"callAttributes": SECRET_VALUE},
+]
+
+
+def test_a_wrong_parameter_is_named_and_not_repeated(stack: LocalStack, secrets: list[str]) -> None:
+    said = run(stack, [flow_event(new_id(), parameters) for parameters in WRONG])
+    answers = [line for line in said.splitlines() if line.startswith("answer ")]
+    for answer, parameters in zip(answers, WRONG, strict=True):
+        assert f"Details.Parameters.{next(iter(parameters))} must be" in answer
     assert [secret for secret in secrets if secret in said] == []
 
 

@@ -91,22 +91,22 @@ def test_behind_the_cursor(stack: LocalStack, sandbox: Sandbox, why: str) -> Non
 
 def test_a_stretch_of_contacts_that_fail_before_their_claim(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
     """Connect refuses DescribeContact while a window of several runs is worked off: the cursor runs over all of it."""
-    contacts = [ended((22.8 if number < 60 else 15) * 60 - number / 10) for number in range(250)]
+    contacts = [ended((22.8 if number < 60 else 15) * 60 - number / 10) for number in range(160)]
     put(stack, *contacts)
-    monkeypatch.setenv("RECONCILE_DESCRIBES_PER_SECOND", "60")
+    monkeypatch.setenv("RECONCILE_DESCRIBES_PER_SECOND", "100")
     stack.connect.fail_next("DescribeContact", "AccessDeniedException", 403, times=100_000)
     runs: list[dict[str, Any]] = []
     while not runs or runs[-1]["leftOver"]:
         runs.append(Sandbox().reconcile(context=Context(remaining=5.0)))
         later(stack, 2 * HOUR, *contacts)  # or eight runs of a quarter of an hour each
-        assert len(runs) < 10
+        assert len(runs) < 20
     assert len(runs) > 1
     stack.connect.behave()
     for _ in range(4):
         Sandbox().reconcile(context=Context(remaining=30.0))
         later(stack, QUARTER, *contacts)
     traced = {item["contactId"]["S"] for item in table(stack)} - {"#reconcile"}
-    assert len(traced) == 250
+    assert len(traced) == 160
 
 
 def test_a_trace_that_could_not_be_kept(stack: LocalStack, sandbox: Sandbox) -> None:

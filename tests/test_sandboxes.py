@@ -10,7 +10,15 @@ import pytest
 from tests.contacts import contact_event, flow_event, new_id
 from tests.interruptions import AFTER, BEFORE, PATCH, PATIENT, PATIENT_CONTEXT, interrupted
 from tests.missed import QUOTAS_LIFTED, ended, pass_time, put, updated
-from tests.sandbox import RECONCILE, SCHEDULED, ProcessSandbox, Result, Sandbox, ShiftedClock
+from tests.sandbox import (
+    RECONCILE,
+    SCHEDULED,
+    ProcessSandbox,
+    Result,
+    Sandbox,
+    ShiftedClock,
+    fork_server_is_loaded,
+)
 from tools.local.stack import LocalStack
 
 Finished = Callable[[str], str]
@@ -30,6 +38,11 @@ def long_after(event: object) -> Result:
 def in_another_process(environment: dict[str, str], event: object, ahead: float = 0.0) -> Result:
     with ProcessSandbox(environment, event, context=PATIENT_CONTEXT, ahead=ahead) as sandbox:
         return sandbox.result()
+
+
+def test_a_process_costs_no_more_than_it_must() -> None:
+    """Three hundred of them are started: each would load a third of a second's worth of modules, and nobody notice."""
+    assert fork_server_is_loaded()
 
 
 def test_sixteen_sandboxes_on_one_event(stack: LocalStack, environment: dict[str, str], finished: Finished) -> None:

@@ -60,19 +60,21 @@ class AwsGateway:
     Attributes:
         before: called with the operation's name when its request was read, before anything is done about it.
         after: called with it when the call has had its effect, before the answer goes back.
+        connect: base URL of what serves Connect.
     """
 
-    def __init__(self, *, aws: str, connect: str, port: int = 0) -> None:
+    def __init__(self, *, aws: str, connect: str = "", port: int = 0) -> None:
         """Make a gateway that is not yet listening.
 
         Args:
             aws: base URL of what serves everything but Connect.
-            connect: base URL of what serves Connect.
+            connect: see the class; to be set before Connect is called.
             port: 0 for a free one.
         """
         self.before: Callable[[str], None] | None = None
         self.after: Callable[[str], None] | None = None
-        self._aws, self._connect = aws, connect
+        self.connect = connect
+        self._aws = aws
         self._server = LoopbackServer(self._serve, clock=utc_now, port=port)
         self._lock = threading.Lock()
         self._faults: dict[str, _Set] = {}
@@ -150,7 +152,7 @@ class AwsGateway:
             return found.fault
 
     def _pass_on(self, request: Request) -> Reply:
-        base = urlsplit(self._connect if _is_connect(request) else self._aws)
+        base = urlsplit(self.connect if _is_connect(request) else self._aws)
         upstream = http.client.HTTPConnection(str(base.hostname), base.port, timeout=_UPSTREAM_SECONDS)
         try:
             headers = {name: value for name, value in request.headers.items() if name.lower() != "connection"}

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import boto3
 from cryptography.hazmat.primitives import serialization
@@ -73,6 +73,7 @@ class LocalStack:
         self,
         *,
         ministack: MiniStack | None = None,
+        gateway: AwsGateway | None = None,
         table: str = TABLE,
         certificate: Certificate | None = None,
         ports: Ports = Ports(),
@@ -81,24 +82,29 @@ class LocalStack:
 
         Args:
             ministack: a running one to use; by default one is started.
+            gateway: a running one to that MiniStack, to use and to leave healed; by default one is started. Stacks
+                that use one after another have the same address of AWS.
             table: name of the idempotency table to make; stacks that share a MiniStack differ in it.
             certificate: let Salesforce speak TLS with it.
             ports: where to listen; by default wherever is free.
         """
         self._ports = ports
         self._ministack = ministack
+        self._gateway = gateway
         self._certificate = certificate
         self.table = table
         self.secret = f"{SECRET}-{table}"
+        self._has_secret = False
         self._running = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as starting:
             ministack = self._ministack or starting.enter_context(MiniStack(port=self._ports.ministack))
             self.connect = starting.enter_context(ConnectSimulator(instance_id=INSTANCE_ID, port=self._ports.connect))
-            self.gateway = starting.enter_context(
-                AwsGateway(aws=ministack.url, connect=self.connect.url, port=self._ports.aws)
-            )
+            self.gateway = self._gateway or starting.enter_context(AwsGateway(aws=ministack.url, port=self._ports.aws))
+            self.gateway.heal()
+            self.gateway.connect = self.connect.url
+            starting.callback(self.gateway.heal)
             self.salesforce = starting.enter_context(
                 SalesforceSimulator(
                     public_key_pem=self.public_key,
@@ -108,7 +114,6 @@ class LocalStack:
                     port=self._ports.salesforce,
                 )
             )
-            self._session = _session()
             self._aws = ministack.url
             self._create_table()
             self.put_secret(self.provisioned_secret())
@@ -145,11 +150,12 @@ class LocalStack:
 
     def put_secret(self, text: str) -> None:
         """Store the secret's text, new or over the old one."""
-        secrets = self._session.client("secretsmanager", endpoint_url=self._aws)
-        try:
-            secrets.create_secret(Name=self.secret, SecretString=text)
-        except secrets.exceptions.ResourceExistsException:
+        secrets = _client("secretsmanager", self._aws)
+        if self._has_secret:
             secrets.put_secret_value(SecretId=self.secret, SecretString=text)
+        else:
+            secrets.create_secret(Name=self.secret, SecretString=text)
+            self._has_secret = True
 
     def environment(self) -> dict[str, str]:
         """Return the variables the function needs to work against this stack, boto3's own among them."""
@@ -169,16 +175,16 @@ class LocalStack:
             variables["REQUESTS_CA_BUNDLE"] = str(self._certificate.ca_file)
         return variables
 
-    @functools.cached_property
+    @property
     def dynamodb(self) -> "DynamoDBClient":
         """A client that goes to the table directly, past the gateway's faults."""
-        return self._session.client("dynamodb", endpoint_url=self._aws)
+        client: DynamoDBClient = _client("dynamodb", self._aws)
+        return client
 
-    @functools.cached_property
+    @property
     def sqs(self) -> Any:  # noqa: ANN401 - there are no stubs for it here
         """A client that goes to the queue directly, past the gateway's faults."""
-        session: Any = self._session
-        return session.client("sqs", endpoint_url=self._aws)
+        return _client("sqs", self._aws)
 
     def dead_letter_queue(self) -> str:
         """Return the address of the dead-letter queue, which is made when it is first asked for."""
@@ -195,7 +201,7 @@ class LocalStack:
         return record["state"]["S"] if record else None
 
     def _create_table(self) -> None:
-        self.dynamodb.create_table(TableName=self.table, **table_definition(load(ROOT / "template.yaml")))
+        self.dynamodb.create_table(TableName=self.table, **_table_definition())
 
 
 @functools.cache
@@ -206,6 +212,16 @@ def _private_key() -> rsa.RSAPrivateKey:
 @functools.cache
 def _session() -> boto3.Session:
     return boto3.Session("local", "local", region_name=REGION)
+
+
+@functools.cache
+def _client(service: Literal["dynamodb", "secretsmanager", "sqs"], url: str) -> Any:  # noqa: ANN401 - one of two kinds
+    return _session().client(service, endpoint_url=url)
+
+
+@functools.cache
+def _table_definition() -> dict[str, Any]:
+    return table_definition(load(ROOT / "template.yaml"))
 
 
 def pem(key: rsa.RSAPrivateKey) -> bytes:
