@@ -218,6 +218,12 @@ def test_an_owner_that_is_only_slow_is_not_taken_for_dead(
 # --- a reconciliation that is killed -------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def hasty(environment: dict[str, str]) -> dict[str, str]:
+    """A run begins no contact where a call to Connect, six times a table call's time, might not be over in time."""
+    return {**environment, "AWS_CALL_TIMEOUT_SECONDS": "8"}
+
+
 @pytest.mark.parametrize(
     ("call", "when", "nth"),
     [
@@ -232,10 +238,10 @@ def test_an_owner_that_is_only_slow_is_not_taken_for_dead(
     ],
 )
 def test_a_killed_reconciliation_repeated_gives_each_contact_one_patch(
-    stack: LocalStack, environment: dict[str, str], call: str, when: str, nth: int
+    stack: LocalStack, hasty: dict[str, str], call: str, when: str, nth: int
 ) -> None:
     missed = put(stack, *(ended(60 + number) for number in range(12)))
-    with interrupted(stack, environment, SCHEDULED, call, when, nth=nth, handler=RECONCILE) as interruption:
+    with interrupted(stack, hasty, SCHEDULED, call, when, nth=nth, handler=RECONCILE) as interruption:
         interruption.sandbox.kill()
     pass_time(stack, LONG_AFTER)
     sandbox = Sandbox()
@@ -253,11 +259,11 @@ def test_a_killed_reconciliation_repeated_gives_each_contact_one_patch(
     assert answers[1]["outcomes"] == {}
 
 
-def test_reconciliations_and_events_at_once(stack: LocalStack, environment: dict[str, str]) -> None:
+def test_reconciliations_and_events_at_once(stack: LocalStack, hasty: dict[str, str]) -> None:
     missed = put(stack, *(ended(60 + number) for number in range(20)))
     with ExitStack() as running:
         sandboxes = [
-            running.enter_context(ProcessSandbox(environment, SCHEDULED, context=PATIENT_CONTEXT, handler=RECONCILE))
+            running.enter_context(ProcessSandbox(hasty, SCHEDULED, context=PATIENT_CONTEXT, handler=RECONCILE))
             for _ in range(4)
         ]
         for contact_id in missed[::4]:

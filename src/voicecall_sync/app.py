@@ -127,19 +127,20 @@ class App:
         except (InvalidInput, WrongSettings) as failure:
             self.report.stopped(str(failure))
             raise
-        limits = arrival.limits(parts.settings)
-        # One more call of the table comes after the last contact: where to carry on.
-        limits = replace(limits, deadline=limits.deadline.later(-limits.settling))
-        least = limits.settling + SHORTEST_PATCH_SECONDS + _connect_call(parts.settings) + LAST_LINES_SECONDS
-        ample = parts.settings.patch_timeout + limits.settling + DESCRIBING_SECONDS
-        reserve = max(least, min(ample, arrival.remaining / 2))
-        run = Reconciliation(
-            self._means(parts, limits), request, limits, reserve, str(getattr(context, "aws_request_id", ""))
-        )
+        settings, limits = parts.settings, arrival.limits(parts.settings)
+        # One more call of the table comes after the last contact: where to carry on. What is kept back for what
+        # hangs is a part, at the most, of an invocation that is short.
+        limits = replace(limits, deadline=limits.deadline.later(-min(limits.settling, arrival.remaining / 10)))
+        sending = limits.settling + SHORTEST_PATCH_SECONDS
+        call = min((CONNECTING_TIMES + READING_TIMES) * settings.aws_call_timeout, arrival.remaining / 4)
+        ample = settings.patch_timeout + limits.settling + DESCRIBING_SECONDS
+        reserve = max(sending + LAST_LINES_SECONDS, min(ample, arrival.remaining / 2))
+        means = self._means(parts, limits.deadline.later(-sending - call))
+        run = Reconciliation(means, request, limits, reserve, str(getattr(context, "aws_request_id", "")))
         return run.run().as_answer()
 
-    def _means(self, parts: Parts, limits: TimeLimits) -> Means:
-        """Put together what one run works with: a Connect that paces its calls until this run's time is up."""
+    def _means(self, parts: Parts, latest: Deadline) -> Means:
+        """Put together what one run works with: a Connect that paces its calls, the last before this moment."""
         settings = parts.settings
         per_second = {
             "SearchContacts": settings.searches_per_second,
@@ -148,7 +149,6 @@ class App:
             "DescribeQueue": settings.describes_per_second / 5,
             "DescribeUser": settings.describes_per_second / 5,
         }
-        latest = limits.deadline.later(-limits.settling - SHORTEST_PATCH_SECONDS - _connect_call(settings))
         paced = Pacer(per_second, self.clock, latest).call
         return Means(
             sync=parts.sync,
@@ -279,11 +279,6 @@ def _read_secret(secrets: SecretsProvider, secret_id: str) -> str:
     if not isinstance(text, str):
         raise SecretUnusable("the secret must be text, not binary")
     return text
-
-
-def _connect_call(settings: Settings) -> float:
-    """Return how many seconds one try of a call to Connect may take."""
-    return (CONNECTING_TIMES + READING_TIMES) * settings.aws_call_timeout
 
 
 def _new_connect_client(

@@ -49,7 +49,7 @@ def test_stays_within_the_quotas(shown: subprocess.CompletedProcess[str]) -> Non
 
 
 def test_a_run_too_short_for_all_is_carried_on(run: Run) -> None:
-    shown = run("reconcile", "--calls", "150", "--quota-factor", "6", "--scope", "all", "--seconds", "8")
+    shown = run("reconcile", "--calls", "150", "--quota-factor", "6", "--scope", "all", "--seconds", "9")
     assert shown.returncode == 0, shown.stderr
     runs = [row for row in cells(shown.stdout, "What each run answered") if row[0].isdigit() and len(row) > 3]
     assert int(runs[0][-1]) > 0

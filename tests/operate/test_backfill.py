@@ -70,7 +70,15 @@ def test_a_window_is_asked_for_until_nothing_of_it_is_left(
 ) -> None:
     contacts = [hung_up(new_id()) for _ in range(8)]
     # Half of a run's five seconds are kept back, and few calls a second go to Connect.
-    deployed.deploy({**FAST, "RECONCILE_DESCRIBES_PER_SECOND": "2.5", "RECONCILE_CONCURRENCY": "1"}, seconds=5)
+    deployed.deploy(
+        {
+            **FAST,
+            "RECONCILE_DESCRIBES_PER_SECOND": "2.5",
+            "RECONCILE_CONCURRENCY": "1",
+            "AWS_CALL_TIMEOUT_SECONDS": "0.2",
+        },
+        seconds=5,
+    )
 
     done = operate("--stack", deployed.name, "backfill", *DAY, "--json")
 
