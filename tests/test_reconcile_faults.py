@@ -13,9 +13,6 @@ from tools.local.ministack import MiniStack
 from tools.local.misbehaviour import Answer
 from tools.local.stack import LocalStack
 
-# As for the sweep of single contacts: nothing new is covered here.
-pytestmark = pytest.mark.no_cover
-
 IMPATIENT = {"AWS_CALL_TIMEOUT_SECONDS": "0.15", "PATCH_TIMEOUT_SECONDS": "0.6", "AWS_MAX_ATTEMPTS": "2"}
 ONCE, FROM_THEN_ON = 1, 1_000_000
 CALLS = (

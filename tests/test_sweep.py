@@ -23,9 +23,6 @@ from tools.local.misbehaviour import Answer, Behaviour, CloseUnread, Hang, Reset
 from tools.local.stack import LocalStack
 from voicecall_sync.token import issue, parse_secret
 
-# Every line it runs is covered elsewhere, and tracing them a thousand times more would only take time.
-pytestmark = pytest.mark.no_cover
-
 FLOW, EVENT = "contact flow", "contact event"
 CRASH_BEFORE, CRASH_AFTER = "crash before", "crash after"
 ONCE, FROM_THEN_ON = "once", "from then on"
