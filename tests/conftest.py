@@ -14,7 +14,7 @@ _count = iter(range(1_000_000))
 # Short, so that a call that hangs is given up in tenths of seconds. The relations between them are the product's.
 QUICK = {
     "AWS_CALL_TIMEOUT_SECONDS": "0.8",
-    "PATCH_TIMEOUT_SECONDS": "0.6",
+    "PATCH_TIMEOUT_SECONDS": "0.9",
     "FLOW_BUDGET_SECONDS": "8",
     "AWS_MAX_ATTEMPTS": "2",
     **QUOTAS_LIFTED,

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from tests.contacts import CUSTOMER, SECRET_VALUE, SYSTEM, contact_event, described, flow_event, new_id
+from tests.missed import ended, put
 from tools.local.gateway import Fault
 from tools.local.misbehaviour import Answer, Behaviour, Close, Garbage
 from tools.local.stack import ROOT, LocalStack, pem
@@ -18,8 +19,9 @@ import json, logging, sys
 logging.basicConfig(level=logging.DEBUG)
 from voicecall_sync import handlers
 for event in json.load(sys.stdin):
+    handler = handlers.update_voice_call if "detail" in event or "Details" in event else handlers.reconcile
     try:
-        print("answer", handlers.update_voice_call(event, None))
+        print("answer", handler(event, None))
     except Exception:
         logging.exception("raised")
 """
@@ -124,3 +126,14 @@ def test_the_record_holds_no_value(stack: LocalStack, secrets: list[str]) -> Non
     record = str(stack.record(contact_id))
     assert "UPDATED" in record
     assert [secret for secret in secrets if secret in record] == []
+
+
+@pytest.mark.parametrize("behaviour", [None, Answer(400, body=ECHO), Answer(401, body=ECHO)], ids=str)
+def test_a_reconciliation(stack: LocalStack, secrets: list[str], behaviour: Behaviour | None) -> None:
+    missed = put(stack, ended(60), ended(70))
+    stack.salesforce.always(behaviour)
+    named = {"contactIds": [f"../{SECRET_VALUE}", CUSTOMER, *missed, {"id": SECRET_VALUE}]}
+    said = run(stack, [{}, named, {"dryRun": True}, {"from": SECRET_VALUE}, {SECRET_VALUE: CUSTOMER}])
+    assert "contactIds[1] must be a contact id" in said
+    assert "from must be a moment" in said
+    assert [secret for secret in secrets if secret in said] == []
