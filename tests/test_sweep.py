@@ -167,6 +167,8 @@ WAYS = [
     (CRASH_BEFORE, ONCE),
     (CRASH_AFTER, ONCE),
 ]
+
+
 @pytest.fixture(scope="module")
 def sweep(ministack: MiniStack) -> Iterator[Sweep]:
     with LocalStack(ministack=ministack, table=f"sweep-{new_id()}") as stack, pytest.MonkeyPatch.context() as patch:
