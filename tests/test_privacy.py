@@ -73,7 +73,7 @@ def test_whatever_salesforce_answers(stack: LocalStack, secrets: list[str], beha
 
 
 @pytest.mark.parametrize("operation", ["GetSecretValue", "DescribeContact", "PutItem", "UpdateItem"])
-@pytest.mark.parametrize("fault", list(Fault))
+@pytest.mark.parametrize("fault", [Fault.ERROR, Fault.LOST])
 def test_whatever_fails_on_our_side(stack: LocalStack, secrets: list[str], operation: str, fault: Fault) -> None:
     stack.gateway.fail(operation, fault)
     contact_id = new_id()

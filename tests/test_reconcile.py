@@ -200,7 +200,7 @@ def test_within_the_quotas_nothing_is_turned_away(stack: LocalStack, monkeypatch
 def test_turned_away_it_slows_down_and_gets_there(stack: LocalStack) -> None:
     missed = put(stack, *(ended(20 + number) for number in range(480)))
     know(stack, missed[20:])
-    stack.connect.quotas(4.0)  # asked for a thousand times a second
+    stack.connect.quotas(1.5)  # asked for a thousand times a second
     answer = Sandbox().reconcile(context=Context(remaining=120.0))
     assert (answer["outcomes"], answer["skipped"], answer["stopped"]) == ({"UPDATED": 20}, 460, None)
     assert updated(stack) == set(missed[:20])

@@ -82,10 +82,10 @@ def test_behind_the_cursor(stack: LocalStack, sandbox: Sandbox, why: str) -> Non
     stack.salesforce.behave()
     stack.connect.index_now()
     later(stack, 3 * HOUR, contact, *crowd, *rest)  # the token is mended three hours later
-    for _ in range(8):
+    for _ in range(4):
         answer = sandbox.reconcile()
         assert answer["leftOver"] == 0
-        later(stack, QUARTER, contact, *crowd, *rest)
+        later(stack, 2 * QUARTER, contact, *crowd, *rest)
     assert contact["Id"] in updated(stack) or stack.state(contact["Id"]) is not None
 
 
@@ -102,9 +102,9 @@ def test_a_stretch_of_contacts_that_fail_before_their_claim(stack: LocalStack, m
         assert len(runs) < 20
     assert len(runs) > 1
     stack.connect.behave()
-    for _ in range(4):
+    for _ in range(2):
         Sandbox().reconcile(context=Context(remaining=30.0))
-        later(stack, QUARTER, *contacts)
+        later(stack, 2 * QUARTER, *contacts)
     traced = {item["contactId"]["S"] for item in table(stack)} - {"#reconcile"}
     assert len(traced) == 160
 
@@ -119,8 +119,8 @@ def test_a_trace_that_could_not_be_kept(stack: LocalStack, sandbox: Sandbox) -> 
     stack.gateway.fail("PutItem", Fault.ERROR, times=2)
     answer = sandbox.reconcile()
     assert "idempotency table" in answer["stopped"]
-    for _ in range(5):
-        later(stack, QUARTER, contact, *crowd, *rest)
+    for _ in range(2):
+        later(stack, 2 * QUARTER, contact, *crowd, *rest)
         sandbox.reconcile()
     assert contact["Id"] in updated(stack)
 

@@ -32,7 +32,7 @@ CALLS = (
 )
 """The nth call of an operation; a test keeps it true that there are so many."""
 READING = ((Fault.HANG, ONCE), (Fault.ERROR, FROM_THEN_ON))
-WRITING = (*READING, (Fault.LOST, ONCE), (Fault.LATE_HANG, ONCE), (Fault.HANG, FROM_THEN_ON))
+WRITING = (*READING, (Fault.LOST, ONCE), (Fault.LATE_HANG, ONCE))
 
 
 @pytest.fixture(scope="module")

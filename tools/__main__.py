@@ -18,7 +18,7 @@ COMMANDS = {
     "operate": "look after a deployed VoiceCall Sync, or the local one: what needs a person, and the deeds for it",
     "reconcile": "find and update some hundred missed calls here, with progress and tables",
     "stack": "keep the local AWS, Amazon Connect and Salesforce running, to be tried by hand",
-    "test": "all checks, then all tests with coverage; with arguments: just pytest, with them",
+    "test": "all checks, then all tests; with arguments: just pytest, with them",
     "check": "style, formatting, types and the template, in a few seconds",
 }
 """Name -> what it does. Each is a module of this package with a ``main(arguments)`` that returns the exit status."""
