@@ -247,7 +247,7 @@ class Reconciliation:
         start, completed = asked.start, self._cursor.completed_until
         if name == "" and completed is not None:
             furthest = self._started - LONGEST_CATCH_UP
-            if completed < furthest:
+            if completed < furthest and self._cursor.position is None:
                 self._summary.unseen = Window(completed - usual.look_back, furthest - usual.look_back)
             start = min(start, max(completed, furthest) - usual.look_back)
         if self._cursor.position is not None and self._cursor.position < asked.end:
