@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
-import shutil
-import subprocess
-import sys
 from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 
+from tests.artifact import PROJECT, TARGET, build, built, python_3_13, run, tool
 from tools.template import load
 
-PROJECT = Path(__file__).parent.parent
-TARGET = "build-UpdateVoiceCallFunction"
 FUNCTIONS = [
     name
     for name, resource in load(PROJECT / "template.yaml")["Resources"].items()
     if resource["Type"] == "AWS::Serverless::Function"
 ]
 
-# What pip says when the network, not the project, is at fault.
-OFFLINE = re.compile(
-    "NewConnectionError|NameResolutionError|Temporary failure|ReadTimeoutError|ConnectTimeoutError|ProxyError"
-)
 UNZIPPED_LIMIT_MB = 250
 """Lambda's quota for the unzipped artifact (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)."""
 
@@ -48,39 +39,6 @@ print(boto3.__version__, boto3.__file__)
 """
 
 
-def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs a command of this project's own build, in the project, with pytest's Python first."""
-    here = os.environ | {"PYTHON": sys.executable, "SAM_CLI_TELEMETRY": "0"} | environment
-    return subprocess.run(
-        [str(part) for part in command], cwd=PROJECT, env=here, capture_output=True, text=True, check=False
-    )
-
-
-def tool(name: str) -> str:
-    """The path of a command; skips the test, and says why, where it is missing."""
-    path = shutil.which(name)
-    if path is None:
-        pytest.skip(f"{name} is not installed")
-    return path
-
-
-def built(result: subprocess.CompletedProcess[str]) -> None:
-    """Fails on a failed build, skips on one that could not reach its packages."""
-    if result.returncode != 0 and OFFLINE.search(result.stderr):
-        pytest.skip(f"the packages can't be downloaded here: {result.stderr.strip().splitlines()[-1]}")
-    assert result.returncode == 0, result.stdout + result.stderr
-
-
-def python_3_13() -> str | None:
-    """A Python of the Lambda runtime's minor version that really starts, or None."""
-    installed = (Path.home() / ".pyenv" / "versions").glob("3.13.*/bin/python3.13")
-    candidates = [sys.executable, shutil.which("python3.13"), *map(str, installed)]
-    for candidate in filter(None, candidates):
-        if run(candidate, "-c", "import sys; sys.exit(sys.version_info[:2] != (3, 13))").returncode == 0:
-            return candidate
-    return None
-
-
 def pinned() -> dict[str, str]:
     """Name -> version of each line of requirements.txt."""
     lines = (PROJECT / "requirements.txt").read_text(encoding="utf-8").splitlines()
@@ -94,9 +52,7 @@ def plain(name: str) -> str:
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("artifact")
-    built(run(tool("make"), TARGET, f"ARTIFACTS_DIR={folder}"))
-    return folder
+    return build(tmp_path_factory.mktemp("artifact"))
 
 
 def test_the_artifact_holds_every_pinned_package_in_its_version_and_no_other(artifact: Path) -> None:

@@ -1,0 +1,152 @@
+"""A built artifact under Lambda's own runtime: its interface emulator, and the runtime client awslambdaric.
+
+Both are what AWS publishes: the emulator comes inside the package aws-sam-cli, the client is the one in Lambda's Python
+images. What this does not have is a container: the artifact runs with this machine's Python 3.13 and its libraries.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import requests
+
+from tools.local.loopback import HOST
+
+EMULATOR = "aws-sam-cli==1.170.0"
+CLIENT = ("awslambdaric==4.2.2", "simplejson==3.20.2", "snapshot-restore-py==1.0.0")
+_PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_28_x86_64", "manylinux_2_34_x86_64")
+_INVOCATIONS = "/2015-03-31/functions/function/invocations"
+_STARTS_WITHIN = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """What it takes to run an artifact.
+
+    Attributes:
+        emulator: The emulator's program.
+        client: The folder with awslambdaric.
+        python: A Python 3.13.
+    """
+
+    emulator: Path
+    client: Path
+    python: str
+
+
+def fetch(folder: Path, python: str) -> Kit:
+    """Get emulator and client from the package index, into a folder.
+
+    Raises:
+        subprocess.CalledProcessError: pip failed; its output is in ``stderr``.
+    """
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-compile",
+        "--disable-pip-version-check",
+        "--no-deps",
+    ]
+    for_lambda = ["--only-binary=:all:", "--implementation=cp", "--python-version=3.13"]
+    for_lambda += [f"--platform={name}" for name in _PLATFORMS]
+    for what, where, how in ((CLIENT, "client", for_lambda), ((EMULATOR,), "sam", [])):
+        command = [*pip, *how, "--target", str(folder / where), *what]
+        subprocess.run(command, check=True, capture_output=True, text=True)
+    machine = "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"
+    emulator = folder / "sam" / "samcli" / "local" / "rapid" / f"aws-lambda-rie-{machine}"
+    emulator.chmod(0o755)
+    return Kit(emulator, folder / "client", python)
+
+
+class LambdaRuntime:
+    """One function, as Lambda runs it; a context manager. One invocation at a time: the emulator bears no two.
+
+    Args:
+        kit: See ``fetch``.
+        artifact: The built folder.
+        handler: The template's Handler.
+        timeout: The template's Timeout, in seconds.
+        environment: The function's variables, and nothing of this machine's.
+        log: Where the function's output and the emulator's go.
+    """
+
+    def __init__(
+        self, kit: Kit, artifact: Path, handler: str, *, timeout: int, environment: Mapping[str, str], log: Path
+    ) -> None:
+        self._port, api = _free_ports()
+        self._command = [
+            str(kit.emulator),
+            *("--runtime-interface-emulator-address", f"{HOST}:{self._port}"),
+            *("--runtime-api-address", f"{HOST}:{api}"),
+            *(kit.python, "-m", "awslambdaric", handler),
+        ]
+        self._artifact = artifact
+        self._environment = {
+            "PATH": os.defpath,
+            "PYTHONPATH": f"{artifact}{os.pathsep}{kit.client}",
+            "PYTHONNOUSERSITE": "1",
+            "AWS_LAMBDA_FUNCTION_NAME": handler.rpartition(".")[2],
+            "AWS_LAMBDA_FUNCTION_TIMEOUT": str(timeout),
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
+            **environment,
+        }
+        self.log = log
+
+    def __enter__(self) -> Self:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, cwd=self._artifact, env=self._environment, stdout=log, stderr=log, start_new_session=True
+            )
+        ends = time.monotonic() + _STARTS_WITHIN
+        while time.monotonic() < ends and self._process.poll() is None:
+            with contextlib.suppress(OSError):
+                socket.create_connection((HOST, self._port), timeout=1).close()
+                return self
+            time.sleep(0.01)
+        raise TimeoutError(f"the emulator does not listen; see {self.log}")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for pid in self.runtimes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.kill()
+        self._process.wait()
+
+    def invoke(self, event: object, patience: float = 60.0) -> Any:  # noqa: ANN401 - JSON, or the emulator's own words
+        """Invoke the function, and return its answer; ``{"errorMessage": …}`` where it raised; text where it died."""
+        body = json.dumps(event)
+        answer = requests.post(f"http://{HOST}:{self._port}{_INVOCATIONS}", data=body, timeout=patience)
+        try:
+            return answer.json()
+        except ValueError:
+            return answer.text
+
+    def runtimes(self) -> list[int]:
+        """Return the processes of the function itself."""
+        found = subprocess.run(
+            ["/usr/bin/env", "pgrep", "-P", str(self._process.pid)], capture_output=True, text=True, check=False
+        )
+        return [int(pid) for pid in found.stdout.split()]
+
+
+def _free_ports() -> tuple[int, int]:
+    with socket.create_server((HOST, 0)) as one, socket.create_server((HOST, 0)) as other:
+        return one.getsockname()[1], other.getsockname()[1]
