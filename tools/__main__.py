@@ -17,6 +17,7 @@ COMMANDS = {
     "invoke": "give one event file to the handler, as `sam local invoke` would",
     "operate": "look after a deployed VoiceCall Sync, or the local one: what needs a person, and the deeds for it",
     "reconcile": "find and update some hundred missed calls here, with progress and tables",
+    "bench": "what a contact costs, against a floor, under Lambda's own runtime; needs Python 3.13",
     "stack": "keep the local AWS, Amazon Connect and Salesforce running, to be tried by hand",
     "test": "all checks, then all tests; with arguments: just pytest, with them",
     "check": "style, formatting, types and the template, in a few seconds",

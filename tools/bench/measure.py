@@ -1,0 +1,259 @@
+"""``python3 -m tools bench``: what a contact costs, against a floor of bare botocore and urllib3, in one run.
+
+Builds the artifact, runs it and the floor under Lambda's interface emulator with Python 3.13 (bytecode for both), and
+measures in turn: cold start to first answer; CPU and wall time per warm contact; peak memory; and a reconciliation that
+grows. The simulators run in this process, the function in its own, whose CPU and memory are read from /proc.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from rich.console import Console
+from rich.table import Table
+
+from tools import tables
+from tools.invocation import forget_own_environment
+from tools.local.runtime import Kit, LambdaRuntime, fetch
+from tools.local.stack import INSTANCE_ARN, ROOT, LocalStack
+from tools.tables import table_of
+from voicecall_sync.token import issue, parse_secret
+
+OURS, FLOOR = "VoiceCall Sync", "floor"
+HANDLERS = {OURS: "voicecall_sync.handlers.update_voice_call", FLOOR: "floor.handler"}
+TICKS = os.sysconf("SC_CLK_TCK")
+# List prices of us-east-1 in US dollars, x86, on demand, as of November 2026; look yours up.
+GB_SECOND, INVOCATION, WRITE_UNIT, SECRET_CALL = 0.0000166667, 0.20e-6, 0.625e-6, 5e-6
+WRITE_UNITS = 4
+"""For a contact: put and update, each once in the table and once in its index."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warm:
+    """What warm contacts took, in milliseconds each, and the peak memory in MB."""
+
+    cpu: float
+    wall: float
+    peak: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What everything is measured with."""
+
+    kit: Kit
+    artifact: Path
+    stack: LocalStack
+    scratch: Path
+
+    def runtime(self, handler: str, **variables: str) -> LambdaRuntime:
+        """Return a function that is not yet running."""
+        environment = {**self.stack.environment(), **variables}
+        log = self.scratch / "function.log"
+        return LambdaRuntime(self.kit, self.artifact, handler, timeout=900, environment=environment, log=log)
+
+    def cold(self, name: str) -> float:
+        """Return the milliseconds from starting a sandbox to its first answer."""
+        with ExitStack() as running:
+            began = time.perf_counter()
+            function = running.enter_context(self.runtime(HANDLERS[name]))
+            _require(function.invoke(_flow_event()))
+            return (time.perf_counter() - began) * 1000
+
+    def warm(self, contacts: int, rounds: int) -> dict[str, list[Warm]]:
+        """Measure both in turn, some contacts at a time."""
+        measured: dict[str, list[Warm]] = {name: [] for name in HANDLERS}
+        with ExitStack() as running:
+            functions = {name: running.enter_context(self.runtime(handler)) for name, handler in HANDLERS.items()}
+            for function in functions.values():
+                for _ in range(20):
+                    _require(function.invoke(_flow_event()))
+            for _ in range(rounds):
+                for name, function in functions.items():
+                    measured[name].append(_measure(function, contacts))
+        return measured
+
+    def reconcile(self, contacts: int, known: int) -> tuple[float, float]:
+        """Return the seconds and the peak MB of a run over a window that holds so many contacts."""
+        end = datetime.now(UTC) - timedelta(minutes=20)
+        ids = [str(uuid4()) for _ in range(contacts)]
+        self.stack.connect.put_contacts(_missed(ids, end))
+        _know(self.stack, ids[:known])
+        quick = {"RECONCILE_SEARCHES_PER_SECOND": "10000", "RECONCILE_DESCRIBES_PER_SECOND": "10000"}
+        with self.runtime("voicecall_sync.handlers.reconcile", **quick) as function:
+            began = time.perf_counter()
+            answer = function.invoke({}, patience=900)
+            seconds = time.perf_counter() - began
+            if answer.get("leftOver") != 0 or answer["skipped"] < known:
+                raise SystemExit(f"the reconciliation did not come through: {answer}")
+            return seconds, _peak(function)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure, and print tables in Markdown for the docs."""
+    parser = argparse.ArgumentParser(prog="python3 -m tools bench", description=__doc__.partition("\n\n")[2])
+    parser.add_argument("--contacts", type=int, default=100, help="warm contacts in each of five rounds (100)")
+    parser.add_argument("--starts", type=int, default=5, help="cold starts of each (5)")
+    parser.add_argument("--windows", type=int, nargs="*", default=[100, 1000, 3000], help="(100 1000 3000)")
+    parser.add_argument("--known", type=int, nargs="*", default=[1000, 10_000, 100_000], help="(1000 10000 100000)")
+    parser.add_argument("--python", default=shutil.which("python3.13") or sys.executable, help="a Python 3.13")
+    given = parser.parse_args(arguments)
+    forget_own_environment()
+    console = tables.console()
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
+        scratch = Path(folder)
+        console.print("building the artifact, and fetching Lambda's runtime ...")
+        bench = Bench(fetch(scratch, given.python), _build(scratch, given.python), LocalStack(), scratch)
+        opened.enter_context(bench.stack)
+        _ready_jwt(bench.stack)
+        cold = {name: [bench.cold(name) for _ in range(given.starts)] for name in HANDLERS}
+        console.print("cold starts done; warm contacts ...")
+        warm = bench.warm(given.contacts, rounds=5)
+        _show_contacts(console, cold, warm)
+        for title, sizes, known in (("updated", given.windows, 0), ("known already", given.known, 1)):
+            _show_growth(console, title, _growing(bench, sizes, known))
+    return 0
+
+
+def _growing(bench: Bench, sizes: Sequence[int], known: int) -> Iterator[tuple[int, float, float]]:
+    for size in sizes:
+        with LocalStack() as stack:
+            _ready_jwt(stack)
+            alone = Bench(bench.kit, bench.artifact, stack, bench.scratch)
+            yield (size, *alone.reconcile(size, known * size))
+
+
+def _build(scratch: Path, python: str) -> Path:
+    """Build the artifact, with the floor beside it; bytecode for both."""
+    artifact = scratch / "artifact"
+    artifact.mkdir()
+    command = ["make", "build-UpdateVoiceCallFunction", f"ARTIFACTS_DIR={artifact}"]
+    environment = os.environ | {"PYTHON": sys.executable, "PATH": f"{Path(python).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(done.stderr)
+    shutil.copy(ROOT / "tools" / "bench" / "floor.py", artifact)
+    compiled = [python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(artifact / "floor.py")]
+    subprocess.run(compiled, check=True)
+    return artifact
+
+
+def _ready_jwt(stack: LocalStack) -> None:
+    """Store a signed token, so that neither side signs: the floor could not."""
+    token = issue(parse_secret(stack.provisioned_secret(), "", ""), datetime.now(UTC))
+    stack.put_secret(json.dumps({"jwt": token.text}))
+
+
+def _flow_event() -> dict[str, Any]:
+    data = {
+        "Attributes": {"tier": "gold", "sfdc-Reason__c": "billing"},
+        "Channel": "VOICE",
+        "ContactId": str(uuid4()),
+        "InitiationMethod": "INBOUND",
+        "InstanceARN": INSTANCE_ARN,
+        "Queue": {"Name": "Support"},
+    }
+    return {"Name": "ContactFlowEvent", "Details": {"ContactData": data, "Parameters": {}}}
+
+
+def _missed(ids: Sequence[str], end: datetime) -> Iterator[dict[str, Any]]:
+    step = timedelta(hours=22) / max(1, len(ids))
+    for number, contact_id in enumerate(ids):
+        ended = end - number * step
+        yield {
+            "Id": contact_id,
+            "Channel": "VOICE",
+            "InitiationMethod": "INBOUND",
+            "InitiationTimestamp": ended - timedelta(minutes=5),
+            "DisconnectTimestamp": ended,
+            "QueueInfo": {"EnqueueTimestamp": ended - timedelta(minutes=4)},
+        }
+
+
+def _know(stack: LocalStack, ids: Sequence[str]) -> None:
+    for start in range(0, len(ids), 25):
+        puts: list[Any] = [
+            {"PutRequest": {"Item": {"contactId": {"S": contact_id}, "state": {"S": "UPDATED"}}}}
+            for contact_id in ids[start : start + 25]
+        ]
+        stack.dynamodb.batch_write_item(RequestItems={stack.table: puts})
+
+
+def _measure(function: LambdaRuntime, contacts: int) -> Warm:
+    cpu, began = _cpu(function), time.perf_counter()
+    for _ in range(contacts):
+        _require(function.invoke(_flow_event()))
+    wall = time.perf_counter() - began
+    return Warm((_cpu(function) - cpu) * 1000 / contacts, wall * 1000 / contacts, _peak(function))
+
+
+def _cpu(function: LambdaRuntime) -> float:
+    """Return the CPU seconds the function's process has used, system time included."""
+    (pid,) = function.runtimes()
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def _peak(function: LambdaRuntime) -> float:
+    """Return the peak of the process's resident memory, in MB."""
+    (pid,) = function.runtimes()
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1000
+
+
+def _require(answer: Any) -> None:  # noqa: ANN401 - JSON
+    if not isinstance(answer, Mapping) or answer.get("status") != "UPDATED":
+        raise SystemExit(f"not updated: {answer}")
+
+
+def _show_contacts(console: Console, cold: Mapping[str, list[float]], warm: Mapping[str, list[Warm]]) -> None:
+    table = table_of("", FLOOR, OURS, "ratio")
+    rows: tuple[tuple[str, Callable[[str], float]], ...] = (
+        ("cold start to first answer, ms (median)", lambda name: statistics.median(cold[name])),
+        ("CPU of a warm contact, ms (median)", lambda name: statistics.median(one.cpu for one in warm[name])),
+        ("wall of a warm contact, ms (median)", lambda name: statistics.median(one.wall for one in warm[name])),
+        ("peak memory, MB", lambda name: max(one.peak for one in warm[name])),
+    )
+    for title, value in rows:
+        floor, ours = value(FLOOR), value(OURS)
+        table.add_row(title, f"{floor:.1f}", f"{ours:.1f}", f"{ours / floor:.2f}")
+    console.print(table)
+    console.print(_cost(statistics.median(one.wall for one in warm[OURS])))
+
+
+def _cost(wall: float) -> Table:
+    """Return what a million contacts cost, from the wall time measured and an assumed 300 ms of Salesforce's."""
+    table = table_of("MB", "Lambda, $", "table, $", "a million contacts, $")
+    seconds = wall / 1000 + 0.3
+    for memory in (256, 512, 1024):
+        function = 1e6 * (seconds * memory / 1024 * GB_SECOND + INVOCATION)
+        writes = 1e6 * WRITE_UNITS * WRITE_UNIT
+        table.add_row(str(memory), f"{function:.2f}", f"{writes:.2f}", f"{function + writes:.2f}")
+    return table
+
+
+def _show_growth(console: Console, title: str, measured: Iterator[tuple[int, float, float]]) -> None:
+    table = table_of(f"contacts, {title}", "seconds", "contacts a second", "peak MB")
+    for contacts, seconds, peak in measured:
+        console.print(f"{contacts} {title}: {seconds:.1f} s", style="dim")
+        table.add_row(f"{contacts:,}", f"{seconds:.1f}", f"{contacts / seconds:.0f}", f"{peak:.1f}")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
