@@ -164,10 +164,9 @@ class Sweep:
 
 WAYS = [
     *product(Fault, (ONCE,)),
-    # What is lost, or hangs late, from then on is to the caller what hangs or fails from then on.
+    # What is refused or lost, or hangs late, from then on is to the caller what fails or hangs from then on.
     (Fault.ERROR, FROM_THEN_ON),
     (Fault.HANG, FROM_THEN_ON),
-    (Fault.LOST, FROM_THEN_ON),
     (CRASH_BEFORE, ONCE),
     (CRASH_AFTER, ONCE),
 ]

@@ -21,7 +21,7 @@ LONGEST_SEARCH_SECONDS = 30.0
 """In one log: CloudWatch searches page by page, and many pages may hold nothing."""
 _SHOWN = (
     *("level", "message", "source", "status", "detail", "state", "trueState", "httpStatus"),
-    *("differs", "propertiesOfTheFirstTry", "requestId"),
+    *("differs", "propertiesSentBefore", "requestId"),
 )
 """The fields that are repeated: those that the function writes about a contact, no other."""
 
@@ -50,9 +50,9 @@ class LogLine:
         if "trueState" in self.fields:
             parts.append(f"truly {self.fields['trueState']}")
         parts += [str(self.fields[name]) for name in ("detail",) if self.fields.get(name)]
-        for name, heading in (("differs", "differs in"), ("propertiesOfTheFirstTry", "the first try had")):
+        for name, heading in (("differs", "differs in"), ("propertiesSentBefore", "sent before")):
             names = self.fields.get(name)
-            if isinstance(names, list):
+            if isinstance(names, list) and heading not in str(self.fields.get("detail", "")):
                 parts.append(f"{heading} {', '.join(map(str, names))}")
         return "; ".join(parts)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from http import HTTPStatus
 
 from rich.table import Table
 from rich.text import Text
@@ -180,6 +181,10 @@ def meaning(target: Target, record: Record, now: datetime) -> Sequence[str]:
 
 
 def _updated(record: Record) -> Sequence[str]:
+    # Only a person's closing leaves the answer of the PATCH that was none, or no success, in an UPDATED record.
+    accepted = record.http_status is not None and HTTPStatus.OK <= record.http_status < HTTPStatus.MULTIPLE_CHOICES
+    if not accepted and record.detail:
+        return ("Somebody found the update in Salesforce, and closed the contact. It is never sent again.",)
     said = "Salesforce accepted the update; it works it off later, and does not tell how that went. Nothing to do."
     if record.source != Source.CONTACT_FLOW:
         return (said,)
@@ -187,7 +192,7 @@ def _updated(record: Record) -> Sequence[str]:
         said,
         (
             "A contact flow asked for it: if that was in mid-call, the finished call's times and durations were not"
-            " sent any more. The log says so (final update blocked) if an event came later."
+            " sent any more. If an event came later, the log's line DUPLICATE says in what it differs."
         ),
     )
 
@@ -212,8 +217,10 @@ def _claimed(target: Target, record: Record, now: datetime) -> Sequence[str]:
 
 def _not_applied(target: Target, record: Record, now: datetime) -> Sequence[str]:
     due = "it is due" if record.due(now) else f"it is due at {shown(record.retry_at, seconds=True)} UTC"
+    released = record.released_at is not None and (record.settled_at is None or record.released_at >= record.settled_at)
+    known = f"{record.released_by or 'An operator'} released it" if released else "It certainly was not applied"
     said = (
-        f"It certainly was not applied, and {due}. {_next_run(target)} from then on sends it, if its call has ended;"
+        f"{known}, and {due}. {_next_run(target)} from then on sends it, if its call has ended;"
         f" after {TRIED_FOR.days} days of trying in vain it is given up and becomes REJECTED."
     )
     if not stuck(record, now):
