@@ -182,8 +182,8 @@ def meaning(target: Target, record: Record, now: datetime) -> Sequence[str]:
 
 def _updated(record: Record) -> Sequence[str]:
     # Only a person's closing leaves the answer of the PATCH that was none, or no success, in an UPDATED record.
-    accepted = record.http_status is not None and HTTPStatus.OK <= record.http_status < HTTPStatus.MULTIPLE_CHOICES
-    if not accepted and record.detail:
+    unclear = record.detail.startswith(("sent, and no answer", "its owner died"))
+    if unclear or (record.http_status or 0) >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return ("Somebody found the update in Salesforce, and closed the contact. It is never sent again.",)
     said = "Salesforce accepted the update; it works it off later, and does not tell how that went. Nothing to do."
     if record.source != Source.CONTACT_FLOW:
