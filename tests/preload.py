@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
 from tests.sandbox import _session
 
 for _service in ("dynamodb", "secretsmanager", "connect"):
-    boto3_client = super(type(_session()), _session()).client
-    boto3_client(_service, region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none")
+    create_client = super(type(_session()), _session()).create_client
+    create_client(_service, region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none")
 
 gc.freeze()  # a collection in a process would otherwise copy all this memory

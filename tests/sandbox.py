@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
-import boto3
 from botocore.config import Config
+from botocore.session import Session
 
 from voicecall_sync.app import App, build
 from voicecall_sync.clock import Clock, SystemClock
@@ -75,7 +75,7 @@ class ShiftedClock:
         self._system.sleep(seconds)
 
 
-class _FrugalSession(boto3.Session):
+class _FrugalSession(Session):
     """Loads botocore's models once, and makes like clients once: nothing in a test costs more than those.
 
     Alike are clients that were asked for alike while boto3's own variables were the same.
@@ -85,11 +85,11 @@ class _FrugalSession(boto3.Session):
         super().__init__()
         self._made: dict[object, Any] = {}
 
-    def client(self, service_name: str, config: Config | None = None, **others: Any) -> Any:  # type: ignore[override]
+    def create_client(self, service_name: str, *, config: Config | None = None, **others: Any) -> Any:  # type: ignore[override]
         variables = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
         key = service_name, repr(vars(config)) if config else "", repr(others), variables
         if key not in self._made:
-            self._made[key] = super().client(service_name, config=config, **others)  # type: ignore[call-overload]
+            self._made[key] = super().create_client(service_name, config=config, **others)
         return self._made[key]
 
 

@@ -256,7 +256,7 @@ def test_a_wrong_variable_of_the_libraries_breaks_no_call(
     app = build(SystemClock(), new_id)
     answer = app.update_voice_call(flow_event(new_id()), None)
     assert answer["status"] == "RETRY_LATER"
-    assert answer["detail"].startswith("a variable of boto3's or requests' is wrong: ")
+    assert answer["detail"].startswith("a variable of botocore's or requests' is wrong: ")
     assert stack.salesforce.received == []
 
 

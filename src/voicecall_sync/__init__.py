@@ -12,6 +12,7 @@ in this order; each imports only from those above it (a test keeps it so):
     token          text of the secret -> credentials -> signed JWT
     wire           one HTTP try that, once given up, can never send
     telephony      the request, and what an answer or a failure means
+    attribute_value  how DynamoDB spells a value
     record         a contact's record in the ledger, and how one reads it defensively
     table          the edge to DynamoDB
     ledger         claim, settle, read: what lets a contact be sent once

@@ -74,7 +74,7 @@ class Redeliver(VoiceCallSyncError):  # noqa: N818
 
 
 def aws_reason(failure: Exception) -> str:
-    """Name a failure of boto3's without its message, which may hold what was written or read.
+    """Name a failure of botocore's without its message, which may hold what was written or read.
 
     Args:
         failure: A ``ClientError``, whose code is taken, or any other exception, whose type is.

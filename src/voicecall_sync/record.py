@@ -16,8 +16,7 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
-
+from voicecall_sync.attribute_value import read, spelled
 from voicecall_sync.outcome import State
 
 KEPT = timedelta(days=775)
@@ -29,7 +28,7 @@ FIRST_BACKOFF = timedelta(minutes=1)
 MOST_ATTEMPTS = 1_000_000
 
 _HISTORY = ("firstClaimedAt", "firstSource", "releasedAt", "releasedBy")
-_serialize, _deserialize = TypeSerializer().serialize, TypeDeserializer().deserialize
+_canonical = json.JSONEncoder(sort_keys=True).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +81,14 @@ class Record:
 def record_of(contact_id: str, item: Mapping[str, Any]) -> Record:
     """Read a record, in DynamoDB's spelling: one that somebody edited must stop a contact, not a program."""
     try:
-        values = {name: _deserialize(value) for name, value in item.items()}
-    except (ArithmeticError, TypeError, AttributeError):
+        values = {name: read(value) for name, value in item.items()}
+    except (ArithmeticError, ValueError, TypeError, AttributeError):
         return Record(contact_id, state=None)
     state, owner, digests = values.get("state"), values.get("owner"), values.get("digests")
     released_by, scope = values.get("releasedBy"), values.get("scope")
     return Record(
         contact_id=contact_id,
-        state=State(state) if state in list(State) else None,
+        state=State(state) if isinstance(state, str) and state in list(State) else None,
         owner=owner if isinstance(owner, str) else None,
         owner_until=_moment(values.get("ownerUntil")),
         retry_at=_moment(values.get("retryAt")),
@@ -114,8 +113,7 @@ def digests_of(contact_id: str, properties: Mapping[str, object]) -> Mapping[str
     """Return two bytes, in hex, for each property: enough to name those that differ, not to reveal them."""
 
     def digest(name: str, value: object) -> str:
-        text = json.dumps([contact_id, name, value], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:4]
+        return hashlib.sha256(_canonical([contact_id, name, value]).encode()).hexdigest()[:4]
 
     return MappingProxyType({name: digest(name, value) for name, value in properties.items()})
 
@@ -147,7 +145,7 @@ def forgotten_at(now: datetime) -> int:
 
 def marshalled(values: Mapping[str, object]) -> dict[str, Any]:
     """Return values in DynamoDB's spelling."""
-    return {name: _serialize(value) for name, value in values.items()}
+    return {name: spelled(value) for name, value in values.items()}
 
 
 def _moment(value: object) -> datetime | None:

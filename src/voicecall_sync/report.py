@@ -59,7 +59,7 @@ class Report:
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._latencies: list[float] = []
-        for library in ("boto3", "botocore", "urllib3", "requests"):
+        for library in ("botocore", "urllib3", "requests"):
             logging.getLogger(library).setLevel(logging.CRITICAL)
 
     def outcome(self, outcome: Outcome, source: str, request_id: str) -> None:

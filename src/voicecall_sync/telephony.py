@@ -103,7 +103,8 @@ class Telephony:
 
     def __init__(self, wire: Wire, endpoint_base: str, provider_name: str) -> None:
         self._wire = wire
-        self._endpoint_base = endpoint_base
+        # requests checks and normalises the address; once is enough, as no contact's id needs quoting.
+        self._calls_url = requests.Request("PATCH", call_url(endpoint_base, "")).prepare().url or ""
         self._provider_name = provider_name
 
     def prepare(self, contact_id: str, token: str, body: bytes) -> requests.PreparedRequest:
@@ -114,8 +115,11 @@ class Telephony:
             "Telephony-Provider-Name": self._provider_name,
             "User-Agent": "voicecall-sync",
         }
-        url = call_url(self._endpoint_base, contact_id)
-        return requests.Request("PATCH", url, headers=headers, data=body).prepare()
+        request = requests.PreparedRequest()
+        request.method, request.url = "PATCH", self._calls_url + contact_id
+        request.prepare_headers(headers)
+        request.prepare_body(body, None)
+        return request
 
     def patch(self, request: requests.PreparedRequest, deadline: Deadline) -> Reply:
         """Send it, once."""

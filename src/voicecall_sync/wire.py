@@ -1,17 +1,17 @@
 """One HTTP try that, once given up, can never send. The only module that touches a socket of Salesforce's.
 
 A time-out on each socket operation is no deadline: a name server may hang inside the C library, and a server that
-drips a byte a second never trips it. So each try runs in a thread of its own, and the caller waits for the thread
-as long as the deadline allows. But a thread left behind in a frozen sandbox wakes up in the next invocation. What
-keeps it from sending then is a fence, which it must pass with every byte it wants to send:
+drips a byte a second never trips it. So each try runs in a thread beside, which has nothing else to do meanwhile, and
+the caller waits for it as long as the deadline allows. But a thread left behind in a frozen sandbox wakes up in the
+next invocation. What keeps it from sending then is a fence, which it must pass with every byte it wants to send:
 
     not connected ──> connected ──> passed: may have been sent ──> answered
           │               │                    │
           └───────────────┴── closed: never ───┴── closed: the socket is shut down, nothing more can go out
 
-One try, step by step (the caller's thread does 1 and 7, a thread of its own the rest):
+One try, step by step (the caller's thread does 1 and 7, the thread beside the rest):
 
-    1  Wire.send               makes the fence, starts the thread, waits until the deadline
+    1  Wire.send               makes the fence, hands the try to a thread, waits until the deadline
     2  _FencedAdapter.send     requests' transport; takes a connection from urllib3's pool
     3  is_connected            asked of a kept one: still open, and used within the last seconds?
     4  _new_conn, then TLS     otherwise; notes in the fence that there is a connection
@@ -23,13 +23,15 @@ One try, step by step (the caller's thread does 1 and 7, a thread of its own the
 
 from __future__ import annotations
 
+import functools
 import http
 import http.client
 import re
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import ContextVar
@@ -273,6 +275,30 @@ class _FencedAdapter(HTTPAdapter):
         """
 
 
+class _Threads:
+    """Threads for tries. One that is through waits for the next try: starting one costs as much CPU as half a try.
+
+    One that hangs is replaced by the next try's; it is here again when what it hangs in has come to an end.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[SimpleQueue[Callable[[], None]]] = deque()
+
+    def run(self, work: Callable[[], None]) -> None:
+        """Have work done; raises RuntimeError where no thread can be started."""
+        try:
+            thread = self._waiting.pop()
+        except IndexError:
+            thread = SimpleQueue()
+            threading.Thread(target=self._serve, args=(thread,), name="try", daemon=True).start()
+        thread.put(work)
+
+    def _serve(self, thread: SimpleQueue[Callable[[], None]]) -> None:
+        while True:
+            thread.get()()
+            self._waiting.append(thread)
+
+
 class Wire:
     """Sends requests to one host.
 
@@ -283,6 +309,7 @@ class Wire:
 
     def __init__(self, ca_bundle: str | None, connections: int = 1) -> None:
         self._adapter = _FencedAdapter(_trusting(ca_bundle) if ca_bundle else None, connections)
+        self._threads = _Threads()
 
     def send(self, request: PreparedRequest, deadline: Deadline) -> Reply:
         """Make one try, and be done by the deadline (and a quarter of a second, at the most).
@@ -294,7 +321,7 @@ class Wire:
         fence = _Fence(deadline)
         replies: SimpleQueue[Reply] = SimpleQueue()
         try:
-            threading.Thread(target=self._try, args=(request, fence, replies), name="try", daemon=True).start()
+            self._threads.run(functools.partial(self._try, request, fence, replies))
         except RuntimeError:
             return NotSent("no thread to send it")
         with suppress(Empty):
