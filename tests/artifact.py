@@ -1,13 +1,18 @@
-"""The artifact as `sam build` makes it, and a Python 3.13 to run it with."""
+"""The artifact as `make` and `sam build` make it, made once for a whole test run; and what it takes to run it."""
 
+import fcntl
 import os
+import platform
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tools.local.runtime import Kit, fetch_client, fetch_sam, run_sam
 
 PROJECT = Path(__file__).parent.parent
 TARGET = "build-UpdateVoiceCallFunction"
@@ -41,9 +46,64 @@ def built(result: subprocess.CompletedProcess[str]) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def build(folder: Path) -> Path:
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """The folder of this name that all workers of this run share, made by whichever asks first.
+
+    A skip is shared too: the others skip for the same reason without trying.
+    """
+    shared = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder, reason = shared / name, shared / f"{name}.skipped"
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if reason.exists():
+            pytest.skip(reason.read_text(encoding="utf-8"))
+        if not (folder / ".made").exists():
+            folder.mkdir()
+            try:
+                make(folder / "it")
+            except pytest.skip.Exception as skipped:
+                reason.write_text(str(skipped), encoding="utf-8")
+                raise
+            (folder / ".made").touch()
+    return folder / "it"
+
+
+def make_artifact(folder: Path) -> None:
+    folder.mkdir()
     built(run(tool("make"), TARGET, f"ARTIFACTS_DIR={folder}"))
-    return folder
+
+
+def download(fetched: Callable[[], object]) -> None:
+    """Fails or skips as `built` does."""
+    try:
+        fetched()
+    except subprocess.CalledProcessError as failed:
+        built(subprocess.CompletedProcess(failed.cmd, failed.returncode, failed.stdout, failed.stderr))
+
+
+def make_sam(folder: Path) -> None:
+    download(lambda: fetch_sam(folder))
+
+
+def make_with_sam(folder: Path, sam: Path) -> None:
+    """`sam build`, in a copy of what it needs of the project: it leaves things behind."""
+    folder.mkdir()
+    for name in ("template.yaml", "samconfig.toml", "Makefile", "requirements.txt"):
+        shutil.copy(PROJECT / name, folder)
+    shutil.copytree(PROJECT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    built(run_sam(sam, ["build"], where=folder, environment={"AWS_DEFAULT_REGION": "us-east-1"}))
+
+
+def lambda_kit(factory: pytest.TempPathFactory, sam: Path) -> Kit:
+    python = python_3_13()
+    if python is None:
+        pytest.skip("there is no Python 3.13 here, Lambda's own")
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        pytest.skip("the artifact's libraries are for Linux on x86_64")
+    client = once(factory, "client", lambda folder: download(lambda: fetch_client(folder)))
+    return Kit.of(client, sam, python)
 
 
 def python_3_13() -> str | None:

@@ -1,12 +1,15 @@
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.artifact import lambda_kit, make_artifact, make_sam, make_with_sam, once
 from tests.contacts import abandoned, described
 from tests.missed import QUOTAS_LIFTED
 from tests.sandbox import Sandbox
 from tools.local.gateway import AwsGateway
 from tools.local.ministack import MiniStack
+from tools.local.runtime import Kit
 from tools.local.stack import LocalStack
 
 _count = iter(range(1_000_000))
@@ -57,6 +60,28 @@ def stack(ministack: MiniStack, gateway: AwsGateway, monkeypatch: pytest.MonkeyP
         running.connect.put_queue("queue-support", "Support")
         running.connect.put_user("agent-jane", "jane@example.com")
         yield running
+
+
+@pytest.fixture(scope="session")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return once(tmp_path_factory, "artifact", make_artifact)
+
+
+@pytest.fixture(scope="session")
+def sam(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return once(tmp_path_factory, "sam", make_sam)
+
+
+@pytest.fixture(scope="session")
+def built_with_sam(tmp_path_factory: pytest.TempPathFactory, sam: Path) -> Path:
+    """A copy of the project after `sam build`."""
+    return once(tmp_path_factory, "built", lambda folder: make_with_sam(folder, sam))
+
+
+@pytest.fixture(scope="session")
+def kit(tmp_path_factory: pytest.TempPathFactory, sam: Path) -> Kit:
+    """What runs the artifact as Lambda does."""
+    return lambda_kit(tmp_path_factory, sam)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.artifact import PROJECT, TARGET, build, built, python_3_13, run, tool
+from tests.artifact import PROJECT, TARGET, python_3_13, run, tool
 from tools.template import load
 
 FUNCTIONS = [
@@ -48,11 +48,6 @@ def pinned() -> dict[str, str]:
 
 def plain(name: str) -> str:
     return name.lower().replace("_", "-")
-
-
-@pytest.fixture(scope="module")
-def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("artifact"))
 
 
 def test_the_artifact_holds_every_pinned_package_in_its_version_and_no_other(artifact: Path) -> None:
@@ -143,11 +138,9 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_sam_build_makes_the_same_artifact(artifact: Path, tmp_path: Path) -> None:
-    built(run(tool("sam"), "build", "--build-dir", tmp_path))
-
+def test_sam_build_makes_the_same_artifact(artifact: Path, built_with_sam: Path) -> None:
     def files(folder: Path) -> dict[Path, bytes]:
         return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
     for function in FUNCTIONS:
-        assert files(tmp_path / function) == files(artifact), function
+        assert files(built_with_sam / ".aws-sam" / "build" / function) == files(artifact), function

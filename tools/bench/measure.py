@@ -29,7 +29,7 @@ from rich.table import Table
 
 from tools import tables
 from tools.invocation import forget_own_environment
-from tools.local.runtime import Kit, LambdaRuntime, fetch
+from tools.local.runtime import Kit, LambdaRuntime, fetch_client, fetch_sam
 from tools.local.stack import INSTANCE_ARN, ROOT, LocalStack
 from tools.tables import table_of
 from voicecall_sync.token import issue, parse_secret
@@ -118,7 +118,10 @@ def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
         scratch = Path(folder)
         console.print("building the artifact, and fetching Lambda's runtime ...")
-        bench = Bench(fetch(scratch, given.python), _build(scratch, given.python), LocalStack(), scratch)
+        fetch_sam(scratch / "sam")
+        fetch_client(scratch / "client")
+        kit = Kit.of(scratch / "client", scratch / "sam", given.python)
+        bench = Bench(kit, _build(scratch, given.python), LocalStack(), scratch)
         opened.enter_context(bench.stack)
         _ready_jwt(bench.stack)
         cold = {name: [bench.cold(name) for _ in range(given.starts)] for name in HANDLERS}

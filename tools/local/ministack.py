@@ -8,8 +8,9 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 _START_SECONDS = 30.0
@@ -22,14 +23,18 @@ _QUIET = {"BIND_HOST": _HOST, "IOT_MTLS_ENABLED": "0", "SFTP_ENABLED": "0", "LOG
 class MiniStack:
     """A MiniStack that runs inside the ``with``, empty at its start, on a free port of 127.0.0.1."""
 
-    def __init__(self, log: Path | None = None, port: int = 0) -> None:
+    def __init__(
+        self, log: Path | None = None, port: int = 0, environment: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         """Make one that is not yet running.
 
         Args:
             log: where its output goes; nowhere if None.
             port: 0 for a free one.
+            environment: further variables, which its Lambda functions see too.
         """
         self._log = log
+        self._environment = environment
         self._port = port
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -39,12 +44,12 @@ class MiniStack:
         return f"http://{_HOST}:{self._port}"
 
     def __enter__(self) -> Self:
-        self._port = self._port or _free_port()
+        self._port = self._port or free_port()
         with contextlib.ExitStack() as opened:
             output = opened.enter_context(self._log.open("ab")) if self._log else subprocess.DEVNULL
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "ministack"],
-                env={**os.environ, **_QUIET, "GATEWAY_PORT": str(self._port)},
+                env={**os.environ, **_QUIET, **self._environment, "GATEWAY_PORT": str(self._port)},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -94,7 +99,8 @@ class MiniStack:
         raise RuntimeError(f"MiniStack did not answer within {_START_SECONDS} s")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on at this moment."""
     with socket.socket() as probe:
         probe.bind((_HOST, 0))
         port: int = probe.getsockname()[1]

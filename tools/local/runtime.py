@@ -1,4 +1,4 @@
-"""A built artifact under Lambda's own runtime: its interface emulator, and the runtime client awslambdaric.
+"""A built artifact under Lambda's own runtime: its interface emulator, and the runtime client awslambdaric; and `sam`.
 
 Both are what AWS publishes: the emulator comes inside the package aws-sam-cli, the client is the one in Lambda's Python
 images. What this does not have is a container: the artifact runs with this machine's Python 3.13 and its libraries.
@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -25,9 +25,10 @@ import requests
 
 from tools.local.loopback import HOST
 
-EMULATOR = "aws-sam-cli==1.170.0"
 CLIENT = ("awslambdaric==4.2.2", "simplejson==3.20.2", "snapshot-restore-py==1.0.0")
+SAM = Path(__file__).with_name("sam.txt")
 _PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_28_x86_64", "manylinux_2_34_x86_64")
+_PIP = "-m pip install --quiet --no-compile --disable-pip-version-check --no-deps --only-binary=:all:"
 _INVOCATIONS = "/2015-03-31/functions/function/invocations"
 _STARTS_WITHIN = 10.0
 
@@ -46,32 +47,53 @@ class Kit:
     client: Path
     python: str
 
+    @classmethod
+    def of(cls, client: Path, sam: Path, python: str) -> Self:
+        """Put a kit together from the folders of `fetch_client` and `fetch_sam`."""
+        machine = "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"
+        emulator = sam / "samcli" / "local" / "rapid" / f"aws-lambda-rie-{machine}"
+        emulator.chmod(0o755)
+        return cls(emulator, client, python)
 
-def fetch(folder: Path, python: str) -> Kit:
-    """Get emulator and client from the package index, into a folder.
+
+def fetch_client(folder: Path) -> None:
+    """Get awslambdaric for Lambda's Python from the package index into a folder.
 
     Raises:
         subprocess.CalledProcessError: pip failed; its output is in ``stderr``.
     """
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-compile",
-        "--disable-pip-version-check",
-        "--no-deps",
-    ]
-    for_lambda = ["--only-binary=:all:", "--implementation=cp", "--python-version=3.13"]
-    for_lambda += [f"--platform={name}" for name in _PLATFORMS]
-    for what, where, how in ((CLIENT, "client", for_lambda), ((EMULATOR,), "sam", [])):
-        command = [*pip, *how, "--target", str(folder / where), *what]
-        subprocess.run(command, check=True, capture_output=True, text=True)
-    machine = "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"
-    emulator = folder / "sam" / "samcli" / "local" / "rapid" / f"aws-lambda-rie-{machine}"
-    emulator.chmod(0o755)
-    return Kit(emulator, folder / "client", python)
+    for_lambda = ["--implementation=cp", "--python-version=3.13", *(f"--platform={name}" for name in _PLATFORMS)]
+    _install(folder, *for_lambda, *CLIENT)
+
+
+def fetch_sam(folder: Path) -> None:
+    """Get SAM CLI, and with it the emulator, from the package index into a folder; `run_sam` runs it.
+
+    Raises:
+        subprocess.CalledProcessError: pip failed; its output is in ``stderr``.
+    """
+    _install(folder, "--requirement", str(SAM))
+
+
+def run_sam(
+    folder: Path, arguments: Sequence[str], *, where: Path, environment: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run ``sam`` with this Python and what `fetch_sam` put into the folder."""
+    quiet = {"SAM_CLI_TELEMETRY": "0", "PYTHONPATH": str(folder), "PYTHON": sys.executable}
+    return subprocess.run(
+        [sys.executable, "-m", "samcli", *arguments],
+        cwd=where,
+        env={**os.environ, **quiet, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def _install(folder: Path, *what: str) -> None:
+    command = [sys.executable, *_PIP.split(), "--target", str(folder), *what]
+    subprocess.run(command, check=True, capture_output=True, text=True)
 
 
 class LambdaRuntime:
@@ -94,7 +116,8 @@ class LambdaRuntime:
             str(kit.emulator),
             *("--runtime-interface-emulator-address", f"{HOST}:{self._port}"),
             *("--runtime-api-address", f"{HOST}:{api}"),
-            *(kit.python, "-m", "awslambdaric", handler),
+            # -S: what that Python has besides must not stand in for what the artifact lacks, nor meddle with it.
+            *(kit.python, "-S", "-m", "awslambdaric", handler),
         ]
         self._artifact = artifact
         self._environment = {

@@ -1,0 +1,207 @@
+"""template.yaml put into MiniStack by `sam deploy`: from an event on the bus to Salesforce; and the rule's pattern."""
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from tests.contacts import contact_event, described, flow_event, new_id
+from tools.local.gateway import AwsGateway
+from tools.local.ministack import MiniStack, free_port
+from tools.local.runtime import run_sam
+from tools.local.stack import INSTANCE_ARN, REGION, ROOT, LocalStack
+from tools.template import load
+
+STACK = "voicecall-sync"
+AWS: Any = boto3  # there are stubs for three of its services only
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_DEFAULT_REGION": REGION,
+    "AWS_REGION": REGION,
+}
+CONNECT_IS_IN_NO_EMULATOR = "ConnectAssociation"
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalStack]:
+    """An AWS of its own, whose Lambda functions find Amazon Connect's simulator behind the gateway."""
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    port = free_port()
+    with (
+        AwsGateway(aws=f"http://127.0.0.1:{port}") as gateway,
+        MiniStack(port=port, environment={"AWS_ENDPOINT_URL": gateway.url, **CREDENTIALS}) as ministack,
+        LocalStack(ministack=ministack, gateway=gateway) as stack,
+    ):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", ministack.url)
+        stack.connect.put_queue("queue-support", "Support")
+        stack.connect.put_user("agent-jane", "jane@example.com")
+        yield stack
+
+
+def client(service: str) -> Any:
+    return AWS.client(service)
+
+
+def deploy(sam: Path, project: Path, **parameters: str) -> subprocess.CompletedProcess[str]:
+    """`sam deploy` of what `sam build` built, but for the one resource that MiniStack does not know."""
+    build = project / ".aws-sam" / "build"
+    template = load(build / "template.yaml")
+    del template["Resources"][CONNECT_IS_IN_NO_EMULATOR]
+    (build / "known.json").write_text(json.dumps(template), encoding="utf-8")
+    overrides = [f"{name}={value}" for name, value in parameters.items()]
+    command = ["deploy", "--no-confirm-changeset", "--template-file", str(build / "known.json")]
+    command += ["--config-file", str(project / "samconfig.toml")]
+    return run_sam(sam, [*command, "--parameter-overrides", *overrides], where=project, environment={})
+
+
+def outputs() -> Mapping[str, str]:
+    (stack,) = client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
+    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+
+def put_on_the_bus(event: Mapping[str, Any]) -> None:
+    entry = {"Source": event["source"], "DetailType": event["detail-type"], "Detail": json.dumps(event["detail"])}
+    answer = client("events").put_events(Entries=[entry])
+    assert answer["FailedEntryCount"] == 0
+
+
+def invoke(function: str, event: object) -> Any:
+    answer = client("lambda").invoke(FunctionName=function, Payload=json.dumps(event).encode())
+    return json.load(answer["Payload"])
+
+
+def eventually(true: Callable[[], bool], within: float = 60.0) -> None:
+    ends = time.monotonic() + within
+    while not true():
+        assert time.monotonic() < ends, "it never came true"
+        time.sleep(0.05)
+
+
+def test_a_contact_event_on_the_bus_of_a_deployed_stack_becomes_one_patch(
+    aws: LocalStack, sam: Path, built_with_sam: Path, tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(built_with_sam, project)
+    secret = client("secretsmanager").describe_secret(SecretId=aws.secret)["ARN"]
+    deployed = deploy(
+        sam,
+        project,
+        ConnectInstanceArn=INSTANCE_ARN,
+        ScrtEndpointBase=aws.salesforce.url,
+        JwtSecretArn=secret,
+        ReconcileNotBefore="2026-11-01T00:00:00Z",
+        ReconcileState="DISABLED",
+    )
+    assert deployed.returncode == 0, deployed.stdout + deployed.stderr
+
+    called, not_called, from_flow = new_id(), new_id(), new_id()
+    for contact_id in (called, not_called):
+        aws.connect.put_contact(described(contact_id))
+    put_on_the_bus(contact_event(not_called, channel="CHAT"))
+    put_on_the_bus(contact_event(not_called, "DISCONNECTED"))
+    put_on_the_bus(contact_event(called))
+    eventually(lambda: aws.salesforce.applied(called) == 1)
+    put_on_the_bus(contact_event(called))
+    eventually(lambda: aws.gateway.calls.count("PutItem") == 2)  # the second claim, which fails
+
+    found = outputs()
+    record = AWS.resource("dynamodb").Table(found["IdempotencyTableName"]).get_item(Key={"contactId": called})
+    assert record["Item"]["state"] == "UPDATED"
+    assert invoke(found["FlowFunctionArn"], flow_event(from_flow))["status"] == "UPDATED"
+    assert invoke(found["ReconcileFunctionArn"], {"contactIds": [called], "dryRun": True})["skipped"] == 1
+    assert [aws.salesforce.applied(contact_id) for contact_id in (called, not_called, from_flow)] == [1, 0, 1]
+
+
+# --- what the rule lets through --------------------------------------------------------------------------------------
+
+
+def resolved(value: Any, parameters: Mapping[str, str]) -> Any:
+    if isinstance(value, dict):
+        if value.keys() == {"Ref"}:
+            return parameters[value["Ref"]]
+        return {name: resolved(inner, parameters) for name, inner in value.items()}
+    return [resolved(inner, parameters) for inner in value] if isinstance(value, list) else value
+
+
+@pytest.fixture
+def lets_through(ministack: MiniStack) -> Callable[[Mapping[str, Any], str], bool]:
+    """Asks EventBridge's own matching, for a stack that wants one type of event."""
+    pattern = load(ROOT / "template.yaml")["Resources"]["ContactEventRule"]["Properties"]["EventPattern"]
+    events = AWS.client("events", endpoint_url=ministack.url, region_name=REGION, **KEYS)
+
+    def ask(event: Mapping[str, Any], event_type: str) -> bool:
+        wanted = resolved(pattern, {"ConnectInstanceArn": INSTANCE_ARN, "ContactEventType": event_type})
+        answer: bool = events.test_event_pattern(EventPattern=json.dumps(wanted), Event=json.dumps(event))["Result"]
+        return answer
+
+    return ask
+
+
+KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+OTHER_INSTANCE = INSTANCE_ARN[:-1] + ("0" if INSTANCE_ARN[-1] != "0" else "1")
+EVENT_TYPES = ("INITIATED", "CONNECTED_TO_SYSTEM", "QUEUED", "CONNECTED_TO_AGENT", "DISCONNECTED", "COMPLETED")
+
+
+@pytest.mark.parametrize("wanted", ["COMPLETED", "DISCONNECTED"])
+@pytest.mark.parametrize("event_type", [*EVENT_TYPES, "CONTACT_DATA_UPDATED"])
+def test_the_rule_lets_its_one_type_of_event_through(
+    lets_through: Callable[[Mapping[str, Any], str], bool], wanted: str, event_type: str
+) -> None:
+    assert lets_through(contact_event("c-1", event_type), wanted) is (event_type == wanted)
+
+
+@pytest.mark.parametrize(
+    ("changes", "through"),
+    [
+        ({"channel": "VOICE"}, True),
+        ({"channel": "Voice"}, True),
+        ({"channel": "CHAT"}, False),
+        ({"channel": "TASK"}, False),
+        ({"channel": "EMAIL"}, False),
+        ({"channel": None}, False),
+        ({"instanceArn": OTHER_INSTANCE}, False),
+        ({"instanceArn": None}, False),
+        ({"initiationMethod": "CALLBACK"}, True),
+        ({"initiationMethod": "WEBRTC_API"}, True),
+        ({"queueInfo": None, "agentInfo": None}, True),
+        ({"what": "Amazon adds one day"}, True),
+    ],
+)
+def test_the_rule_lets_the_voice_contacts_of_its_instance_through(
+    lets_through: Callable[[Mapping[str, Any], str], bool], changes: dict[str, Any], through: object
+) -> None:
+    assert lets_through(contact_event("c-1", **changes), "COMPLETED") is through
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"source": "mine.connect"}, {"detail-type": "Amazon Connect Contact Evaluation"}, {"detail-type": "Contact Lens"}],
+)
+def test_the_rule_lets_nothing_else_through(
+    lets_through: Callable[[Mapping[str, Any], str], bool], changes: dict[str, str]
+) -> None:
+    assert not lets_through({**contact_event("c-1"), **changes}, "COMPLETED")
+
+
+LET_THROUGH = {"callback", "completed", "outbound", "queue-transfer", "sentinel", "webrtc"}
+HELD_BACK = {"chat", "disconnected-abandoned", "initiated"}
+
+
+def test_the_rule_takes_what_the_example_events_stand_for(
+    lets_through: Callable[[Mapping[str, Any], str], bool],
+) -> None:
+    examples = {
+        path.stem.removeprefix("contact-event-"): json.loads(path.read_text(encoding="utf-8"))
+        for path in (ROOT / "events").glob("contact-event-*.json")
+    }
+    through = {name for name, event in examples.items() if lets_through(event, "COMPLETED")}
+    assert through == LET_THROUGH
+    assert examples.keys() - through == HELD_BACK
