@@ -1,4 +1,4 @@
-"""The artifact as `make` and `sam build` make it, made once for a whole test run; and what it takes to run it."""
+"""The artifact as `sam build` makes it, once for a whole test run; and what it takes to run it."""
 
 import fcntl
 import os
@@ -68,11 +68,6 @@ def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None
                 raise
             (folder / ".made").touch()
     return folder / "it"
-
-
-def make_artifact(folder: Path) -> None:
-    folder.mkdir()
-    built(run(tool("make"), TARGET, f"ARTIFACTS_DIR={folder}"))
 
 
 def download(fetched: Callable[[], object]) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.artifact import lambda_kit, make_artifact, make_sam, make_with_sam, once
+from tests.artifact import lambda_kit, make_sam, make_with_sam, once
 from tests.contacts import abandoned, described
 from tests.missed import QUOTAS_LIFTED
 from tests.sandbox import Sandbox
@@ -63,11 +63,6 @@ def stack(ministack: MiniStack, gateway: AwsGateway, monkeypatch: pytest.MonkeyP
 
 
 @pytest.fixture(scope="session")
-def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return once(tmp_path_factory, "artifact", make_artifact)
-
-
-@pytest.fixture(scope="session")
 def sam(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return once(tmp_path_factory, "sam", make_sam)
 
@@ -76,6 +71,11 @@ def sam(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def built_with_sam(tmp_path_factory: pytest.TempPathFactory, sam: Path) -> Path:
     """A copy of the project after `sam build`."""
     return once(tmp_path_factory, "built", lambda folder: make_with_sam(folder, sam))
+
+
+@pytest.fixture(scope="session")
+def artifact(built_with_sam: Path) -> Path:
+    return built_with_sam / ".aws-sam" / "build" / "UpdateVoiceCallFunction"
 
 
 @pytest.fixture(scope="session")

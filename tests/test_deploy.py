@@ -123,10 +123,20 @@ def test_a_contact_event_on_the_bus_of_a_deployed_stack_becomes_one_patch(
 # --- what the rule lets through --------------------------------------------------------------------------------------
 
 
+def in_other_words(event: Mapping[str, Any]) -> dict[str, Any]:
+    """As some of AWS's samples have it."""
+    return {**event, "detail": {name[0].upper() + name[1:]: value for name, value in event["detail"].items()}}
+
+
 def resolved(value: Any, parameters: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
-        if value.keys() == {"Ref"}:
-            return parameters[value["Ref"]]
+        match value:
+            case {"Ref": name}:
+                return parameters[name]
+            case {"Fn::Split": [separator, text]}:
+                return resolved(text, parameters).split(separator)
+            case {"Fn::Select": [index, values]}:
+                return resolved(values, parameters)[int(index)]
         return {name: resolved(inner, parameters) for name, inner in value.items()}
     return [resolved(inner, parameters) for inner in value] if isinstance(value, list) else value
 
@@ -168,6 +178,8 @@ def test_the_rule_lets_its_one_type_of_event_through(
         ({"channel": "EMAIL"}, False),
         ({"channel": None}, False),
         ({"instanceArn": OTHER_INSTANCE}, False),
+        ({"instanceArn": INSTANCE_ARN.replace("arn:aws:", "arn:aws::")}, True),
+        ({"instanceArn": f"{INSTANCE_ARN}/contact/c-1"}, False),
         ({"instanceArn": None}, False),
         ({"initiationMethod": "CALLBACK"}, True),
         ({"initiationMethod": "WEBRTC_API"}, True),
@@ -178,7 +190,9 @@ def test_the_rule_lets_its_one_type_of_event_through(
 def test_the_rule_lets_the_voice_contacts_of_its_instance_through(
     lets_through: Callable[[Mapping[str, Any], str], bool], changes: dict[str, Any], through: object
 ) -> None:
-    assert lets_through(contact_event("c-1", **changes), "COMPLETED") is through
+    event = contact_event("c-1", **changes)
+    assert lets_through(event, "COMPLETED") is through
+    assert lets_through(in_other_words(event), "COMPLETED") is through
 
 
 @pytest.mark.parametrize(

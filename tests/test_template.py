@@ -360,18 +360,6 @@ def test_the_function_is_associated_with_the_instance(properties: dict[str, Any]
     assert association["InstanceId"] == INSTANCE
 
 
-def test_the_rule_takes_finished_voice_contacts_of_this_instance_alone(properties: dict[str, Any]) -> None:
-    assert properties["ContactEventRule"]["EventPattern"] == {
-        "source": ["aws.connect"],
-        "detail-type": ["Amazon Connect Contact Event"],
-        "detail": {
-            "instanceArn": [INSTANCE],
-            "eventType": [{"Ref": "ContactEventType"}],
-            "channel": ["VOICE", "Voice"],
-        },
-    }
-
-
 def test_without_an_automatic_source_there_is_no_rule_and_nothing_for_it(translated: Template) -> None:
     assert translated["Conditions"]["ContactEventIsTheSource"] == {
         "Fn::Equals": [{"Ref": "AutomaticSource"}, "ContactEvent"]
