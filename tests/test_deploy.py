@@ -1,7 +1,6 @@
 """template.yaml put into MiniStack by `sam deploy`: from an event on the bus to Salesforce; and the rule's pattern."""
 
 import json
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -86,14 +85,12 @@ def eventually(true: Callable[[], bool], within: float = 60.0) -> None:
 
 
 def test_a_contact_event_on_the_bus_of_a_deployed_stack_becomes_one_patch(
-    aws: LocalStack, sam: Path, built_with_sam: Path, tmp_path: Path
+    aws: LocalStack, sam: Path, built_with_sam: Path
 ) -> None:
-    project = tmp_path / "project"
-    shutil.copytree(built_with_sam, project)
     secret = client("secretsmanager").describe_secret(SecretId=aws.secret)["ARN"]
     deployed = deploy(
         sam,
-        project,
+        built_with_sam,
         ConnectInstanceArn=INSTANCE_ARN,
         ScrtEndpointBase=aws.salesforce.url,
         JwtSecretArn=secret,

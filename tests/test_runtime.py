@@ -1,6 +1,5 @@
 """The built artifact under Lambda's own runtime, from an event to Salesforce: killed, timed out, misconfigured."""
 
-import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ import pytest
 from tests.contacts import contact_event, described, flow_event, new_id
 from tests.missed import answered, ended, open_claim, put, updated
 from tests.sandbox import SCHEDULED
+from tools.local.misbehaviour import Drip
 from tools.local.runtime import Kit, LambdaRuntime
 from tools.local.stack import ROOT, LocalStack
 from tools.template import load
@@ -90,8 +90,7 @@ def test_a_runtime_killed_in_the_middle_of_the_patch(stack: LocalStack, start: S
 
     def kill(_: object) -> None:
         setattr(stack.salesforce, when, None)
-        for pid in function.runtimes():
-            os.kill(pid, signal.SIGKILL)
+        function.signal(signal.SIGKILL)
 
     setattr(stack.salesforce, when, kill)
     died = function.invoke(contact_event(contact_id))
@@ -108,8 +107,7 @@ def test_a_time_out_in_the_middle_of_the_patch(stack: LocalStack, start: Start) 
 
     def freeze(_: object) -> None:
         stack.salesforce.after_apply = None
-        for pid in function.runtimes():
-            os.kill(pid, signal.SIGSTOP)
+        function.signal(signal.SIGSTOP)
 
     stack.salesforce.after_apply = freeze
     assert "timed out" in str(function.invoke(contact_event(contact_id)))
@@ -118,13 +116,18 @@ def test_a_time_out_in_the_middle_of_the_patch(stack: LocalStack, start: Start) 
     assert stack.salesforce.applied(contact_id) == 1
 
 
-def test_a_sandbox_frozen_between_two_invocations(stack: LocalStack, start: Start) -> None:
+def test_a_try_left_behind_in_a_frozen_sandbox_disturbs_nobody(stack: LocalStack, start: Start) -> None:
+    """Its answer had come, and was returned; of the body there was more to come when the sandbox was frozen."""
     function, contacts = start(), [finished(stack), finished(stack)]
+    stack.salesforce.next(Drip("body", applied=True, code=200))
     assert function.invoke(contact_event(contacts[0]))["status"] == "UPDATED"
-    for number in (signal.SIGSTOP, signal.SIGCONT):
-        for pid in function.runtimes():
-            os.kill(pid, number)
+    (frozen,) = function.runtimes()
+    function.signal(signal.SIGSTOP)
+    function.signal(signal.SIGCONT)
     assert function.invoke(contact_event(contacts[1]))["status"] == "UPDATED"
+    assert function.runtimes() == [frozen]
+    assert [stack.salesforce.applied(contact_id) for contact_id in contacts] == [1, 1]
+    assert len(stack.salesforce.received) == 2
     assert updated(stack) == set(contacts)
 
 

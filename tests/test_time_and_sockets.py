@@ -314,6 +314,32 @@ def test_a_try_given_up_in_the_tls_handshake_sends_nothing_when_it_wakes(certifi
     assert received == [b""]
 
 
+def test_tries_one_after_another_share_a_thread_and_one_that_hangs_is_replaced(stack: LocalStack) -> None:
+    telephony = Telephony(Wire(None), stack.salesforce.url, "amazon-connect")
+    others = set(threading.enumerate())
+
+    def patch() -> Answered:
+        request = telephony.prepare(new_id(), "a.b.c", b"{}")
+        reply = telephony.patch(request, Deadline.after(SystemClock(), 20))
+        assert isinstance(reply, Answered)
+        return reply
+
+    def tries() -> set[threading.Thread]:
+        return {thread for thread in threading.enumerate() if thread.name == "try"} - others
+
+    for _ in range(10):
+        patch().body.result(20)
+    assert len(tries()) <= 2  # one may be on its way back when the next try comes
+    stack.salesforce.next(Drip("body", applied=False, code=400))
+    slow = patch()
+    patch()
+    assert not slow.body.done()
+    for thread in tries():
+        thread.join(20)
+    assert tries() == set()
+    patch()
+
+
 def test_the_answer_is_there_before_its_body(stack: LocalStack) -> None:
     stack.salesforce.next(Drip("body", applied=False, code=400))
     telephony = Telephony(Wire(None), stack.salesforce.url, "amazon-connect")

@@ -55,6 +55,8 @@ CONNECT_SECONDS = 3.0
 KEEP_ALIVE_SECONDS = 3.0
 """How long an idle connection is trusted: after that the other side may have closed it, and a request written into
 a closing connection is a request nobody knows the fate of."""
+IDLE_SECONDS = 5.0
+"""How long a thread waits for another try."""
 LAST_WORDS_SECONDS = 0.25
 """How long a try that was cut off may take to hand over what it had read."""
 LONGEST_BODY = 8192
@@ -278,7 +280,7 @@ class _FencedAdapter(HTTPAdapter):
 class _Threads:
     """Threads for tries. One that is through waits for the next try: starting one costs as much CPU as half a try.
 
-    One that hangs is replaced by the next try's; it is here again when what it hangs in has come to an end.
+    One that hangs is replaced by the next try's. One that nobody needs any more ends.
     """
 
     def __init__(self) -> None:
@@ -295,8 +297,20 @@ class _Threads:
 
     def _serve(self, thread: SimpleQueue[Callable[[], None]]) -> None:
         while True:
-            thread.get()()
+            try:
+                work = thread.get(timeout=IDLE_SECONDS)
+            except Empty:
+                if self._dismissed(thread):
+                    return
+                continue  # it was taken at this moment, and its work is about to come
+            work()
             self._waiting.append(thread)
+
+    def _dismissed(self, thread: SimpleQueue[Callable[[], None]]) -> bool:
+        with suppress(ValueError):
+            self._waiting.remove(thread)
+            return True
+        return False
 
 
 class Wire:

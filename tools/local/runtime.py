@@ -147,9 +147,7 @@ class LambdaRuntime:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for pid in self.runtimes():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        self.signal(signal.SIGKILL)
         self._process.kill()
         self._process.wait()
 
@@ -161,6 +159,12 @@ class LambdaRuntime:
             return answer.json()
         except ValueError:
             return answer.text
+
+    def signal(self, number: signal.Signals) -> None:
+        """Kill, freeze or thaw the function."""
+        for pid in self.runtimes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def runtimes(self) -> list[int]:
         """Return the processes of the function itself."""
