@@ -359,26 +359,22 @@ class Reconciliation:
 
     def _update(self, contact_id: str, look: Callable[[Contact], None]) -> Result:
         """Describe a contact, look at it, and update its VoiceCall; in a worker's thread."""
-        instead: list[str | None] = []
 
-        def work() -> Outcome:
+        def work() -> Result:
             contact = self.means.connect.finished_contact(contact_id, Source.RECONCILE)
             look(contact)
             if not self.request.dry_run:
                 return self.means.sync.update(contact, self.limits)
             self.means.sync.rehearse(contact)
-            instead.append("update")
-            return Outcome(Status.IGNORED, contact_id, "")
+            return "update"
 
-        def in_time() -> Outcome:
+        def in_time() -> Result:
             try:
                 return work()
             except TooLittleTime:
-                instead.append(None)
-                raise
+                return None
 
-        outcome = expecting(contact_id, in_time)
-        return instead[0] if instead else outcome
+        return expecting(contact_id, in_time)
 
     def _safely(self, job: _Job) -> Result:
         """Do one contact's job; whatever becomes of it must not keep the others from being counted."""

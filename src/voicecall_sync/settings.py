@@ -54,7 +54,8 @@ class Settings:
         aws_call_timeout: Seconds for one try of a call to the table or to Secrets Manager; each has two tries.
         usual: What a scheduled reconciliation does.
         concurrency: How many contacts a reconciliation updates at once.
-        searches_per_second, describes_per_second: How often it calls Connect; half of the describes for names.
+        searches_per_second, describes_per_second: How often it calls Connect; for the names of queues and of agents, a
+            fifth of the describes each.
         ca_bundle: File or folder of the certificate authorities to trust, or None for plain http.
     """
 

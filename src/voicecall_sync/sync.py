@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from voicecall_sync.clock import Clock, Deadline
 from voicecall_sync.contact import Contact
@@ -37,6 +37,8 @@ from voicecall_sync.wire import Answered, Reply
 
 if TYPE_CHECKING:
     from requests import PreparedRequest
+
+T = TypeVar("T")
 
 SHORTEST_PATCH_SECONDS = 1.0
 """With less time than this for the PATCH, and for settling it, nothing is claimed."""
@@ -229,7 +231,7 @@ def _unsettled(contact_id: str, settlement: Settlement) -> Outcome:
     return Outcome(status, contact_id, detail, state=State.CLAIMED, http_status=settlement.http_status)
 
 
-def expecting(contact_id: str, work: Callable[[], Outcome]) -> Outcome:
+def expecting(contact_id: str, work: Callable[[], T]) -> T | Outcome:
     """Do the work, and turn the failures we expect before the claim into outcomes. Defects are not caught."""
     try:
         return work()

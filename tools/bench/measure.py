@@ -254,7 +254,7 @@ def _show_contacts(console: Console, cold: Mapping[str, list[float]], warm: Mapp
 
 
 def _cost(wall: float) -> Table:
-    """Return what a million contacts cost to update, from the wall time measured and an assumed 300 ms of Salesforce's."""
+    """Return what a million updates cost, from the wall time measured and an assumed 300 ms of Salesforce's."""
     table = table_of("MB", "GB-seconds", "Lambda, $", "write units", "table, $", "a million updates, $")
     seconds = wall / 1000 + SALESFORCE_SECONDS
     writes = WRITE_UNITS * WRITE_UNIT * MILLION
