@@ -18,11 +18,11 @@ from tests.sandbox import SCHEDULED
 from tools.local.misbehaviour import Drip
 from tools.local.runtime import Kit, LambdaRuntime
 from tools.local.stack import ROOT, LocalStack
-from tools.template import load
+from tools.template import load, translate
 from voicecall_sync.settings import REQUIRED
 
 Start = Callable[..., LambdaRuntime]
-RESOURCES = load(ROOT / "template.yaml")["Resources"]
+RESOURCES = translate(load(ROOT / "template.yaml"))["Resources"]
 
 
 @pytest.fixture
