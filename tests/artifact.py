@@ -60,6 +60,7 @@ def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None
         if reason.exists():
             pytest.skip(reason.read_text(encoding="utf-8"))
         if not (folder / ".made").exists():
+            shutil.rmtree(folder, ignore_errors=True)  # what a failure before this one left
             folder.mkdir()
             try:
                 make(folder / "it")
@@ -84,6 +85,7 @@ def make_sam(folder: Path) -> None:
 
 def make_with_sam(folder: Path, sam: Path) -> None:
     """`sam build`, in a copy of what it needs of the project: it leaves things behind."""
+    tool("make")
     folder.mkdir()
     for name in ("template.yaml", "samconfig.toml", "Makefile", "requirements.txt"):
         shutil.copy(PROJECT / name, folder)
@@ -91,12 +93,16 @@ def make_with_sam(folder: Path, sam: Path) -> None:
     built(run_sam(sam, ["build"], where=folder, environment={"AWS_DEFAULT_REGION": "us-east-1"}))
 
 
+def require_lambdas_machine() -> None:
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        pytest.skip("the artifact's libraries are for Linux on x86_64")
+
+
 def lambda_kit(factory: pytest.TempPathFactory, sam: Path) -> Kit:
     python = python_3_13()
     if python is None:
         pytest.skip("there is no Python 3.13 here, Lambda's own")
-    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
-        pytest.skip("the artifact's libraries are for Linux on x86_64")
+    require_lambdas_machine()
     client = once(factory, "client", lambda folder: download(lambda: fetch_client(folder)))
     return Kit.of(client, sam, python)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 import re
 from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 
-from tests.artifact import PROJECT, TARGET, python_3_13, run, tool
+from tests.artifact import PROJECT, TARGET, python_3_13, require_lambdas_machine, run, tool
 from tools.template import load
 
 FUNCTIONS = [
@@ -92,8 +91,7 @@ def test_python_3_13_imports_everything_from_the_artifact_alone(artifact: Path, 
     python = python_3_13()
     if python is None:
         pytest.skip("there is no Python 3.13 here to import with")
-    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
-        pytest.skip("the artifact's libraries are for Linux on x86_64")
+    require_lambdas_machine()
     # -S leaves the Python's own packages out: what is missing in the artifact is missing.
     program = tmp_path / "import_everything.py"
     program.write_text(IMPORT_EVERYTHING, encoding="utf-8")

@@ -10,6 +10,7 @@ from typing import Any
 import boto3
 import pytest
 
+from tests.artifact import require_lambdas_machine
 from tests.contacts import contact_event, described, flow_event, new_id
 from tools.local.gateway import AwsGateway
 from tools.local.ministack import MiniStack, free_port
@@ -31,6 +32,7 @@ CONNECT_IS_IN_NO_EMULATOR = "ConnectAssociation"
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalStack]:
     """An AWS of its own, whose Lambda functions find Amazon Connect's simulator behind the gateway."""
+    require_lambdas_machine()
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     port = free_port()
