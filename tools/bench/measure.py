@@ -120,7 +120,7 @@ class Bench:
                 if not answer["outcomes"] and answer["skipped"] < contacts:
                     raise SystemExit(f"the reconciliation did not come through: {answer}")
             seconds = time.perf_counter() - began
-            if (skipped, updated) != (known, contacts - known):
+            if skipped < known or updated != contacts - known:  # a window split in two shares a second
                 raise SystemExit(f"{skipped} skipped and {updated} updated of {contacts}, {known} of them known")
             return Growth(contacts, seconds, _cpu(function) * 1000 / contacts, _peak(function))
 
