@@ -49,23 +49,28 @@ def built(result: subprocess.CompletedProcess[str]) -> None:
 def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
     """The folder of this name that all workers of this run share, made by whichever asks first.
 
-    A skip is shared too: the others skip for the same reason without trying.
+    A skip and a failure are shared too: the others skip or fail for the same reason without trying.
     """
     shared = factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent
-    folder, reason = shared / name, shared / f"{name}.skipped"
+    folder, skip, failure = shared / name, shared / f"{name}.skipped", shared / f"{name}.failed"
     with (shared / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if reason.exists():
-            pytest.skip(reason.read_text(encoding="utf-8"))
+        if skip.exists():
+            pytest.skip(skip.read_text(encoding="utf-8"))
+        if failure.exists():
+            pytest.fail(failure.read_text(encoding="utf-8"), pytrace=False)
         if not (folder / ".made").exists():
-            shutil.rmtree(folder, ignore_errors=True)  # what a failure before this one left
+            shutil.rmtree(folder, ignore_errors=True)  # what was interrupted
             folder.mkdir()
             try:
                 make(folder / "it")
             except pytest.skip.Exception as skipped:
-                reason.write_text(str(skipped), encoding="utf-8")
+                skip.write_text(str(skipped), encoding="utf-8")
+                raise
+            except AssertionError as failed:
+                failure.write_text(str(failed), encoding="utf-8")
                 raise
             (folder / ".made").touch()
     return folder / "it"

@@ -113,11 +113,16 @@ def hung_up(stack: LocalStack) -> Callable[[str], str]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Trace only the tests that are about the function's own lines: tracing costs a third of a test's time and more."""
+    """Trace only the tests that are about the function's own lines: tracing costs a third of a test's time and more.
+
+    And give those time that need what SAM builds.
+    """
     for item in items:
         traced = item.path.parent.name == "unit" or item.path.stem in TRACED
         if not traced:
             item.add_marker(pytest.mark.no_cover)
+        if "sam" in getattr(item, "fixturenames", ()):  # the first of them builds, and the others wait for it
+            item.add_marker(pytest.mark.timeout(420))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -19,7 +19,7 @@ from tools.local.stack import ROOT, LocalStack, pem
 TALKATIVE = {"LOG_LEVEL": "DEBUG", "POWERTOOLS_LOG_LEVEL": "DEBUG", "AWS_LAMBDA_LOG_LEVEL": "DEBUG"}
 # What is imported once for all is most of what a process costs: each run is a fork of one that has only imported.
 PROGRAM = """
-import json, logging, os, sys
+import json, logging, os, signal, sys
 logging.basicConfig(level=logging.DEBUG)
 from voicecall_sync import handlers
 
@@ -34,6 +34,7 @@ def run(events):
 for line in sys.stdin:
     asked = json.loads(line)
     if os.fork() == 0:
+        signal.alarm(60)
         os.environ.update(asked["environment"])
         said = os.open(asked["said"], os.O_WRONLY | os.O_CREAT)
         os.dup2(said, 1)
@@ -54,7 +55,7 @@ def program() -> Iterator["subprocess.Popen[str]"]:
         command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as running:
         yield running
-        running.stdin.close()  # type: ignore[union-attr]
+        running.kill()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,7 @@ from tools.local.runtime import Kit, LambdaRuntime
 from tools.local.stack import ROOT, LocalStack
 from tools.template import load, translate
 from voicecall_sync.settings import REQUIRED
+from voicecall_sync.wire import IDLE_SECONDS
 
 Start = Callable[..., LambdaRuntime]
 RESOURCES = translate(load(ROOT / "template.yaml"))["Resources"]
@@ -121,16 +123,25 @@ def test_a_time_out_in_the_middle_of_the_patch(stack: LocalStack, start: Start) 
 def test_a_try_left_behind_in_a_frozen_sandbox_disturbs_nobody(stack: LocalStack, start: Start) -> None:
     """Its answer had come, and was returned; of the body there was more to come when the sandbox was frozen."""
     function, contacts = start(), [finished(stack), finished(stack)]
-    stack.salesforce.next(Drip("body", applied=True, code=200))
+    stack.salesforce.next(Drip("body", applied=True, code=200, interval=0.5))
     assert function.invoke(contact_event(contacts[0]))["status"] == "UPDATED"
     (frozen,) = function.runtimes()
     function.signal(signal.SIGSTOP)
+    while " T (stopped)" not in state_of(frozen):
+        time.sleep(0.01)
+    assert stack.salesforce.connections_open == 1
+    time.sleep(IDLE_SECONDS + 1)  # what the sandbox would have waited for, has come and gone when it wakes
     function.signal(signal.SIGCONT)
     assert function.invoke(contact_event(contacts[1]))["status"] == "UPDATED"
     assert function.runtimes() == [frozen]
     assert [stack.salesforce.applied(contact_id) for contact_id in contacts] == [1, 1]
     assert len(stack.salesforce.received) == 2
     assert updated(stack) == set(contacts)
+
+
+def state_of(pid: int) -> str:
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    return next(line.replace("\t", " ") for line in lines if line.startswith("State:"))
 
 
 @pytest.mark.parametrize("missing", REQUIRED)
@@ -194,17 +205,30 @@ def test_a_snapshot_is_taken_with_all_clients_made_and_nobody_called(
     assert [answer["status"] for answer in answers] == ["UPDATED", "UPDATED"]
 
 
-def test_a_snapshot_is_taken_whatever_is_wrong(kit: Kit, artifact: Path) -> None:
-    """A deployment that failed here would not say why; the first event does."""
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {},
+        {"AWS_RETRY_MODE": "nonsense"},
+        {"AWS_MAX_ATTEMPTS": "abc"},
+        {"AWS_ENDPOINT_URL_CONNECT": "nonsense"},
+        {"AWS_CA_BUNDLE": "/nowhere"},
+    ],
+)
+def test_a_snapshot_is_taken_whatever_is_wrong(
+    kit: Kit, artifact: Path, stack: LocalStack, wrong: dict[str, str]
+) -> None:
+    """A deployment that failed here would not say why; the first event does, if it needs what is wrong."""
+    variables = {**stack.environment(), **wrong} if wrong else {}
     done = subprocess.run(
         [kit.python, "-S", "-c", AFTER_A_SNAPSHOT],
         input=json.dumps([flow_event(new_id())]),
-        env={"PYTHONPATH": f"{artifact}:{kit.client}", "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**variables, "PYTHONPATH": f"{artifact}:{kit.client}", "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert json.loads(done.stderr)["detail"].startswith("not set: ")
+    assert json.loads(done.stderr)["status"] in {"UPDATED", "RETRY_LATER"}
 
 
 # Asked for only where somebody else's write came in between, or a record went away: no test of this file gets there.

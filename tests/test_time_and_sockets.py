@@ -327,10 +327,12 @@ def test_tries_one_after_another_share_a_thread_and_one_that_hangs_is_replaced(s
     def tries() -> set[threading.Thread]:
         return {thread for thread in threading.enumerate() if thread.name == "try"} - others
 
+    seen: set[threading.Thread] = set()
+    stack.salesforce.before_apply = lambda _: seen.update(tries())
     for _ in range(10):
         patch().body.result(20)
-    assert len(tries()) <= 2  # one may be on its way back when the next try comes
-    stack.salesforce.next(Drip("body", applied=False, code=400))
+    assert len(seen) <= 2  # one may be on its way back when the next try comes
+    stack.salesforce.next(Drip("body", applied=False, code=400, interval=0.5))
     slow = patch()
     patch()
     assert not slow.body.done()

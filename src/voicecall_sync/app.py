@@ -1,4 +1,4 @@
-"""The composition root: what the handlers need, put together once per sandbox, at the first event.
+"""The composition root: what the handlers need, put together once per sandbox: at the first event, or for a snapshot.
 
 Nothing runs at import but imports. Tests build the same root, with simulators behind it.
 """
@@ -204,16 +204,19 @@ def root() -> App:
 
 
 def get_ready() -> None:
-    """Make the clients before there is an event, so that a snapshot keeps them (SnapStart); it calls no service.
+    """Make the clients before there is an event, so that a snapshot keeps them (SnapStart).
 
-    Where a variable is wrong, the first event will say so.
+    That calls no service, but may ask Lambda for its credentials. Whatever is wrong, the first event will say: here it
+    would only fail the deployment, and not say why.
     """
-    with suppress(WrongSettings):
-        root().parts().connect.get_ready()
+    with suppress(Exception):
+        parts = root().parts()
+        parts.connect.get_ready()
+        parts.new_paced_client()
 
 
 def build(clock: Clock, new_owner: Callable[[], str], new_session: Callable[[], Session] = Session) -> App:
-    """Put an App together; the environment is read at its first event.
+    """Put an App together; the environment is read when its parts are first asked for.
 
     Args:
         clock: The machine's, or one a test drives.

@@ -43,7 +43,7 @@ class Connect:
     """One Amazon Connect instance, for one thread or several.
 
     Args:
-        new_client: Makes the client. Called at the first contact that needs it, since it costs 50 ms and more.
+        new_client: Makes the client. Called when it is first needed, since it costs 50 ms and more.
         instance_id: The instance.
         clock: Ages the names.
         paced: Does the calls.

@@ -186,11 +186,12 @@ def finished_contact_id(event: Mapping[str, object], instance_id: str) -> str:
         NotOurs: Not a voice contact, not finished, or another instance's.
     """
     raw = _required_mapping(event, "detail", "detail")
-    detail = {name[:1].lower() + name[1:]: value for name, value in raw.items()}  # some samples are PascalCase
-    contact_id = contact_id_of(detail.get("contactId"), "detail.contactId")
-    _require_instance(detail.get("instanceArn"), instance_id, "detail.instanceArn")
+    # Amazon's samples have contactId and ContactId, instanceArn, InstanceArn and InstanceARN.
+    detail = {name.lower(): value for name, value in raw.items()}
+    contact_id = contact_id_of(detail.get("contactid"), "detail.contactId")
+    _require_instance(detail.get("instancearn"), instance_id, "detail.instanceArn")
     _require_voice(detail.get("channel"), "detail.channel")
-    event_type = _text(detail.get("eventType"))
+    event_type = _text(detail.get("eventtype"))
     if event_type is None:
         raise InvalidInput("detail.eventType", "the name of a contact event, such as COMPLETED")
     if event_type.upper() not in FINISHED_EVENT_TYPES:

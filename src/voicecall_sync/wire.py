@@ -126,7 +126,8 @@ class _Fence:
         """Called by whoever gives the try up: from here on it cannot send."""
         with self._lock:
             self._closed = True
-        if self.socket is not None:
+        # Once there is an answer, nothing of this try is to be sent any more, and the connection may be another try's.
+        if self.socket is not None and self.answer is None:
             # The plain socket's shutdown on purpose: SSLSocket.shutdown first forgets its encryption, and a
             # thread about to send would then write the token in clear before the kernel stops it.
             with suppress(OSError):

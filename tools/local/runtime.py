@@ -100,7 +100,7 @@ class LambdaRuntime:
     """One function, as Lambda runs it; a context manager. One invocation at a time: the emulator bears no two.
 
     Args:
-        kit: See ``fetch``.
+        kit: See ``Kit.of``.
         artifact: The built folder.
         handler: The template's Handler.
         timeout: The template's Timeout, in seconds.
