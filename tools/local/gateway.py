@@ -76,7 +76,8 @@ class AwsGateway:
         self.connect = connect
         self._aws = aws
         self._server = LoopbackServer(self._serve, clock=utc_now, port=port)
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
+        self._under_way = 0
         self._faults: dict[str, _Set] = {}
         self._calls: list[str] = []
 
@@ -112,6 +113,16 @@ class AwsGateway:
         with self._lock:
             self._faults[operation] = _Set(fault, skip, times)
 
+    def wait_until_idle(self, timeout: float = 20.0) -> None:
+        """Wait until no call is under way: one whose caller was killed may still have its effect.
+
+        Raises:
+            TimeoutError: One was, all that time.
+        """
+        with self._lock:
+            if not self._lock.wait_for(lambda: self._under_way == 0, timeout):
+                raise TimeoutError(f"{self._under_way} calls are still under way")
+
     def heal(self) -> None:
         """Let everything go well from now on, and forget the calls so far."""
         self.before = self.after = None
@@ -121,6 +132,18 @@ class AwsGateway:
 
     def _serve(self, connection: Connection) -> bool:
         request = connection.read_request()
+        self._count(1)
+        try:
+            return self._do(connection, request)
+        finally:
+            self._count(-1)
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._under_way += change
+            self._lock.notify_all()
+
+    def _do(self, connection: Connection, request: Request) -> bool:
         operation = _operation(request)
         fault = self._take(operation)
         if self.before is not None:
