@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.local.runtime import Kit, fetch_client, fetch_sam, run_sam
+from tools.local.runtime import Kit, fetch_client, fetch_sam, find_python, run_sam
 
 PROJECT = Path(__file__).parent.parent
 TARGET = "build-UpdateVoiceCallFunction"
@@ -104,19 +104,9 @@ def require_lambdas_machine() -> None:
 
 
 def lambda_kit(factory: pytest.TempPathFactory, sam: Path) -> Kit:
-    python = python_3_13()
+    python = find_python()
     if python is None:
         pytest.skip("there is no Python 3.13 here, Lambda's own")
     require_lambdas_machine()
     client = once(factory, "client", lambda folder: download(lambda: fetch_client(folder)))
     return Kit.of(client, sam, python)
-
-
-def python_3_13() -> str | None:
-    """A Python of the Lambda runtime's minor version that really starts, or None."""
-    installed = (Path.home() / ".pyenv" / "versions").glob("3.13.*/bin/python3.13")
-    candidates = [sys.executable, shutil.which("python3.13"), *map(str, installed)]
-    for candidate in filter(None, candidates):
-        if run(candidate, "-c", "import sys; sys.exit(sys.version_info[:2] != (3, 13))").returncode == 0:
-            return candidate
-    return None

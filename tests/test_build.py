@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.artifact import PROJECT, TARGET, python_3_13, require_lambdas_machine, run, tool
+from tests.artifact import PROJECT, TARGET, require_lambdas_machine, run, tool
+from tools.local.runtime import find_python
 from tools.template import load
 
 FUNCTIONS = [
@@ -78,7 +79,7 @@ def test_lambda_can_read_every_file_whoever_built_it(artifact: Path) -> None:
 
 
 def test_every_module_has_its_bytecode_for_the_runtime(artifact: Path) -> None:
-    if python_3_13() is None:
+    if find_python() is None:
         pytest.skip("there is no Python 3.13 here to compile with")
     for source in (artifact / "voicecall_sync").rglob("*.py"):
         compiled = source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc"
@@ -88,7 +89,7 @@ def test_every_module_has_its_bytecode_for_the_runtime(artifact: Path) -> None:
 
 
 def test_python_3_13_imports_everything_from_the_artifact_alone(artifact: Path, tmp_path: Path) -> None:
-    python = python_3_13()
+    python = find_python()
     if python is None:
         pytest.skip("there is no Python 3.13 here to import with")
     require_lambdas_machine()

@@ -6,7 +6,6 @@ the artifact does on its own.
 
 import json
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ import pytest
 from tests.artifact import require_lambdas_machine
 from tests.contacts import contact_event, described, flow_event, new_id
 from tools.local.gateway import AwsGateway
-from tools.local.ministack import MiniStack, free_port
+from tools.local.loopback import free_ports
+from tools.local.ministack import MiniStack
 from tools.local.runtime import run_sam
 from tools.local.stack import INSTANCE_ARN, REGION, ROOT, LocalStack
 from tools.template import load
@@ -39,7 +39,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalStack]:
     require_lambdas_machine()
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
-    port = free_port()
+    (port,) = free_ports(1)
     with (
         AwsGateway(aws=f"http://127.0.0.1:{port}") as gateway,
         MiniStack(port=port, environment={"AWS_ENDPOINT_URL": gateway.url, **CREDENTIALS}) as ministack,
@@ -83,13 +83,6 @@ def invoke(function: str, event: object) -> Any:
     return json.load(answer["Payload"])
 
 
-def eventually(true: Callable[[], bool], within: float = 60.0) -> None:
-    ends = time.monotonic() + within
-    while not true():
-        assert time.monotonic() < ends, "it never came true"
-        time.sleep(0.05)
-
-
 def test_a_contact_event_on_the_bus_of_a_deployed_stack_becomes_one_patch(
     aws: LocalStack, sam: Path, built_with_sam: Path
 ) -> None:
@@ -111,9 +104,10 @@ def test_a_contact_event_on_the_bus_of_a_deployed_stack_becomes_one_patch(
     put_on_the_bus(contact_event(not_called, channel="CHAT"))
     put_on_the_bus(contact_event(not_called, "DISCONNECTED"))
     put_on_the_bus(contact_event(called))
-    eventually(lambda: aws.salesforce.applied(called) == 1)
+    aws.salesforce.wait_for(lambda salesforce: salesforce.applied(called) == 1, 60)
     put_on_the_bus(contact_event(called))
-    eventually(lambda: aws.gateway.calls.count("PutItem") == 2)  # the second claim, which fails
+    # the second claim, which fails
+    aws.gateway.wait_for(lambda gateway: gateway.calls.count("PutItem") == 2 and gateway.under_way == 0, 60)
 
     found = outputs()
     record = AWS.resource("dynamodb").Table(found["IdempotencyTableName"]).get_item(Key={"contactId": called})

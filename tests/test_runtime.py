@@ -5,15 +5,14 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.contacts import contact_event, described, flow_event, new_id
+from tests.contacts import contact_event, flow_event, new_id
 from tests.missed import answered, ended, open_claim, put, updated
 from tests.sandbox import SCHEDULED
 from tools.local.misbehaviour import Drip
@@ -24,6 +23,7 @@ from voicecall_sync.settings import REQUIRED
 from voicecall_sync.wire import IDLE_SECONDS
 
 Start = Callable[..., LambdaRuntime]
+Finished = Callable[[str], str]
 RESOURCES = translate(load(ROOT / "template.yaml"))["Resources"]
 
 
@@ -34,7 +34,12 @@ def start(kit: Kit, artifact: Path, stack: LocalStack, tmp_path: Path) -> Iterat
     with ExitStack() as running:
 
         def function(
-            name: str = "UpdateVoiceCallFunction", folder: Path = artifact, without: str = "", **changes: Any
+            name: str = "UpdateVoiceCallFunction",
+            *,
+            folder: Path = artifact,
+            timeout: int | None = None,
+            without: str = "",
+            **changes: str,
         ) -> LambdaRuntime:
             properties = RESOURCES[name]["Properties"]
             variables = {**stack.environment(), **quick, **changes}
@@ -44,8 +49,8 @@ def start(kit: Kit, artifact: Path, stack: LocalStack, tmp_path: Path) -> Iterat
                     kit,
                     folder,
                     properties["Handler"],
-                    timeout=int(changes.get("timeout", properties["Timeout"])),
-                    environment={key: value for key, value in variables.items() if key != "timeout"},
+                    timeout=timeout or properties["Timeout"],
+                    environment=variables,
                     log=tmp_path / "function.log",
                 )
             )
@@ -53,14 +58,8 @@ def start(kit: Kit, artifact: Path, stack: LocalStack, tmp_path: Path) -> Iterat
         yield function
 
 
-def finished(stack: LocalStack) -> str:
-    contact_id = new_id()
-    stack.connect.put_contact(described(contact_id))
-    return contact_id
-
-
-def test_an_event_a_flow_and_the_same_again(stack: LocalStack, start: Start) -> None:
-    function, contact_id, by_flow = start(), finished(stack), new_id()
+def test_an_event_a_flow_and_the_same_again(stack: LocalStack, start: Start, finished: Finished) -> None:
+    function, contact_id, by_flow = start(), finished(new_id()), new_id()
     assert function.invoke(contact_event(contact_id))["status"] == "UPDATED"
     assert function.invoke(contact_event(contact_id))["status"] == "DUPLICATE"
     answer = function.invoke(flow_event(by_flow))
@@ -89,8 +88,10 @@ def test_a_reconciliation(stack: LocalStack, start: Start) -> None:
 
 
 @pytest.mark.parametrize("when", ["before_apply", "after_apply"])
-def test_a_runtime_killed_in_the_middle_of_the_patch(stack: LocalStack, start: Start, when: str) -> None:
-    function, contact_id = start(), finished(stack)
+def test_a_runtime_killed_in_the_middle_of_the_patch(
+    stack: LocalStack, start: Start, when: str, finished: Finished
+) -> None:
+    function, contact_id = start(), finished(new_id())
 
     def kill(_: object) -> None:
         setattr(stack.salesforce, when, None)
@@ -104,10 +105,10 @@ def test_a_runtime_killed_in_the_middle_of_the_patch(stack: LocalStack, start: S
     assert stack.salesforce.applied(contact_id) <= 1
 
 
-def test_a_time_out_in_the_middle_of_the_patch(stack: LocalStack, start: Start) -> None:
+def test_a_time_out_in_the_middle_of_the_patch(stack: LocalStack, start: Start, finished: Finished) -> None:
     """The sandbox stands still, as if its processor had been taken away, until Lambda's time for it is up."""
-    function, contact_id = start(timeout=6), finished(stack)
-    function.invoke(contact_event(finished(stack)))  # warm from here on: a slow start would leave no time to send
+    function, contact_id = start(timeout=6), finished(new_id())
+    function.invoke(contact_event(finished(new_id())))  # warm from here on: a slow start would leave no time to send
 
     def freeze(_: object) -> None:
         stack.salesforce.after_apply = None
@@ -120,9 +121,11 @@ def test_a_time_out_in_the_middle_of_the_patch(stack: LocalStack, start: Start) 
     assert stack.salesforce.applied(contact_id) == 1
 
 
-def test_a_try_left_behind_in_a_frozen_sandbox_disturbs_nobody(stack: LocalStack, start: Start) -> None:
+def test_a_try_left_behind_in_a_frozen_sandbox_disturbs_nobody(
+    stack: LocalStack, start: Start, finished: Finished
+) -> None:
     """Its answer had come, and was returned; of the body there was more to come when the sandbox was frozen."""
-    function, contacts = start(), [finished(stack), finished(stack)]
+    function, contacts = start(), [finished(new_id()), finished(new_id())]
     stack.salesforce.next(Drip("body", applied=True, code=200, interval=0.5))
     assert function.invoke(contact_event(contacts[0]))["status"] == "UPDATED"
     (frozen,) = function.runtimes()
@@ -145,8 +148,10 @@ def state_of(pid: int) -> str:
 
 
 @pytest.mark.parametrize("missing", REQUIRED)
-def test_a_missing_variable_is_named_at_the_first_call(stack: LocalStack, start: Start, missing: str) -> None:
-    function, contact_id = start(without=missing), finished(stack)
+def test_a_missing_variable_is_named_at_the_first_call(
+    stack: LocalStack, start: Start, missing: str, finished: Finished
+) -> None:
+    function, contact_id = start(without=missing), finished(new_id())
     raised = function.invoke(contact_event(contact_id))
     assert (raised["errorType"], raised["errorMessage"]) == ("Redeliver", f"RETRY_LATER: not set: {missing}")
     assert function.invoke(flow_event(contact_id))["detail"] == f"not set: {missing}"
@@ -162,11 +167,11 @@ def test_an_answer_stays_within_what_lambda_returns(start: Start) -> None:
 
 
 def test_an_artifact_that_lacks_a_package_does_not_pass(
-    stack: LocalStack, start: Start, artifact: Path, tmp_path: Path
+    stack: LocalStack, start: Start, artifact: Path, tmp_path: Path, finished: Finished
 ) -> None:
     lacking = tmp_path / "lacking"
     shutil.copytree(artifact, lacking, ignore=shutil.ignore_patterns("jwt"))
-    raised = start(folder=lacking).invoke(contact_event(finished(stack)))
+    raised = start(folder=lacking).invoke(contact_event(finished(new_id())))
     assert "No module named 'jwt'" in str(raised)
     assert updated(stack) == set()
 
@@ -188,20 +193,25 @@ for event in json.load(sys.stdin):
 """
 
 
-def test_a_snapshot_is_taken_with_all_clients_made_and_nobody_called(
-    kit: Kit, artifact: Path, stack: LocalStack
-) -> None:
-    """What awslambdaric does with SnapStart, as far as that goes without Lambda."""
-    contact_id = finished(stack)
+def after_a_snapshot(kit: Kit, artifact: Path, variables: Mapping[str, str], *events: object) -> list[dict[str, str]]:
+    """The answers to events after the snapshot; what goes wrong before them is no JSON."""
     done = subprocess.run(
         [kit.python, "-S", "-c", AFTER_A_SNAPSHOT],
-        input=json.dumps([flow_event(new_id()), contact_event(contact_id)]),
-        env={**stack.environment(), "PYTHONPATH": f"{artifact}:{kit.client}", "PYTHONDONTWRITEBYTECODE": "1"},
+        input=json.dumps(events),
+        env={**variables, "PYTHONPATH": f"{artifact}:{kit.client}", "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
-    answers = [json.loads(line) for line in done.stderr.splitlines()]
+    return [json.loads(line) for line in done.stderr.splitlines()]
+
+
+def test_a_snapshot_is_taken_with_all_clients_made_and_nobody_called(
+    kit: Kit, artifact: Path, stack: LocalStack, finished: Finished
+) -> None:
+    """What awslambdaric does with SnapStart, as far as that goes without Lambda."""
+    contact_id = finished(new_id())
+    answers = after_a_snapshot(kit, artifact, stack.environment(), flow_event(new_id()), contact_event(contact_id))
     assert [answer["status"] for answer in answers] == ["UPDATED", "UPDATED"]
 
 
@@ -220,15 +230,8 @@ def test_a_snapshot_is_taken_whatever_is_wrong(
 ) -> None:
     """A deployment that failed here would not say why; the first event does, if it needs what is wrong."""
     variables = {**stack.environment(), **wrong} if wrong else {}
-    done = subprocess.run(
-        [kit.python, "-S", "-c", AFTER_A_SNAPSHOT],
-        input=json.dumps([flow_event(new_id())]),
-        env={**variables, "PYTHONPATH": f"{artifact}:{kit.client}", "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert json.loads(done.stderr)["status"] in {"UPDATED", "RETRY_LATER"}
+    (answer,) = after_a_snapshot(kit, artifact, variables, flow_event(new_id()))
+    assert answer["status"] in {"UPDATED", "RETRY_LATER"}
 
 
 # Asked for only where somebody else's write came in between, or a record went away: no test of this file gets there.
@@ -256,9 +259,11 @@ def action(operation: str) -> str:
     return f"{service}:{operation}"
 
 
-def test_the_policies_allow_what_is_called_and_nothing_else(stack: LocalStack, start: Start) -> None:
+def test_the_policies_allow_what_is_called_and_nothing_else(
+    stack: LocalStack, start: Start, finished: Finished
+) -> None:
     stack.gateway.heal()
-    start().invoke(contact_event(finished(stack)))
+    start().invoke(contact_event(finished(new_id())))
     called = {action(operation) for operation in stack.gateway.calls}
     assert called | RARE["UpdateVoiceCallFunction"] == allowed("UpdateVoiceCallRole")
     stack.gateway.heal()

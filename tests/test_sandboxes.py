@@ -243,7 +243,7 @@ def test_a_killed_reconciliation_repeated_gives_each_contact_one_patch(
     missed = put(stack, *(ended(60 + number) for number in range(12)))
     with interrupted(stack, hasty, SCHEDULED, call, when, nth=nth, handler=RECONCILE) as interruption:
         interruption.sandbox.kill()
-    stack.gateway.wait_until_idle()
+    stack.gateway.wait_for(lambda gateway: gateway.under_way == 0)
     pass_time(stack, LONG_AFTER)
     sandbox = Sandbox()
     answers = [sandbox.reconcile() for _ in range(2)]

@@ -104,7 +104,7 @@ class Telephony:
     def __init__(self, wire: Wire, endpoint_base: str, provider_name: str) -> None:
         self._wire = wire
         # requests checks and normalises the address; once is enough, as no contact's id needs quoting.
-        self._calls_url = requests.Request("PATCH", call_url(endpoint_base, "")).prepare().url or ""
+        self._endpoint_base = requests.Request("PATCH", endpoint_base).prepare().url or ""
         self._provider_name = provider_name
 
     def prepare(self, contact_id: str, token: str, body: bytes) -> requests.PreparedRequest:
@@ -116,7 +116,7 @@ class Telephony:
             "User-Agent": "voicecall-sync",
         }
         request = requests.PreparedRequest()
-        request.method, request.url = "PATCH", self._calls_url + contact_id
+        request.method, request.url = "PATCH", call_url(self._endpoint_base, contact_id)
         request.prepare_headers(headers)
         request.prepare_body(body, None)
         return request

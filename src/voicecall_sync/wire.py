@@ -272,7 +272,7 @@ class _FencedAdapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
 
     def build_response(self, _request: PreparedRequest, answer: BaseHTTPResponse) -> Response:
-        """Return what is asked of an answer here; requests would also look for cookies, at a twelfth of a try's CPU."""
+        """Return what is asked of an answer here; requests would also look for cookies."""
         response = Response()
         response.status_code, response.raw = answer.status, answer
         return response
@@ -307,17 +307,12 @@ class _Threads:
             try:
                 work = thread.get(timeout=IDLE_SECONDS)
             except Empty:
-                if self._dismissed(thread):
+                with suppress(ValueError):  # where it was taken at this moment, and its work is about to come
+                    self._waiting.remove(thread)
                     return
-                continue  # it was taken at this moment, and its work is about to come
+                continue
             work()
             self._waiting.append(thread)
-
-    def _dismissed(self, thread: SimpleQueue[Callable[[], None]]) -> bool:
-        with suppress(ValueError):
-            self._waiting.remove(thread)
-            return True
-        return False
 
 
 class Wire:

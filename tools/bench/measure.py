@@ -29,7 +29,7 @@ from rich.table import Table
 
 from tools import tables
 from tools.invocation import forget_own_environment
-from tools.local.runtime import Kit, LambdaRuntime, fetch_client, fetch_sam
+from tools.local.runtime import Kit, LambdaRuntime, fetch_client, fetch_sam, find_python
 from tools.local.stack import INSTANCE_ARN, ROOT, LocalStack
 from tools.tables import table_of
 from voicecall_sync.token import issue, parse_secret
@@ -41,6 +41,7 @@ GB_SECOND, INVOCATION, WRITE_UNIT, READ_UNIT = 0.0000166667, 0.20e-6, 0.625e-6, 
 MILLION = 1_000_000
 MEMORIES = (256, 512, 1024)
 SALESFORCE_SECONDS = 0.3
+"""Assumed, for its answer and the network."""
 RUNS_A_DAY = 96
 SKIPPED_PER_SECOND = 40.0
 """By the default pace: 0.4 pages of a hundred."""
@@ -85,9 +86,8 @@ class Bench:
 
     def cold(self, name: str) -> float:
         """Return the milliseconds from starting a sandbox to its first answer."""
-        with ExitStack() as running:
-            began = time.perf_counter()
-            function = running.enter_context(self.runtime(HANDLERS[name]))
+        began = time.perf_counter()
+        with self.runtime(HANDLERS[name]) as function:
             _require(function.invoke(_flow_event()))
             return (time.perf_counter() - began) * 1000
 
@@ -133,8 +133,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--starts", type=int, default=11, help="cold starts of each (11)")
     parser.add_argument("--windows", type=int, nargs="*", default=[100, 1000, 10_000], help="(100 1000 10000)")
     parser.add_argument("--known", type=int, nargs="*", default=[1000, 10_000, 100_000], help="(1000 10000 100000)")
-    parser.add_argument("--python", default=shutil.which("python3.13") or sys.executable, help="a Python 3.13")
+    parser.add_argument("--python", default=find_python(), help="a Python 3.13, if none is found")
     given = parser.parse_args(arguments)
+    if given.python is None:
+        parser.error("no Python 3.13 is found, Lambda's own: name one with --python")
     forget_own_environment()
     console = tables.console()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
@@ -260,40 +262,29 @@ def _show_contacts(console: Console, cold: Mapping[str, list[float]], warm: Mapp
         ratio = statistics.median(one / other for one, other in zip(ours, floor, strict=True))
         table.add_row(title, f"{statistics.median(floor):.1f}", f"{statistics.median(ours):.1f}", f"{ratio:.2f}")
     console.print(table)
-    console.print(_cost(statistics.median(one.wall for one in warm[OURS])))
-    console.print(_cost_of_skipping())
+    seconds = MILLION * (statistics.median(one.wall for one in warm[OURS]) / 1000 + SALESFORCE_SECONDS)
+    console.print(_cost("a million updates", seconds, MILLION, "write", WRITE_UNITS * MILLION, WRITE_UNIT))
+    looks = RUNS_A_DAY * MILLION
+    console.print(_cost("a million skipped for a day", looks / SKIPPED_PER_SECOND, 0, "read", looks, READ_UNIT))
 
 
-def _cost(wall: float) -> Table:
-    """Return what a million updates cost, from the wall time measured and an assumed 300 ms of Salesforce's."""
-    table = table_of("MB", "GB-seconds", "Lambda, $", "write units", "table, $", "a million updates, $")
-    seconds = wall / 1000 + SALESFORCE_SECONDS
-    writes = WRITE_UNITS * WRITE_UNIT * MILLION
+def _cost(title: str, seconds: float, invocations: int, units: str, count: int, price: float) -> Table:
+    """Return what a million contacts cost, by memory size.
+
+    Args:
+        title: Of the last column.
+        seconds: How long Lambda runs for all of them.
+        invocations: How often it is invoked for them.
+        units: What the table charges for.
+        count: How many of those.
+        price: Dollars for each.
+    """
+    table = table_of("MB", "GB-seconds", "Lambda, $", f"{units} units", "table, $", f"{title}, $")
     for memory in MEMORIES:
-        used = MILLION * seconds * memory / 1024
-        function = used * GB_SECOND + MILLION * INVOCATION
-        row = (
-            f"{used:,.0f}",
-            f"{function:.2f}",
-            f"{WRITE_UNITS * MILLION:,}",
-            f"{writes:.2f}",
-            f"{function + writes:.2f}",
-        )
-        table.add_row(str(memory), *row)
-    return table
-
-
-def _cost_of_skipping() -> Table:
-    """Return what a million contacts cost to find known already, by the defaults, in every run of their day."""
-    table = table_of("MB", "GB-seconds", "Lambda, $", "read units", "table, $", "a million skipped for a day, $")
-    reads = MILLION * RUNS_A_DAY
-    for memory in MEMORIES:
-        used = reads / SKIPPED_PER_SECOND * memory / 1024
-        function = used * GB_SECOND
-        total = function + reads * READ_UNIT
-        table.add_row(
-            str(memory), f"{used:,.0f}", f"{function:.2f}", f"{reads:,}", f"{reads * READ_UNIT:.2f}", f"{total:.2f}"
-        )
+        used = seconds * memory / 1024
+        function, charged = used * GB_SECOND + invocations * INVOCATION, count * price
+        dollars = (f"{function:.2f}", f"{count:,}", f"{charged:.2f}", f"{function + charged:.2f}")
+        table.add_row(str(memory), f"{used:,.0f}", *dollars)
     return table
 
 

@@ -76,7 +76,7 @@ class AwsGateway:
         self.connect = connect
         self._aws = aws
         self._server = LoopbackServer(self._serve, clock=utc_now, port=port)
-        self._lock = threading.Condition()
+        self._changed = threading.Condition()
         self._under_way = 0
         self._faults: dict[str, _Set] = {}
         self._calls: list[str] = []
@@ -98,7 +98,7 @@ class AwsGateway:
     @property
     def calls(self) -> list[str]:
         """The names of the operations called so far, faulty ones included."""
-        with self._lock:
+        with self._changed:
             return list(self._calls)
 
     def fail(self, operation: str, fault: Fault, *, skip: int = 0, times: int = 1_000_000) -> None:
@@ -110,23 +110,29 @@ class AwsGateway:
             skip: how many calls still go well before.
             times: how many go wrong then.
         """
-        with self._lock:
+        with self._changed:
             self._faults[operation] = _Set(fault, skip, times)
 
-    def wait_until_idle(self, timeout: float = 20.0) -> None:
-        """Wait until no call is under way: one whose caller was killed may still have its effect.
+    @property
+    def under_way(self) -> int:
+        """How many calls are neither answered nor broken off; one whose caller was killed may still have its effect."""
+        with self._changed:
+            return self._under_way
+
+    def wait_for(self, predicate: Callable[[Self], bool], timeout: float = 20.0) -> None:
+        """Wait until the predicate holds; it is asked again whenever a call begins or ends.
 
         Raises:
-            TimeoutError: One was, all that time.
+            TimeoutError: it did not within `timeout` seconds.
         """
-        with self._lock:
-            if not self._lock.wait_for(lambda: self._under_way == 0, timeout):
-                raise TimeoutError(f"{self._under_way} calls are still under way")
+        with self._changed:
+            if not self._changed.wait_for(lambda: predicate(self), timeout):
+                raise TimeoutError(f"not within {timeout} s; under way: {self._under_way}, calls: {self._calls}")
 
     def heal(self) -> None:
         """Let everything go well from now on, and forget the calls so far."""
         self.before = self.after = None
-        with self._lock:
+        with self._changed:
             self._faults.clear()
             self._calls.clear()
 
@@ -139,9 +145,9 @@ class AwsGateway:
             self._count(-1)
 
     def _count(self, change: int) -> None:
-        with self._lock:
+        with self._changed:
             self._under_way += change
-            self._lock.notify_all()
+            self._changed.notify_all()
 
     def _do(self, connection: Connection, request: Request) -> bool:
         operation = _operation(request)
@@ -163,7 +169,7 @@ class AwsGateway:
         return False
 
     def _take(self, operation: str) -> Fault | None:
-        with self._lock:
+        with self._changed:
             self._calls.append(operation)
             found = self._faults.get(operation)
             if found is None or found.times == 0:

@@ -25,6 +25,13 @@ _BACKLOG = 128
 _STOP_SECONDS = 5.0
 
 
+def free_ports(count: int) -> tuple[int, ...]:
+    """Return ports of 127.0.0.1, each another, that nobody listens on at this moment."""
+    with contextlib.ExitStack() as held:
+        probes = [held.enter_context(socket.create_server((HOST, 0))) for _ in range(count)]
+        return tuple(probe.getsockname()[1] for probe in probes)
+
+
 class ClientGoneError(Exception):
     """The client closed, reset or never properly opened the connection; there is nobody left to serve."""
 

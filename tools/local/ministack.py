@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -13,11 +12,12 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self
 
+from tools.local.loopback import HOST, free_ports
+
 _START_SECONDS = 30.0
 _STOP_SECONDS = 5.0
 # MiniStack reads the first two; the rest keeps it from opening ports of its own beside the gateway's.
-_HOST = "127.0.0.1"
-_QUIET = {"BIND_HOST": _HOST, "IOT_MTLS_ENABLED": "0", "SFTP_ENABLED": "0", "LOG_LEVEL": "WARNING"}
+_QUIET = {"BINDHOST": HOST, "IOT_MTLS_ENABLED": "0", "SFTP_ENABLED": "0", "LOG_LEVEL": "WARNING"}
 
 
 class MiniStack:
@@ -41,10 +41,10 @@ class MiniStack:
     @property
     def url(self) -> str:
         """``http://127.0.0.1:PORT``; known once started."""
-        return f"http://{_HOST}:{self._port}"
+        return f"http://{HOST}:{self._port}"
 
     def __enter__(self) -> Self:
-        self._port = self._port or free_port()
+        self._port = self._port or free_ports(1)[0]
         with contextlib.ExitStack() as opened:
             output = opened.enter_context(self._log.open("ab")) if self._log else subprocess.DEVNULL
             self._process = subprocess.Popen(
@@ -97,11 +97,3 @@ class MiniStack:
                     return
             time.sleep(0.05)
         raise RuntimeError(f"MiniStack did not answer within {_START_SECONDS} s")
-
-
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port

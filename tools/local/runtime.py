@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import platform
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,7 +24,7 @@ from typing import Any, Self
 
 import requests
 
-from tools.local.loopback import HOST
+from tools.local.loopback import HOST, free_ports
 
 CLIENT = ("awslambdaric==4.2.2", "simplejson==3.20.2", "snapshot-restore-py==1.0.0")
 SAM = Path(__file__).with_name("sam.txt")
@@ -54,6 +55,17 @@ class Kit:
         emulator = sam / "samcli" / "local" / "rapid" / f"aws-lambda-rie-{machine}"
         emulator.chmod(0o755)
         return cls(emulator, client, python)
+
+
+def find_python() -> str | None:
+    """Return a Python of the Lambda runtime's minor version that really starts, or None."""
+    installed = (Path.home() / ".pyenv" / "versions").glob("3.13.*/bin/python3.13")
+    candidates = [sys.executable, shutil.which("python3.13"), *map(str, installed)]
+    is_runtime = "import sys; sys.exit(sys.version_info[:2] != (3, 13))"
+    for candidate in filter(None, candidates):
+        if subprocess.run([candidate, "-c", is_runtime], capture_output=True, check=False).returncode == 0:
+            return candidate
+    return None
 
 
 def fetch_client(folder: Path) -> None:
@@ -111,7 +123,7 @@ class LambdaRuntime:
     def __init__(
         self, kit: Kit, artifact: Path, handler: str, *, timeout: int, environment: Mapping[str, str], log: Path
     ) -> None:
-        self._port, api = _free_ports()
+        self._port, api = free_ports(2)
         self._command = [
             str(kit.emulator),
             *("--runtime-interface-emulator-address", f"{HOST}:{self._port}"),
@@ -172,8 +184,3 @@ class LambdaRuntime:
             ["/usr/bin/env", "pgrep", "-P", str(self._process.pid)], capture_output=True, text=True, check=False
         )
         return [int(pid) for pid in found.stdout.split()]
-
-
-def _free_ports() -> tuple[int, int]:
-    with socket.create_server((HOST, 0)) as one, socket.create_server((HOST, 0)) as other:
-        return one.getsockname()[1], other.getsockname()[1]
