@@ -40,7 +40,7 @@ TRACED = frozenset(
 
 @pytest.fixture(scope="session")
 def ministack() -> Iterator[MiniStack]:
-    with MiniStack() as running:
+    with MiniStack(services=()) as running:  # the operator's commands look after a deployed stack
         yield running
 
 

@@ -8,6 +8,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
 
 from tests.sandbox import _session
+from tools.local.keeper import die_with_parent
+
+die_with_parent()  # the sandboxes do the same: one that is frozen would keep this server, and itself, for ever
 
 for _service in ("dynamodb", "secretsmanager", "connect"):
     create_client = super(type(_session()), _session()).create_client

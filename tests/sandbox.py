@@ -16,6 +16,7 @@ from uuid import uuid4
 from botocore.config import Config
 from botocore.session import Session
 
+from tools.local.keeper import die_with_parent
 from voicecall_sync.app import App, build
 from voicecall_sync.clock import Clock, SystemClock
 from voicecall_sync.errors import VoiceCallSyncError
@@ -165,6 +166,11 @@ class ProcessSandbox:
     ) -> None:
         self.kill()
 
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """Kill it, if it still lives."""
         with suppress(ProcessLookupError):
@@ -191,8 +197,7 @@ class ProcessSandbox:
         return result
 
     def _signal(self, number: int) -> None:
-        assert self._process.pid is not None
-        os.kill(self._process.pid, number)
+        os.kill(self.pid, number)
 
 
 def fork_server_is_loaded() -> bool:
@@ -217,6 +222,7 @@ def _live(
     ahead: "Synchronized[float]",
     results: Connection,
 ) -> None:
+    die_with_parent()
     os.environ.update(environment)
     result = Sandbox(_ClockFromOutside(ahead)).call(handler, event, context)
     # Lambda freezes a sandbox once it answered. Ending here as well must not wait for threads left behind.

@@ -42,7 +42,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalStack]:
     (port,) = free_ports(1)
     with (
         AwsGateway(aws=f"http://127.0.0.1:{port}") as gateway,
-        MiniStack(port=port, environment={"AWS_ENDPOINT_URL": gateway.url, **CREDENTIALS}) as ministack,
+        MiniStack(port=port, environment={"AWS_ENDPOINT_URL": gateway.url, **CREDENTIALS}, services=()) as ministack,
         LocalStack(ministack=ministack, gateway=gateway) as stack,
     ):
         monkeypatch.setenv("AWS_ENDPOINT_URL", ministack.url)

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.contacts import contact_event, flow_event, new_id
@@ -130,7 +131,7 @@ def test_a_try_left_behind_in_a_frozen_sandbox_disturbs_nobody(
     assert function.invoke(contact_event(contacts[0]))["status"] == "UPDATED"
     (frozen,) = function.runtimes()
     function.signal(signal.SIGSTOP)
-    while " T (stopped)" not in state_of(frozen):
+    while frozen.status() != psutil.STATUS_STOPPED:
         time.sleep(0.01)
     assert stack.salesforce.connections_open == 1
     time.sleep(IDLE_SECONDS + 1)  # what the sandbox would have waited for, has come and gone when it wakes
@@ -140,11 +141,6 @@ def test_a_try_left_behind_in_a_frozen_sandbox_disturbs_nobody(
     assert [stack.salesforce.applied(contact_id) for contact_id in contacts] == [1, 1]
     assert len(stack.salesforce.received) == 2
     assert updated(stack) == set(contacts)
-
-
-def state_of(pid: int) -> str:
-    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
-    return next(line.replace("\t", " ") for line in lines if line.startswith("State:"))
 
 
 @pytest.mark.parametrize("missing", REQUIRED)

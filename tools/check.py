@@ -9,6 +9,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tools.local.keeper import die_with_parent
+
 ROOT = Path(__file__).resolve().parent.parent
 
 STYLE_AND_TYPES: Mapping[str, Sequence[str]] = {
@@ -40,7 +42,8 @@ def run(heading: str, line: Sequence[str]) -> int:
 def _run(heading: str, line: Sequence[str]) -> int:
     print(f"== {heading}", flush=True)
     started = time.monotonic()
-    status = subprocess.run(line, cwd=ROOT, check=False).returncode
+    # Nothing that checks or tests goes on when this command is killed.
+    status = subprocess.run(line, cwd=ROOT, preexec_fn=die_with_parent, check=False).returncode
     if status:
         print(f"== {heading} failed after {time.monotonic() - started:.1f} s", file=sys.stderr)
     return status

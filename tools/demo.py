@@ -23,14 +23,13 @@ from rich.table import Table
 from rich.text import Text
 
 from tools import tables
+from tools.examples import EVENTS, Examples
 from tools.invocation import (
-    EVENTS,
     Raised,
     forget_own_environment,
     invoke,
     load_contacts,
     local_folder,
-    read_event,
     shown,
     source_name,
 )
@@ -62,11 +61,13 @@ class Demo:
     """Delivers events to the handler, and looks at what both ends then hold.
 
     Attributes:
+        examples: the events.
         existing: the calls Salesforce had a record of before.
         log: where the handler's own output goes.
     """
 
     stack: LocalStack
+    examples: Examples
     existing: frozenset[str]
     log: TextIO
 
@@ -87,7 +88,7 @@ class Demo:
         if failure is not None:
             self.stack.salesforce.next(failure)
         before = len(self.stack.salesforce.received)
-        event = read_event(EVENTS / f"{name}.json")
+        event = self.examples.read(EVENTS / f"{name}.json")
         answer = invoke(update_voice_call, event, self.log)
         if isinstance(answer, Raised):
             status, detail = "raised", f"{answer.message}; Lambda delivers it again"
@@ -123,7 +124,8 @@ def main(arguments: Sequence[str]) -> int:
         log = sys.stderr if shows_log else opened.enter_context(log_file.open("w", encoding="utf-8"))
         stack = opened.enter_context(_started(console))
         os.environ |= stack.environment()
-        demo = Demo(stack, load_contacts(stack), log)
+        examples = Examples.at(datetime.now(UTC))
+        demo = Demo(stack, examples, load_contacts(stack, examples), log)
         _show_deliveries(demo, console)
         _show(console, "What Salesforce holds now", tables.voice_calls(demo.voice_calls(), console.width))
         entries = demo.ledger()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import inspect
 import io
-import json
 import os
 import time
 import uuid
@@ -15,14 +14,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TextIO
 
-from tools.local.stack import CONTACTS, ROOT, LocalStack
+from tools.examples import CONTACTS, Examples, files
+from tools.local.stack import ROOT, LocalStack
 from voicecall_sync import handlers, settings
 from voicecall_sync.contact import contact_id_in, source_of
 from voicecall_sync.errors import InvalidInput, VoiceCallSyncError
 from voicecall_sync.reconcile_request import KEYS as REQUEST_KEYS
 from voicecall_sync.reconcile_request import Scope, Usual, parse
 
-EVENTS = CONTACTS.parent
 FUNCTION_SECONDS: Mapping[str, float] = {"update_voice_call": 30, "reconcile": 900}
 """The functions' Timeouts in template.yaml, by handler."""
 
@@ -99,16 +98,6 @@ def shown(path: Path) -> str:
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
-def read_event(path: Path) -> object:
-    """Read an event file, whatever JSON it holds; a byte order mark at its beginning is no fault.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is no JSON.
-    """
-    return json.loads(path.read_text(encoding="utf-8-sig"))
-
-
 def source_name(event: object) -> str:
     """Return who sent the event, as the handler logs it."""
     try:
@@ -160,7 +149,7 @@ def forget_own_environment() -> None:
     }
 
 
-def load_contacts(stack: LocalStack) -> frozenset[str]:
+def load_contacts(stack: LocalStack, examples: Examples) -> frozenset[str]:
     """Let the simulators know the contacts that the files in events/ are about.
 
     Salesforce has a record for a call from the moment it is offered to an agent, or that a contact flow tells of it.
@@ -169,10 +158,10 @@ def load_contacts(stack: LocalStack) -> frozenset[str]:
     Returns:
         The ids of the calls that Salesforce has a record of.
     """
-    stack.connect.load(CONTACTS)
-    contacts = json.loads(CONTACTS.read_text(encoding="utf-8"))["contacts"]
-    offered = {contact["Id"] for contact in contacts if _was_with_an_agent(contact)}
-    told_of = {contact_id_in(read_event(path)) for path in EVENTS.glob("contact-flow*.json")}
+    known: Any = examples.read(CONTACTS)
+    stack.connect.load(known)
+    offered = {contact["Id"] for contact in known["contacts"] if _was_with_an_agent(contact)}
+    told_of = {contact_id_in(examples.read(path)) for path in files() if path.name.startswith("contact-flow")}
     for call_id in sorted(offered | told_of):
         stack.salesforce.seed(call_id)
     return frozenset(offered | told_of)

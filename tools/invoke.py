@@ -14,12 +14,14 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import boto3
 
 from tools import stack
+from tools.examples import Examples
 from tools.invocation import (
     HANDLERS,
     LocalLog,
@@ -28,7 +30,6 @@ from tools.invocation import (
     handler_for,
     invoke,
     load_contacts,
-    read_event,
 )
 from tools.local import dead_letters
 from tools.local.stack import LocalStack
@@ -41,8 +42,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--handler", choices=HANDLERS, help="the one the event is meant for, unless given")
     parser.add_argument("--keep", action="store_true", help="keep the stack running afterwards, as `stack` does")
     given = parser.parse_args(arguments)
+    variables = stack.running()
+    examples = Examples.at(datetime.now(UTC)) if variables is None else stack.examples()
     try:
-        event = read_event(given.event_file)
+        event = examples.read(given.event_file)
     except OSError as failure:
         parser.error(f"{given.event_file}: {failure.strerror}")
     except ValueError as failure:
@@ -51,13 +54,12 @@ def main(arguments: Sequence[str]) -> int:
     with contextlib.ExitStack() as opened:
         kept: LocalStack | None = None
         log: LocalLog | None = LocalLog(sys.stderr)
-        variables = stack.running()
         if variables is None and given.keep:
-            kept = opened.enter_context(stack.started(stack.PORTS))
+            kept = opened.enter_context(stack.started(stack.PORTS, examples=examples))
             variables = kept.environment()
         elif variables is None:
             own = opened.enter_context(LocalStack())
-            load_contacts(own)
+            load_contacts(own, examples)
             variables = own.environment()
             log = None
         os.environ |= variables

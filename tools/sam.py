@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import json
 import shutil
 import socket
@@ -21,13 +22,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tools.local.loopback import HOST
+from tools.local.door import HOST, NAME_IN_CONTAINERS
 from tools.local.stack import ROOT
 from tools.template import Template
 
 FUNCTION = "UpdateVoiceCallFunction"
 ARTIFACT = ROOT / ".aws-sam" / "build" / FUNCTION
-MACHINE = "host.docker.internal"
 
 _AUTHORITY = "local-ca.pem"
 _CODE = "/var/task"
@@ -57,7 +57,7 @@ def prepare(folder: Path, *, artifact: Path, template: Template, authority: Path
 
 def seen_from_a_container(settings: Mapping[str, str]) -> dict[str, str]:
     """Return the settings with this machine's addresses and files as a container knows them."""
-    inside = {name: value.replace(f"//{HOST}:", f"//{MACHINE}:") for name, value in settings.items()}
+    inside = {name: value.replace(f"//{HOST}:", f"//{NAME_IN_CONTAINERS}:") for name, value in settings.items()}
     return {**inside, "REQUESTS_CA_BUNDLE": f"{_CODE}/{_AUTHORITY}"}
 
 
@@ -79,6 +79,15 @@ def derived(template: Template, variables: Iterable[str]) -> Template:
         "Transform": "AWS::Serverless-2016-10-31",
         "Resources": {FUNCTION: {"Type": "AWS::Serverless::Function", "Properties": properties}},
     }
+
+
+def is_one_address(text: str) -> bool:
+    """Tell whether the text is an address that the machine's network does not lead to: private, and not all of them."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return address.is_private and not address.is_unspecified
 
 
 @contextlib.contextmanager

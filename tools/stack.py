@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -24,9 +25,10 @@ from urllib.parse import urlsplit
 import requests
 
 from tools import sam
+from tools.examples import Examples
 from tools.invocation import forget_own_environment, load_contacts, local_folder, log_file, shown
 from tools.local.certificates import Certificate, issue
-from tools.local.loopback import HOST
+from tools.local.door import HOST, NAME_IN_CONTAINERS
 from tools.local.messages import utc_now
 from tools.local.salesforce import Received
 from tools.local.stack import ROOT, LocalStack, Ports
@@ -63,6 +65,8 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     if given.sam and not given.artifact.is_dir():
         parser.error(f"--sam needs the function as built, in {shown(given.artifact)}: run `sam build` first")
+    if given.container_address and not sam.is_one_address(given.container_address):
+        parser.error("--container-address takes one address of this machine, such as Docker's bridge, 172.17.0.1")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     forget_own_environment()
     try:
@@ -93,27 +97,27 @@ def _parser() -> argparse.ArgumentParser:
 def _run(given: argparse.Namespace, opened: contextlib.ExitStack) -> None:
     ports = Ports(given.aws_port, given.salesforce_port, given.ministack_port, given.connect_port)
     certificate = issue(_own_folder("certificate")) if given.sam else None
-    stack = opened.enter_context(started(ports, certificate))
+    stack = opened.enter_context(started(ports, Examples.at(utc_now()), certificate))
     if given.container_address:
         reached = [urlsplit(url).port or 0 for url in (stack.gateway.url, stack.salesforce.url)]
         opened.enter_context(sam.relayed(given.container_address, reached))
     print(_welcome(stack), flush=True)
     if certificate is not None:
         print(_prepare_sam(stack, certificate, given.artifact, given.container_address), flush=True)
-    print("What Salesforce gets:\n", flush=True)
     keep(stack)
 
 
 @contextlib.contextmanager
-def started(ports: Ports, certificate: Certificate | None = None) -> Iterator[LocalStack]:
-    """Run a stack that `running` finds, the contacts of events/ in it; with a certificate, Salesforce speaks TLS.
+def started(ports: Ports, examples: Examples, certificate: Certificate | None = None) -> Iterator[LocalStack]:
+    """Run a stack that `running` finds, the contacts of events/ in it; see `LocalStack`.
 
     Raises:
         PortTakenError: something listens on one of the ports already.
     """
     _require_free(ports)
     with LocalStack(ports=ports, certificate=certificate) as stack:
-        load_contacts(stack)
+        load_contacts(stack, examples)
+        examples.write(events_folder())
         stack.dead_letter_queue()
         log_file().unlink(missing_ok=True)  # a killed stack's
         settings = env_file()
@@ -123,12 +127,14 @@ def started(ports: Ports, certificate: Certificate | None = None) -> Iterator[Lo
         finally:
             settings.unlink(missing_ok=True)
             log_file().unlink(missing_ok=True)
+            shutil.rmtree(events_folder(), ignore_errors=True)
 
 
 def keep(stack: LocalStack) -> None:
     """Print each request Salesforce gets, until Ctrl-C."""
     printed = 0
     with contextlib.suppress(KeyboardInterrupt):
+        print("What Salesforce gets:\n", flush=True)
         while True:
             for request in itertools.takewhile(_is_over, stack.salesforce.received[printed:]):
                 print(_line(request), flush=True)
@@ -140,6 +146,16 @@ def keep(stack: LocalStack) -> None:
 def env_file() -> Path:
     """Return where the settings for a running stack are."""
     return local_folder() / "env.json"
+
+
+def events_folder() -> Path:
+    """Return where a stack keeps the files of events/, moved to the time of its contacts."""
+    return local_folder() / "events"
+
+
+def examples() -> Examples:
+    """Return the files of events/ as the running stack has them."""
+    return Examples(timedelta(), kept=events_folder())
 
 
 def running() -> Mapping[str, str] | None:
@@ -212,9 +228,9 @@ def _prepare_sam(stack: LocalStack, certificate: Certificate, artifact: Path, ad
         authority=certificate.ca_file,
         settings=stack.environment(),
     )
-    add_host = f" \\\n      --add-host {sam.MACHINE}:{address}" if address else ""
+    add_host = f" \\\n      --add-host {NAME_IN_CONTAINERS}:{address}" if address else ""
     return f"""\
-  sam local invoke {sam.FUNCTION} --event events/contact-flow.json \\
+  sam local invoke {sam.FUNCTION} --event {shown(events_folder() / "contact-flow.json")} \\
       --template {shown(folder / "template.json")} --env-vars {shown(folder / "env.json")}{add_host}
 """
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tools.local.keeper import die_with_parent
 from tools.local.stack import ROOT
 
 FREE_PORTS = [f"--{part}-port=0" for part in ("aws", "salesforce", "ministack", "connect")]
@@ -65,6 +66,7 @@ def stopped_at_the_end(command: Sequence[str], environment: Mapping[str, str]) -
         stdout=subprocess.PIPE,
         text=True,
         encoding="utf-8",
+        preexec_fn=die_with_parent,  # noqa: PLW1509 - it only asks the kernel for that
     ) as process:
         assert process.stdout is not None
         try:

@@ -2,13 +2,17 @@
 
 import json
 import re
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.sandbox import Sandbox
-from tools.invocation import EVENTS, handler_for, load_contacts, read_event
-from tools.local.stack import CONTACTS, INSTANCE_ID, LocalStack
+from tools.examples import AGE, CONTACTS, ENDED, EVENTS, Examples, files, moved, read_json
+from tools.invocation import handler_for, load_contacts
+from tools.local.messages import utc_now
+from tools.local.stack import INSTANCE_ID, LocalStack
 
 EXPECTED = {
     "contact-flow": "UPDATED",
@@ -24,30 +28,36 @@ EXPECTED = {
     "contact-event-initiated": "IGNORED",
 }
 RECONCILED: dict[str, tuple[dict[str, int], dict[str, int] | None]] = {
-    "scheduled": ({}, None),
-    "scheduler-default": ({}, None),
+    "scheduled": ({"UPDATED": 2}, None),
+    "scheduler-default": ({"UPDATED": 2}, None),
     "reconcile-dry-run": ({}, {"update": 3}),
-    "reconcile-window": ({}, {}),
+    "reconcile-window": ({}, {"update": 2}),
     "reconcile-contacts": ({"INVALID": 1, "UPDATED": 1}, None),
 }
 """For the other function: outcomes, and in a dry run what it would do."""
-FILES = sorted(path for path in EVENTS.glob("*.json") if path != CONTACTS and path.stem not in RECONCILED)
+FILES = [path for path in files() if path != CONTACTS and path.stem not in RECONCILED]
+
+
+@pytest.fixture
+def examples(stack: LocalStack) -> Examples:
+    """The files as they are read now; their contacts are in Amazon Connect."""
+    examples = Examples.at(utc_now())
+    load_contacts(stack, examples)
+    return examples
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_status(path: Path, stack: LocalStack, sandbox: Sandbox) -> None:
-    load_contacts(stack)
-
-    result = sandbox.invoke(read_event(path))
+def test_status(path: Path, examples: Examples, sandbox: Sandbox) -> None:
+    result = sandbox.invoke(examples.read(path))
 
     assert result.status == EXPECTED[path.stem]
 
 
 @pytest.mark.parametrize("name", [name for name, status in EXPECTED.items() if status == "UPDATED"])
-def test_what_is_updated_exists_in_salesforce(name: str, stack: LocalStack, sandbox: Sandbox) -> None:
-    load_contacts(stack)
-
-    result = sandbox.invoke(read_event(EVENTS / f"{name}.json"))
+def test_what_is_updated_exists_in_salesforce(
+    name: str, stack: LocalStack, examples: Examples, sandbox: Sandbox
+) -> None:
+    result = sandbox.invoke(examples.read(EVENTS / f"{name}.json"))
 
     assert result.answer is not None
     assert result.answer["contactId"] in stack.salesforce.voice_calls
@@ -55,9 +65,8 @@ def test_what_is_updated_exists_in_salesforce(name: str, stack: LocalStack, sand
 
 
 @pytest.mark.parametrize("name", RECONCILED)
-def test_what_the_reconciliation_makes_of_its_events(name: str, stack: LocalStack, sandbox: Sandbox) -> None:
-    load_contacts(stack)
-    event = read_event(EVENTS / f"{name}.json")
+def test_what_the_reconciliation_makes_of_its_events(name: str, examples: Examples, sandbox: Sandbox) -> None:
+    event = examples.read(EVENTS / f"{name}.json")
 
     answer = sandbox.reconcile(event)
 
@@ -68,21 +77,19 @@ def test_what_the_reconciliation_makes_of_its_events(name: str, stack: LocalStac
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_which_handler_an_event_is_for(path: Path) -> None:
-    assert handler_for(read_event(path)) == "update_voice_call"
+    assert handler_for(read_json(path)) == "update_voice_call"
 
 
-def test_a_schedule_is_refused_clearly(stack: LocalStack, sandbox: Sandbox) -> None:
-    result = sandbox.invoke(read_event(EVENTS / "scheduled.json"))
+def test_a_schedule_is_refused_clearly(stack: LocalStack, examples: Examples, sandbox: Sandbox) -> None:
+    result = sandbox.invoke(examples.read(EVENTS / "scheduled.json"))
 
     assert result.raised is not None
     assert "INVALID: event must be a contact flow's event" in result.raised
     assert stack.salesforce.received == []
 
 
-def test_the_sentinel_is_no_agent(stack: LocalStack, sandbox: Sandbox) -> None:
-    load_contacts(stack)
-
-    result = sandbox.invoke(read_event(EVENTS / "contact-event-sentinel.json"))
+def test_the_sentinel_is_no_agent(stack: LocalStack, examples: Examples, sandbox: Sandbox) -> None:
+    result = sandbox.invoke(examples.read(EVENTS / "contact-event-sentinel.json"))
 
     assert result.answer is not None
     [body] = stack.salesforce.applied_bodies(result.answer["contactId"])
@@ -101,8 +108,41 @@ def test_nothing_in_them_is_anybodys(path: Path) -> None:
     assert set(re.findall(r"instance/([0-9a-f-]+)", text)) <= {INSTANCE_ID}
 
 
+def times_in(content: object) -> Iterator[datetime]:
+    for text in re.findall(r"\d{4}-\d{2}-\d{2}T[0-9:.]+Z", json.dumps(content)):
+        yield datetime.fromisoformat(text)
+
+
+@pytest.mark.parametrize("path", [*FILES, CONTACTS], ids=lambda path: path.stem)
+@pytest.mark.parametrize("now", ["2026-11-22T23:59:59Z", "2028-02-29T00:00:00Z"])
+def test_they_are_of_the_day_they_are_read(path: Path, now: str) -> None:
+    examples = Examples.at(datetime.fromisoformat(now))
+    then, today = list(times_in(read_json(path))), list(times_in(examples.read(path)))
+
+    assert max(then, default=ENDED) <= ENDED
+    by = datetime.fromisoformat(now) - AGE - ENDED
+    assert today == [time if time.year == 1970 else time + by for time in then]
+
+
+def test_only_times_are_moved_and_keep_their_spelling() -> None:
+    known = {"a": ["2026-11-23T10:00:00Z", "2026-11-23T10:00:00.250Z"], "b": "2026-11-23", "c": "1970-01-01T00:00:00Z"}
+
+    assert moved(known, timedelta(days=1, seconds=1)) == {
+        "a": ["2026-11-24T10:00:01Z", "2026-11-24T10:00:01.250Z"],
+        "b": "2026-11-23",
+        "c": "1970-01-01T00:00:00Z",
+    }
+
+
+def test_a_file_of_somebody_elses_is_read_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "event.json"
+    path.write_text('{"time": "2026-11-23T10:00:00Z"}')
+
+    assert Examples.at(utc_now()).read(path) == {"time": "2026-11-23T10:00:00Z"}
+
+
 def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
     path = tmp_path / "event.json"
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps({"a": "ü"}, ensure_ascii=False).encode())
 
-    assert read_event(path) == {"a": "ü"}
+    assert read_json(path) == {"a": "ü"}

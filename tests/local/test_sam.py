@@ -49,7 +49,12 @@ def test_a_container_reaches_salesforce_over_tls(environment: dict[str, str], ru
         with urllib3.HTTPSConnectionPool(
             OTHER_ADDRESS, port, ca_certs=str(authority), server_hostname="host.docker.internal"
         ) as salesforce:
-            assert salesforce.request("GET", "/simulator/received").json() == []
+            assert (
+                salesforce.request(
+                    "GET", "/simulator/received", headers={"Host": f"host.docker.internal:{port}"}
+                ).json()
+                == []
+            )
         here = run("invoke", "events/contact-flow.json", VOICECALL_SYNC_LOCAL=str(local))
         assert json.loads(here.stdout)["status"] == "UPDATED"
     assert (local / "sam" / "function" / "code.py").exists()

@@ -309,3 +309,16 @@ def test_the_windows_end_where_now_is(script: Script) -> None:
 
     assert len(target.asked) == 2
     assert json.loads(json.dumps(target.asked[1]))["from"] == (start + timedelta(hours=24)).isoformat()
+
+
+# ------------------------------------------------------------------------------------------------------- locally
+
+
+def test_locally_the_examples_are_found_on_any_day(locally: Operate) -> None:
+    yesterday, tomorrow = (f"{datetime.now(UTC) + timedelta(days=days):%Y-%m-%dT00:00:00Z}" for days in (-1, 1))
+    span = ("--from", yesterday, "--to", tomorrow, "--scope", "all", "--dry-run")
+
+    tried = locally("operate", "--local", "backfill", *span, "--json")
+
+    assert tried.status == 0, tried.err
+    assert sum(window["found"] for window in tried.json["windows"]) == 7

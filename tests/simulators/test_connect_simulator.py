@@ -1,7 +1,5 @@
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -132,22 +130,19 @@ def test_times_of_another_zone_are_the_same_moment(connect: ConnectSimulator, cl
     assert answer["Contact"]["InitiationTimestamp"].astimezone(UTC) == BEGAN
 
 
-def test_a_file_of_contacts(connect: ConnectSimulator, client: "ConnectClient", tmp_path: Path) -> None:
-    path = tmp_path / "contacts.json"
+def test_many_contacts_at_once(connect: ConnectSimulator, client: "ConnectClient") -> None:
     content: dict[str, Any] = {
         "contacts": [{"Id": "c-1", "Channel": "VOICE", "InitiationTimestamp": "2025-03-01T11:00:00Z"}],
         "queues": [{"QueueId": "q-1", "Name": "Support"}],
         "users": [{"Id": "u-1", "Username": "agent"}],
     }
-    path.write_text(json.dumps(content))
-    connect.load(path)
+    connect.load(content)
     assert client.describe_contact(InstanceId=INSTANCE, ContactId="c-1")["Contact"]["Channel"] == "VOICE"
     assert client.describe_queue(InstanceId=INSTANCE, QueueId="q-1")["Queue"]["Name"] == "Support"
     assert client.describe_user(InstanceId=INSTANCE, UserId="u-1")["User"]["Username"] == "agent"
 
-    path.write_text(json.dumps({**content, "agents": []}))
     with pytest.raises(ValueError, match="agents"):
-        connect.load(path)
+        connect.load({**content, "agents": []})
 
 
 def test_throttled_as_often_as_told(connect: ConnectSimulator, client: "ConnectClient") -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -306,9 +307,11 @@ def test_connections_are_kept_alive(salesforce: SalesforceSimulator, client: Cli
     assert [one.connection for one in salesforce.received] == [1, 1, 1, 1, 2]
 
 
-def test_the_connection_ends_when_the_client_asks(dial: Callable[[], socket.socket], keys: KeyPair) -> None:
+def test_the_connection_ends_when_the_client_asks(
+    salesforce: SalesforceSimulator, dial: Callable[[], socket.socket], keys: KeyPair
+) -> None:
     raw = dial()
-    raw.sendall(_raw_patch(keys).replace(b"Host:", b"Connection: close\r\nHost:"))
+    raw.sendall(_raw_patch(salesforce, keys).replace(b"Host:", b"Connection: close\r\nHost:"))
     with raw.makefile("rb") as answer:
         assert answer.read().endswith(b'{"status": "pending"}')
 
@@ -412,12 +415,12 @@ def test_close_ends_in_order_and_reset_does_not(
 ) -> None:
     salesforce.next(Close(applied=False), Reset(applied=False), CloseUnread())
     closed, reset, unread = dial(), dial(), dial()
-    closed.sendall(_raw_patch(keys))
+    closed.sendall(_raw_patch(salesforce, keys))
     assert closed.recv(100) == b""
-    reset.sendall(_raw_patch(keys))
+    reset.sendall(_raw_patch(salesforce, keys))
     with pytest.raises(ConnectionResetError):
         reset.recv(100)
-    unread.sendall(_raw_patch(keys)[:10])
+    unread.sendall(_raw_patch(salesforce, keys)[:10])
     with pytest.raises(ConnectionResetError):
         unread.recv(100)
     assert [one.path for one in salesforce.received] == ["/telephony/v1/voiceCalls/c"] * 2 + [""]
@@ -452,7 +455,7 @@ def test_a_drip_never_ends(
 ) -> None:
     salesforce.next(Drip(what, applied=True, code=201, interval=0.001))
     raw = dial()
-    raw.sendall(_raw_patch(keys))
+    raw.sendall(_raw_patch(salesforce, keys))
     got = b""
     while len(got) < len(whole) + 20:
         got += raw.recv(100)
@@ -508,7 +511,7 @@ def test_a_client_killed_before_its_request_takes_effect_has_sent_it_all_the_sam
 
         salesforce.before_apply = kill
         assert sender.stdin is not None
-        sender.stdin.write(_raw_patch(keys))
+        sender.stdin.write(_raw_patch(salesforce, keys))
         sender.stdin.close()
         salesforce.wait_for(lambda s: s.applied("c") == 1 and s.connections_open == 0)
     assert sender.returncode == -signal.SIGKILL
@@ -529,7 +532,7 @@ def test_stop_frees_hanging_requests(keys: KeyPair, behaviour: Behaviour) -> Non
     host, port = simulator.url.removeprefix("http://").split(":")
     sockets = [socket.create_connection((host, int(port)), timeout=5) for _ in range(20)]
     for one in sockets:
-        one.sendall(_raw_patch(keys))
+        one.sendall(_raw_patch(simulator, keys))
     simulator.wait_for(lambda s: s.applied("c") == 20)
 
     began = time.monotonic()
@@ -625,7 +628,7 @@ def test_only_an_orderly_end_says_so_in_tls(
             socket.create_connection((host, int(port)), timeout=5) as raw,
             context.wrap_socket(raw, server_hostname="localhost", suppress_ragged_eofs=False) as tls,
         ):
-            tls.sendall(_raw_patch(keys))
+            tls.sendall(_raw_patch(salesforce_over_tls, keys))
             return tls.recv(100)
 
     assert what_the_client_reads(Close(applied=False)) == b""
@@ -707,10 +710,10 @@ def impatient(client: Client) -> Iterator[None]:
         client.patience = usual
 
 
-def _raw_patch(keys: KeyPair) -> bytes:
+def _raw_patch(salesforce: SalesforceSimulator, keys: KeyPair) -> bytes:
     head = [
         "PATCH /telephony/v1/voiceCalls/c HTTP/1.1",
-        "Host: localhost",
+        f"Host: {urlsplit(salesforce.url).netloc}",
         f"Authorization: Bearer {sign(keys)}",
         "Telephony-Provider-Name: amazon-connect",
         "Content-Type: application/json",

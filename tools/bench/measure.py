@@ -232,14 +232,14 @@ def _measure(function: LambdaRuntime, contacts: int) -> Warm:
 
 def _cpu(function: LambdaRuntime) -> float:
     """Return the CPU seconds the function's process has used, system time included."""
-    (pid,) = function.runtimes()
-    return time.clock_gettime((~pid << 3) | 2)  # Linux's id of a process's CPU clock (clock_getcpuclockid)
+    (runtime,) = function.runtimes()
+    return time.clock_gettime((~runtime.pid << 3) | 2)  # Linux's id of a process's CPU clock (clock_getcpuclockid)
 
 
 def _peak(function: LambdaRuntime) -> float:
     """Return the peak of the process's resident memory, in MB."""
-    (pid,) = function.runtimes()
-    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    (runtime,) = function.runtimes()
+    status = Path(f"/proc/{runtime.pid}/status").read_text(encoding="ascii")
     return int(status.partition("VmHWM:")[2].split()[0]) / 1000
 
 

@@ -10,6 +10,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from tools.local.door import HOST, NAME_IN_CONTAINERS
+
 _LIFE = timedelta(days=2)
 
 
@@ -77,8 +79,8 @@ def _authority(name: str) -> _Authority:
 def _server(key: ec.EllipticCurvePrivateKey, signer: _Authority) -> x509.Certificate:
     names = [
         x509.DNSName("localhost"),
-        x509.DNSName("host.docker.internal"),  # this machine, seen from a container
-        x509.IPAddress(ipaddress.IPv4Address("127.0.0.1")),
+        x509.DNSName(NAME_IN_CONTAINERS),
+        x509.IPAddress(ipaddress.IPv4Address(HOST)),
     ]
     issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.key.public_key())
     return (

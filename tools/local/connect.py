@@ -8,15 +8,13 @@ What SearchContacts finds is in `connect_search`; how often each operation may b
 on, in `connect_quotas`.
 """
 
-import json
 import re
 import threading
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import unquote
@@ -183,8 +181,8 @@ class ConnectSimulator:
         """Add the user (agent), or rename it."""
         self._put("User", {"Id": user_id, "Username": username}, identity="Id")
 
-    def load(self, path: Path) -> None:
-        """Add what a JSON file holds: ``{"contacts": [...], "queues": [...], "users": [...]}``.
+    def load(self, content: Mapping[str, Sequence[Mapping[str, object]]]) -> None:
+        """Add ``{"contacts": [...], "queues": [...], "users": [...]}``.
 
         Contacts as for `put_contact`; queues ``{"QueueId", "Name", ...}`` and users ``{"Id", "Username",
         ...}`` as DescribeQueue and DescribeUser answer them. Each of the three lists may be left out.
@@ -193,9 +191,8 @@ class ConnectSimulator:
             ValueError: another list, or something in one that the API does not have.
         """
         kinds = {"contacts": ("Contact", "Id"), "queues": ("Queue", "QueueId"), "users": ("User", "Id")}
-        content: dict[str, list[dict[str, object]]] = json.loads(path.read_text(encoding="utf-8"))
         if unknown := content.keys() - kinds.keys():
-            raise ValueError(f"{path}: unknown {', '.join(sorted(unknown))}")
+            raise ValueError(f"unknown {', '.join(sorted(unknown))}")
         for name, resources in content.items():
             shape, identity = kinds[name]
             for resource in resources:

@@ -24,6 +24,8 @@ from tools.local.messages import Reply, Request, utc_now
 
 _UPSTREAM_SECONDS = 30.0
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"})
+_OURS = frozenset({"connection", "host", "origin"})
+"""Headers of a request that are for this gateway, and not for what stands behind it."""
 _CONNECT_PATHS = {
     "contacts": "DescribeContact",
     "queues": "DescribeQueue",
@@ -63,19 +65,20 @@ class AwsGateway:
         connect: base URL of what serves Connect.
     """
 
-    def __init__(self, *, aws: str, connect: str = "", port: int = 0) -> None:
+    def __init__(self, *, aws: str, connect: str = "", port: int = 0, for_containers: bool = False) -> None:
         """Make a gateway that is not yet listening.
 
         Args:
             aws: base URL of what serves everything but Connect.
             connect: see the class; to be set before Connect is called.
             port: 0 for a free one.
+            for_containers: see `LoopbackServer`.
         """
         self.before: Callable[[str], None] | None = None
         self.after: Callable[[str], None] | None = None
         self.connect = connect
         self._aws = aws
-        self._server = LoopbackServer(self._serve, clock=utc_now, port=port)
+        self._server = LoopbackServer(self._serve, clock=utc_now, port=port, for_containers=for_containers)
         self._changed = threading.Condition()
         self._under_way = 0
         self._faults: dict[str, _Set] = {}
@@ -184,7 +187,7 @@ class AwsGateway:
         base = urlsplit(self.connect if _is_connect(request) else self._aws)
         upstream = http.client.HTTPConnection(str(base.hostname), base.port, timeout=_UPSTREAM_SECONDS)
         try:
-            headers = {name: value for name, value in request.headers.items() if name.lower() != "connection"}
+            headers = {name: value for name, value in request.headers.items() if name.lower() not in _OURS}
             upstream.request(request.method, request.target, request.body, headers)
             answer = upstream.getresponse()
             body = answer.read()

@@ -12,14 +12,14 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 from tools.local.certificates import Certificate
+from tools.local.door import HOST, own_hosts, refusal
 from tools.local.messages import Clock, Reply, Request
 
-HOST = "127.0.0.1"
 _LONGEST_LINE = 65536
 _BACKLOG = 128
 _STOP_SECONDS = 5.0
@@ -40,17 +40,24 @@ class MalformedRequestError(Exception):
     """What came is no HTTP/1.1 request with a Content-Length; the connection cannot be used any further."""
 
 
+class ForeignRequestError(Exception):
+    """A request that is not meant for this server, or that a web page of another origin sent."""
+
+
 class Connection:
     """One accepted connection, plain or TLS, seen from the server.
 
     Every method that talks to the client raises `ClientGoneError` once it has gone.
     """
 
-    def __init__(self, sock: socket.socket, number: int, stopping: threading.Event, clock: Clock) -> None:
+    def __init__(
+        self, sock: socket.socket, number: int, stopping: threading.Event, clock: Clock, own: Collection[str]
+    ) -> None:
         self.number = number
         self.stopping = stopping
         self.is_last_request = False
         self._clock = clock
+        self._own = own
         self._sock = sock
         self._reader = sock.makefile("rb")
 
@@ -75,6 +82,7 @@ class Connection:
 
         Raises:
             MalformedRequestError: it is not one.
+            ForeignRequestError: its Host or its Origin is not this server's own.
         """
         with _client_may_go():
             request_line, head = self._read_head()
@@ -90,6 +98,8 @@ class Connection:
         if len(body) < length:
             raise ClientGoneError
         request = Request(self.number, method, target, dict(headers.items()), body)
+        if why := refusal(request.header("Host"), request.header("Origin"), self._own):
+            raise ForeignRequestError(why)
         self.is_last_request = request.wants_close
         return request
 
@@ -171,6 +181,7 @@ class LoopbackServer:
         clock: Clock,
         port: int = 0,
         certificate: Certificate | None = None,
+        for_containers: bool = False,
     ) -> None:
         """Make a server that is not yet listening.
 
@@ -181,7 +192,9 @@ class LoopbackServer:
             clock: gives the Date of the answers.
             port: 0 for a free one.
             certificate: serve TLS with it; None for plain HTTP.
+            for_containers: whether what runs in a container reaches it too, under that name of this machine.
         """
+        self._for_containers = for_containers
         self._serve = serve
         self._clock = clock
         self._port = port
@@ -268,7 +281,9 @@ class LoopbackServer:
             sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         with self._changed:
             self._accepted += 1
-            connection = Connection(sock, self._accepted, stopping, self._clock)
+            connection = Connection(
+                sock, self._accepted, stopping, self._clock, own_hosts(self._port, for_containers=self._for_containers)
+            )
             self._open[connection.number] = connection
             thread = threading.Thread(target=self._converse, args=(connection,), daemon=True)
             self._threads.add(thread)
@@ -285,6 +300,9 @@ class LoopbackServer:
         except MalformedRequestError:
             with contextlib.suppress(ClientGoneError):
                 connection.answer(Reply(HTTPStatus.BAD_REQUEST, headers=(("Connection", "close"),)))
+        except ForeignRequestError as refused:
+            with contextlib.suppress(ClientGoneError):
+                connection.answer(Reply(HTTPStatus.FORBIDDEN, str(refused).encode(), (("Connection", "close"),)))
         except ClientGoneError:
             pass
         finally:

@@ -7,24 +7,32 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self
 
-from tools.local.loopback import HOST, free_ports
+from tools.local import keeper
+from tools.local.door import HOST
+from tools.local.loopback import free_ports
 
+ROOT = Path(__file__).parents[2]
 _START_SECONDS = 30.0
-_STOP_SECONDS = 5.0
-# MiniStack reads the first two; the rest keeps it from opening ports of its own beside the gateway's.
-_QUIET = {"BINDHOST": HOST, "IOT_MTLS_ENABLED": "0", "SFTP_ENABLED": "0", "LOG_LEVEL": "WARNING"}
+# MiniStack's own names. The second and third keep it from opening further ports.
+_QUIET = {"BIND_HOST": HOST, "IOT_MTLS_ENABLED": "0", "SFTP_ENABLED": "0", "LOG_LEVEL": "WARNING"}
+SERVICES = ("dynamodb", "secretsmanager", "sqs")
+"""What the function talks to beside Amazon Connect; what a stack needs that nothing is deployed into."""
 
 
 class MiniStack:
     """A MiniStack that runs inside the ``with``, empty at its start, on a free port of 127.0.0.1."""
 
     def __init__(
-        self, log: Path | None = None, port: int = 0, environment: Mapping[str, str] = MappingProxyType({})
+        self,
+        log: Path | None = None,
+        port: int = 0,
+        environment: Mapping[str, str] = MappingProxyType({}),
+        services: Collection[str] = SERVICES,
     ) -> None:
         """Make one that is not yet running.
 
@@ -32,9 +40,10 @@ class MiniStack:
             log: where its output goes; nowhere if None.
             port: 0 for a free one.
             environment: further variables, which its Lambda functions see too.
+            services: what it serves, in MiniStack's names; what else is asked of it fails. None at all: everything.
         """
         self._log = log
-        self._environment = environment
+        self._environment = {**environment, "SERVICES": ",".join(services)}
         self._port = port
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -47,13 +56,11 @@ class MiniStack:
         self._port = self._port or free_ports(1)[0]
         with contextlib.ExitStack() as opened:
             output = opened.enter_context(self._log.open("ab")) if self._log else subprocess.DEVNULL
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "ministack"],
-                env={**os.environ, **_QUIET, **self._environment, "GATEWAY_PORT": str(self._port)},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,  # Ctrl-C is ours to handle; it is stopped below
+            self._process = keeper.start(
+                [sys.executable, "-m", "tools.local.ministack_server", str(self._port)],
+                environment={**os.environ, **_QUIET, **self._environment, "GATEWAY_PORT": str(self._port)},
+                log=output,
+                where=ROOT,
             )
         try:
             self._wait_until_ready()
@@ -68,14 +75,8 @@ class MiniStack:
         self._stop()
 
     def _stop(self) -> None:
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        if self._process is not None:
+            keeper.end(self._process)
 
     def _wait_until_ready(self) -> None:
         """Wait for its health page.

@@ -22,9 +22,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import psutil
 import requests
 
-from tools.local.loopback import HOST, free_ports
+from tools.local import keeper
+from tools.local.door import HOST
+from tools.local.loopback import free_ports
 
 CLIENT = ("awslambdaric==4.2.2", "simplejson==3.20.2", "snapshot-restore-py==1.0.0")
 SAM = Path(__file__).with_name("sam.txt")
@@ -145,9 +148,7 @@ class LambdaRuntime:
 
     def __enter__(self) -> Self:
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command, cwd=self._artifact, env=self._environment, stdout=log, stderr=log, start_new_session=True
-            )
+            self._process = keeper.start(self._command, environment=self._environment, log=log, where=self._artifact)
         ends = time.monotonic() + _STARTS_WITHIN
         while time.monotonic() < ends and self._process.poll() is None:
             with contextlib.suppress(OSError):
@@ -159,9 +160,7 @@ class LambdaRuntime:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.signal(signal.SIGKILL)
-        self._process.kill()
-        self._process.wait()
+        keeper.end(self._process)
 
     def invoke(self, event: object, patience: float = 60.0) -> Any:  # noqa: ANN401 - JSON, or the emulator's own words
         """Invoke the function, and return its answer; ``{"errorMessage": …}`` where it raised; text where it died."""
@@ -174,13 +173,13 @@ class LambdaRuntime:
 
     def signal(self, number: signal.Signals) -> None:
         """Kill, freeze or thaw the function."""
-        for pid in self.runtimes():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+        for runtime in self.runtimes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                runtime.send_signal(number)
 
-    def runtimes(self) -> list[int]:
+    def runtimes(self) -> list[psutil.Process]:
         """Return the processes of the function itself."""
-        found = subprocess.run(
-            ["/usr/bin/env", "pgrep", "-P", str(self._process.pid)], capture_output=True, text=True, check=False
-        )
-        return [int(pid) for pid in found.stdout.split()]
+        emulator = keeper.command_of(self._process)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return emulator.children() if emulator else []
+        return []

@@ -84,7 +84,7 @@ class SalesforceSimulator:
             org_id: the organisation's id, the tokens' ``iss``.
             call_center_api_name: the tokens' ``sub``.
             telephony_provider: what the header Telephony-Provider-Name must say.
-            certificate: serve TLS with it; None for plain HTTP.
+            certificate: serve TLS with it, for containers too; None for plain HTTP.
             port: 0 for a free one.
             clock: gives the present moment, aware; decides about tokens.
         """
@@ -95,7 +95,9 @@ class SalesforceSimulator:
         )
         self._rules = request_rules.RequestRules(self._tokens, telephony_provider=telephony_provider)
         self._clock = clock
-        self._server = LoopbackServer(self._serve, clock=clock, port=port, certificate=certificate)
+        self._server = LoopbackServer(
+            self._serve, clock=clock, port=port, certificate=certificate, for_containers=certificate is not None
+        )
         self._changed = self._server.changed
         self._queued: deque[Behaviour] = deque()
         self._usual: Behaviour | None = None

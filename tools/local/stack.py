@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
 
 ROOT = Path(__file__).parents[2]
-CONTACTS = ROOT / "events" / "contacts.json"
 
 INSTANCE_ID = "12345678-1234-1234-1234-123456789012"
 INSTANCE_ARN = f"arn:aws:connect:us-east-1:111122223333:instance/{INSTANCE_ID}"
@@ -85,7 +84,7 @@ class LocalStack:
             gateway: a running one to that MiniStack, to use and to leave healed; by default one is started. Stacks
                 that use one after another have the same address of AWS.
             table: name of the idempotency table to make; stacks that share a MiniStack differ in it.
-            certificate: let Salesforce speak TLS with it.
+            certificate: let Salesforce speak TLS with it, and let containers reach Salesforce and AWS.
             ports: where to listen; by default wherever is free.
         """
         self._ports = ports
@@ -101,7 +100,9 @@ class LocalStack:
         with ExitStack() as starting:
             ministack = self._ministack or starting.enter_context(MiniStack(port=self._ports.ministack))
             self.connect = starting.enter_context(ConnectSimulator(instance_id=INSTANCE_ID, port=self._ports.connect))
-            self.gateway = self._gateway or starting.enter_context(AwsGateway(aws=ministack.url, port=self._ports.aws))
+            self.gateway = self._gateway or starting.enter_context(
+                AwsGateway(aws=ministack.url, port=self._ports.aws, for_containers=self._certificate is not None)
+            )
             self.gateway.heal()
             self.gateway.connect = self.connect.url
             starting.callback(self.gateway.heal)
