@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -12,7 +13,10 @@ from tools.local.misbehaviour import Answer
 from tools.local.stack import ROOT, LocalStack
 from tools.operate.command_line import COMMANDS, parsed
 from tools.template import load
-from voicecall_sync.outcome import State, Status
+from voicecall_sync.errors import LedgerUnavailable
+from voicecall_sync.ledger import Claim, ClaimRequest, Ledger
+from voicecall_sync.outcome import Settlement, Source, State, Status
+from voicecall_sync.table import Table
 
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 
@@ -72,6 +76,25 @@ def test_a_closed_contact_is_open_no_more(stack: LocalStack, sandbox: Sandbox) -
     assert "open" not in record
     assert sandbox.invoke(flow_event(contact_id)).status == "DUPLICATE"
     assert stack.salesforce.applied(contact_id) == 1
+
+
+@pytest.mark.parametrize("heading", ["Releasing by hand", "Closing by hand"])
+def test_who_had_the_contact_before_settles_it_no_more(stack: LocalStack, heading: str) -> None:
+    """An owner thought dead comes back after the operator decided: what the operator saw counts."""
+    contact_id, now = new_id(), datetime.now(UTC)
+    ledger = Ledger(Table(stack.dynamodb, stack.table), new_id)
+    claim = ledger.claim(ClaimRequest(contact_id, Source.CONTACT_EVENT, now, now - timedelta(minutes=5), {}))
+    assert isinstance(claim, Claim)
+    record = ledger.read(contact_id)
+    assert record is not None
+    ledger.give_up_dead_owner(record, now)
+
+    run(stack, heading, contact_id)
+    decided = stack.record(contact_id)
+    with pytest.raises(LedgerUnavailable, match="no longer ours"):
+        ledger.settle(claim, Settlement(State.NOT_APPLIED, "not sent: late"), now)
+
+    assert stack.record(contact_id) == decided
 
 
 OPERATE = re.findall(r"^python3 -m tools operate (.*)$", PAGE, re.MULTILINE)
