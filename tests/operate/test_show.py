@@ -86,11 +86,53 @@ def test_the_log_is_searched_as_far_back_as_asked(
     assert "weeks ago" in further.out
 
 
+def test_what_an_operator_closed_is_not_shown_as_accepted(
+    operate: Operate, deployed: DeployedStack, stack: LocalStack, sandbox: Sandbox, finished: Callable[[str], str]
+) -> None:
+    contact_id = finished(new_id())
+    stack.salesforce.next(Answer(101, applied=True))
+    sandbox.invoke(contact_event(contact_id))
+    operate("--stack", deployed.name, "close", contact_id, "--yes")
+
+    shown = operate("--stack", deployed.name, "show", contact_id)
+
+    assert "root found the update in Salesforce and closed the contact" in shown.flat
+    assert "accepted" not in shown.flat
+
+
+@pytest.mark.parametrize(
+    ("closed", "told"),
+    [
+        ({"closedAt": LONG_AGO, "closedBy": "jane"}, "jane found the update in Salesforce"),
+        ({"closedAt": LONG_AGO}, "An operator found the update in Salesforce"),
+        ({"closedBy": "jane"}, "jane found the update in Salesforce"),
+        ({"closedAt": "yesterday", "closedBy": 7}, "changed by hand"),
+        ({"detail": "its owner died between claim and settle"}, "changed by hand"),
+    ],
+)
+@pytest.mark.parametrize("status", [101, 301, None])
+def test_who_closed_a_contact_is_read_and_not_guessed(
+    operate: Operate,
+    deployed: DeployedStack,
+    put: Callable[..., str],
+    closed: dict[str, object],
+    told: str,
+    status: int | None,
+) -> None:
+    contact_id = put("UPDATED", **closed, **({"httpStatus": status} if status else {}))
+
+    shown = operate("--stack", deployed.name, "show", contact_id)
+
+    assert told in shown.flat
+    assert "Salesforce accepted" not in shown.flat
+
+
 @pytest.mark.parametrize(
     ("state", "values", "told"),
     [
-        ("UPDATED", {}, "Nothing to do"),
-        ("UPDATED", {"source": "contact-flow"}, "if that was in mid-call"),
+        ("UPDATED", {"httpStatus": 200}, "Nothing to do"),
+        ("UPDATED", {"httpStatus": 204}, "Nothing to do"),
+        ("UPDATED", {"source": "contact-flow", "httpStatus": 200}, "if that was in mid-call"),
         ("CLAIMED", {"ownerUntil": int(time.time()) + 600}, "Look again after that"),
         ("CLAIMED", {"ownerUntil": LONG_AGO}, "died between claim and settle"),
         ("NOT_APPLIED", {"retryAt": int(time.time()) + 600}, "it is due at"),

@@ -113,26 +113,26 @@ def _decidable(
     contact_id: str, states: Collection[State], what: str, target: Target, console: Console
 ) -> Record | None:
     """Show a contact's record, and return it if its state is one of these; else say why not."""
-    entry = records.read(target, contact_id)
-    if entry is None:
+    record = records.read(target, contact_id)
+    if record is None:
         console.print(Text(f"The ledger has no record of {contact_id}: nothing was ever sent for it.", style="red"))
         console.print(Text(f"What that can mean:\n  {command_for(target, 'show', contact_id)}"), soft_wrap=True)
         return None
-    console.print(entry.details())
+    console.print(records.details(record))
     console.print()
-    if entry.record.state in states:
-        return entry.record
+    if record.state in states:
+        return record
     named = " and ".join(sorted(states, reverse=True))
     console.print(Text(f"Only {named} contacts can be {what}. Nothing was changed.", style="red"))
-    for paragraph in records.meaning(target, entry.record, datetime.now(UTC)):
+    for paragraph in records.meaning(target, record, datetime.now(UTC)):
         console.print(Text(paragraph), soft_wrap=True)
     return None
 
 
 def _moved_on(target: Target, record: Record, console: Console) -> int:
     """Say that a conditional write met another record than the one shown."""
-    entry = records.read(target, record.contact_id)
-    state = entry.record.state if entry else None
+    standing = records.read(target, record.contact_id)
+    state = standing.state if standing else None
     console.print(
         Text(f"It has moved on while it was shown: now {state or 'gone'}. Nothing was changed.", style="yellow")
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
 
@@ -16,7 +15,6 @@ from tools.tables import NARROW, styled, table_of
 from voicecall_sync.backlog import TRIED_FOR
 from voicecall_sync.outcome import Source, State
 from voicecall_sync.record import DEAD_AFTER, Record, record_of
-from voicecall_sync.table import Item
 
 PAST_DUE = timedelta(hours=1)
 """So long after it was due a contact counts as stuck: four reconciliations should have met it."""
@@ -29,68 +27,43 @@ SECOND_UPDATE = (
 LOCALLY_BY_HAND = "python3 -m tools invoke events/scheduled.json"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A record, and what is in the table besides.
-
-    Attributes:
-        closed_at, closed_by: When and by whom it was closed, if it was.
-    """
-
-    record: Record
-    closed_at: datetime | None = None
-    closed_by: str | None = None
-
-    def as_json(self) -> dict[str, object]:
-        """Return it as JSON, in the table's spelling; times in UTC."""
-        closed = {"closedAt": _iso(self.closed_at), "closedBy": self.closed_by}
-        return as_json(self.record) | {name: value for name, value in closed.items() if value is not None}
-
-    def details(self) -> Table:
-        """Return all it says, one thing a line."""
-        record = self.record
-        rows = [
-            ("contact", Text(record.contact_id, style="bold")),
-            ("state", _state(record)),
-            ("in it since", Text(shown(record.since, seconds=True))),
-            ("source", Text(record.source or "-")),
-            ("first source", Text(record.first_source or "-") if record.first_source != record.source else None),
-            ("attempts", Text(str(record.attempts))),
-            ("first claimed", Text(shown(record.first_claimed_at, seconds=True))),
-            ("last claimed", Text(shown(record.claimed_at, seconds=True))),
-            ("claim ends", Text(shown(record.owner_until, seconds=True)) if record.state is State.CLAIMED else None),
-            ("settled", Text(shown(record.settled_at, seconds=True))),
-            ("due again", Text(shown(record.retry_at, seconds=True)) if record.state is State.NOT_APPLIED else None),
-            ("released", _noted(record.released_at, record.released_by)),
-            ("closed", _noted(self.closed_at, self.closed_by)),
-            ("HTTP", Text(str(record.http_status or "-"))),
-            ("detail", Text(record.detail or "-")),
-            ("properties", Text(", ".join(sorted(record.digests)) or "-")),
-        ]
-        table = Table.grid(padding=(0, 2, 0, 0))
-        table.add_column(no_wrap=True)
-        table.add_column(overflow="fold")
-        for name, value in rows:
-            if value is not None:
-                table.add_row(Text(name, style="dim"), value)
-        return table
+def details(record: Record) -> Table:
+    """Return all that a record says, one thing a line."""
+    rows = [
+        ("contact", Text(record.contact_id, style="bold")),
+        ("state", _state(record)),
+        ("in it since", Text(shown(record.since, seconds=True))),
+        ("source", Text(record.source or "-")),
+        ("first source", Text(record.first_source or "-") if record.first_source != record.source else None),
+        ("attempts", Text(str(record.attempts))),
+        ("first claimed", Text(shown(record.first_claimed_at, seconds=True))),
+        ("last claimed", Text(shown(record.claimed_at, seconds=True))),
+        ("claim ends", Text(shown(record.owner_until, seconds=True)) if record.state is State.CLAIMED else None),
+        ("settled", Text(shown(record.settled_at, seconds=True))),
+        ("due again", Text(shown(record.retry_at, seconds=True)) if record.state is State.NOT_APPLIED else None),
+        ("released", _noted(record.released_at, record.released_by)),
+        ("closed", _noted(record.closed_at, record.closed_by)),
+        ("HTTP", Text(str(record.http_status or "-"))),
+        ("detail", Text(record.detail or "-")),
+        ("properties", Text(", ".join(sorted(record.digests)) or "-")),
+    ]
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        if value is not None:
+            table.add_row(Text(name, style="dim"), value)
+    return table
 
 
-def entry_of(contact_id: str, item: Item) -> Entry:
-    """Read a record, and who closed it: as defensively as the rest, for which the same reader is lent other names."""
-    history = record_of(contact_id, {"firstClaimedAt": item["closedAt"]} if "closedAt" in item else {})
-    by = record_of(contact_id, {"releasedBy": item["closedBy"]} if "closedBy" in item else {})
-    return Entry(record_of(contact_id, item), history.first_claimed_at, by.released_by)
-
-
-def read(target: Target, contact_id: str) -> Entry | None:
+def read(target: Target, contact_id: str) -> Record | None:
     """Return what the ledger says of a contact, None for nothing.
 
     Raises:
         LedgerUnavailable: The table failed.
     """
     item = target.table.get(contact_id)
-    return entry_of(contact_id, item) if item else None
+    return record_of(contact_id, item) if item else None
 
 
 def as_json(record: Record) -> dict[str, object]:
@@ -108,6 +81,8 @@ def as_json(record: Record) -> dict[str, object]:
         "retryAt": _iso(record.retry_at) if record.state is State.NOT_APPLIED else None,
         "releasedAt": _iso(record.released_at),
         "releasedBy": record.released_by,
+        "closedAt": _iso(record.closed_at),
+        "closedBy": record.closed_by,
         "httpStatus": record.http_status,
         "detail": record.detail or None,
         "properties": sorted(record.digests) or None,
@@ -181,10 +156,18 @@ def meaning(target: Target, record: Record, now: datetime) -> Sequence[str]:
 
 
 def _updated(record: Record) -> Sequence[str]:
-    # Only a person's closing leaves the answer of the PATCH that was none, or no success, in an UPDATED record.
-    unclear = record.detail.startswith(("sent, and no answer", "its owner died"))
-    if unclear or (record.http_status or 0) >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return ("Somebody found the update in Salesforce, and closed the contact. It is never sent again.",)
+    if record.closed_at or record.closed_by:
+        by = record.closed_by or "An operator"
+        return (f"{by} found the update in Salesforce and closed the contact. It is never sent again.",)
+    # The ledger writes UPDATED only after a 2xx; a closing is noted.
+    if not HTTPStatus.OK <= (record.http_status or 0) < HTTPStatus.MULTIPLE_CHOICES:
+        answer = f"HTTP {record.http_status}, which is not a success" if record.http_status else "no HTTP status"
+        return (
+            (
+                f"The record says UPDATED, but it holds {answer}, and no operator closed it: it was changed by hand."
+                " It is never sent again. Whether Salesforce has the update is not known."
+            ),
+        )
     said = "Salesforce accepted the update; it works it off later, and does not tell how that went. Nothing to do."
     if record.source != Source.CONTACT_FLOW:
         return (said,)
