@@ -60,6 +60,39 @@ def test_as_json(operate: Operate, deployed: DeployedStack, put: Callable[..., s
     assert (said["log"], said["logComplete"]) == ([], True)
 
 
+@pytest.mark.parametrize(
+    ("state", "values"), [("UNCERTAIN", {"claimedAt": LONG_AGO}), ("CLAIMED", {"ownerUntil": LONG_AGO})]
+)
+def test_what_to_look_for_in_salesforce_is_said_of_all_that_may_have_been_sent(
+    operate: Operate, deployed: DeployedStack, put: Callable[..., str], state: str, values: dict[str, object]
+) -> None:
+    contact_id = put(state, **values, releasedAt=LONG_AGO, releasedBy="jane")
+
+    shown = operate("--stack", deployed.name, "show", contact_id)
+    evidence = operate("--stack", deployed.name, "show", contact_id, "--json").json["evidence"]
+
+    assert f"FROM VoiceCall WHERE VendorCallKey = '{contact_id}'" in shown.flat
+    assert "One row has QueueName as they were sent, and CustomerHoldDuration and NumberOfHolds filled" in shown.flat
+    assert "CallEndDateTime is never empty" in shown.flat
+    assert "It was released before, at" in shown.flat
+    assert max(map(len, shown.out.splitlines())) <= 80
+    assert (evidence["compare"], set(evidence["provesNothing"])) == ({"QueueName": "queue"}, {"endTime"})
+    assert evidence["queries"][0].endswith(f"VendorCallKey = '{contact_id}'")
+
+
+@pytest.mark.parametrize(
+    ("state", "values"),
+    [("UPDATED", {}), ("REJECTED", {}), ("NOT_APPLIED", {}), ("CLAIMED", {"ownerUntil": int(time.time()) + 600})],
+)
+def test_nothing_is_looked_for_where_it_is_known(
+    operate: Operate, deployed: DeployedStack, put: Callable[..., str], state: str, values: dict[str, object]
+) -> None:
+    contact_id = put(state, **values)
+
+    assert "SELECT" not in operate("--stack", deployed.name, "show", contact_id).out
+    assert operate("--stack", deployed.name, "show", contact_id, "--json").json["evidence"] is None
+
+
 def test_a_contact_without_a_record(operate: Operate, deployed: DeployedStack) -> None:
     contact_id = new_id()
     deployed.log("update", {"contactId": contact_id, "message": "contact RETRY_LATER", "status": "RETRY_LATER"})

@@ -9,6 +9,7 @@ from http import HTTPStatus
 from rich.table import Table
 from rich.text import Text
 
+from tools.operate import evidence
 from tools.operate.target import Target, command_for
 from tools.operate.terminal import shown
 from tools.tables import NARROW, styled, table_of
@@ -24,6 +25,7 @@ SECOND_UPDATE = (
     "A second update overwrites totalHoldDuration, numberOfHolds and agentInteractionDuration with what it carries;"
     " what it does not carry becomes zero. It also closes the conversation in Salesforce."
 )
+REFUSED = "Its last attempt applied nothing."
 LOCALLY_BY_HAND = "python3 -m tools invoke events/scheduled.json"
 
 
@@ -114,6 +116,31 @@ def stuck(record: Record, now: datetime) -> bool:
     return False
 
 
+def undecided(record: Record, now: datetime) -> bool:
+    """Tell whether only Salesforce can show what became of it."""
+    return record.state is State.UNCERTAIN or record.owner_dead(now)
+
+
+def released_before(record: Record) -> bool:
+    """Tell whether an operator released it, so that more than one PATCH may have been sent."""
+    return bool({"releasedAt", "releasedBy"} & record.history.keys())
+
+
+def earlier_update(record: Record) -> Sequence[str]:
+    """Return what is known of the update before an operator's release, as one paragraph; none if there was none."""
+    if not released_before(record):
+        return ()
+    at = f"{shown(record.released_at, seconds=True)} UTC" if record.released_at else "an unknown time"
+    first = f"{shown(record.first_claimed_at, seconds=True)} UTC" if record.first_claimed_at else "an unknown time"
+    return (
+        (
+            f"It was released before, at {at} by {record.released_by or 'an operator'}. Its first attempt was at"
+            f" {first}; it has had {record.attempts}. The record does not say how the attempts before the release"
+            " ended: one may have been applied, and what you find in Salesforce may be from that one."
+        ),
+    )
+
+
 def meaning(target: Target, record: Record, now: datetime) -> Sequence[str]:
     """Return what a record's state means and what to do, a paragraph each."""
     match record.state:
@@ -126,23 +153,16 @@ def meaning(target: Target, record: Record, now: datetime) -> Sequence[str]:
         case State.UNCERTAIN:
             return (
                 "It was sent, and nobody can know whether Salesforce applied it. It is not sent again by itself.",
-                f"Open the VoiceCall in Salesforce (its vendor call key is {record.contact_id}).",
-                (
-                    "It has the end time, the disconnect reason and the custom fields: close the contact:\n"
-                    f"  {command_for(target, 'close', record.contact_id)}"
-                ),
-                (
-                    "It does not, hours later: release it:\n"
-                    f"  {command_for(target, 'release', record.contact_id)}\n"
-                    "You cannot tell: leave it."
-                ),
+                *earlier_update(record),
+                *_what_to_look_for(target, record),
             )
         case State.REJECTED:
             return (
                 (
                     "Salesforce refused it for good, or it was given up after a week of trying; detail says why."
-                    " Nothing was applied, and it is not sent again by itself."
+                    f" {REFUSED} It is not sent again by itself."
                 ),
+                *earlier_update(record),
                 (
                     "Mend the cause (a field that does not exist, a wrong address or call center), then release it:\n"
                     f"  {command_for(target, 'release', record.contact_id)}"
@@ -153,6 +173,11 @@ def meaning(target: Target, record: Record, now: datetime) -> Sequence[str]:
                 "Its state is none that we know: somebody changed the record by hand. It is never sent as it is.",
                 "Put the state back to what it was (point-in-time recovery keeps 35 days), or leave it.",
             )
+
+
+def _what_to_look_for(target: Target, record: Record) -> Sequence[str]:
+    close, release = (command_for(target, command, record.contact_id) for command in ("close", "release"))
+    return evidence.paragraphs(evidence.evidence_of(record), close, release)
 
 
 def _updated(record: Record) -> Sequence[str]:
@@ -194,7 +219,9 @@ def _claimed(target: Target, record: Record, now: datetime) -> Sequence[str]:
             "Its invocation died between claim and settle: whether Salesforce got the update, nobody knows."
             f" (It should have been over more than {DEAD_AFTER.seconds} s ago.)"
         ),
-        f"{_next_run(target)} makes it UNCERTAIN; then look in Salesforce, and close or release it.",
+        f"{_next_run(target)} makes it UNCERTAIN; only then can it be closed or released.",
+        *earlier_update(record),
+        *_what_to_look_for(target, record),
     )
 
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tools.operate import records
+from tools.operate.evidence import evidence_of
 from tools.operate.log_lines import LogLines
 from tools.operate.target import Target, command_for
 from tools.operate.terminal import contact, moment, print_json, shown
@@ -37,6 +38,7 @@ def run(given: argparse.Namespace, target: Target, console: Console) -> int:
         said = {
             "record": records.as_json(record) if record else None,
             "meaning": list(means),
+            "evidence": evidence_of(record).as_json() if record and records.undecided(record, now) else None,
             "log": [line.as_json() for line in log.lines],
             "logComplete": log.whole,
         }
