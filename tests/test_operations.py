@@ -12,6 +12,7 @@ from tests.sandbox import Sandbox
 from tools.local.misbehaviour import Answer
 from tools.local.stack import ROOT, LocalStack
 from tools.operate.command_line import COMMANDS, parsed
+from tools.operate.evidence import ALWAYS, RULES
 from tools.template import load
 from voicecall_sync.errors import LedgerUnavailable
 from voicecall_sync.ledger import Claim, ClaimRequest, Ledger
@@ -115,6 +116,23 @@ def test_its_commands_are_commands(line: str) -> None:
 def test_it_shows_every_command() -> None:
     assert {shlex.split(line)[0] for line in OPERATE} == set(COMMANDS)
     assert {name.strip("`").split()[0] for name in rows("The commands")} == set(COMMANDS)
+
+
+def test_its_runbook_has_every_column_and_says_what_a_value_proves() -> None:
+    section = PAGE.split("### UNCERTAIN\n")[1].split("\n### ")[0]
+    table = [line.split("|") for line in section.splitlines() if line.startswith("| ")]
+    described = {
+        (column, name)
+        for _, columns, names, *_ in table
+        for column, name in zip(columns.strip().split(", "), names.strip().split(", "), strict=True)
+    }
+    compared = {(rule.column, name) for name, rule in RULES.items() if rule.column}
+    asked = section.split("```sql\nSELECT ")[1].split("\nFROM ")[0]
+
+    assert compared <= described
+    assert {column.strip() for column in asked.split(",")} == {*ALWAYS, *(column for column, _ in compared)} - {
+        "custom fields"
+    }
 
 
 def test_its_runbook_has_every_alarm() -> None:
