@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -11,8 +12,12 @@ from tests.sandbox import Sandbox
 from tools.local.misbehaviour import Answer
 from tools.local.stack import ROOT, LocalStack
 from tools.operate.command_line import COMMANDS, parsed
+from tools.operate.evidence import ALWAYS, RULES
 from tools.template import load
-from voicecall_sync.outcome import State, Status
+from voicecall_sync.errors import LedgerUnavailable
+from voicecall_sync.ledger import Claim, ClaimRequest, Ledger
+from voicecall_sync.outcome import Settlement, Source, State, Status
+from voicecall_sync.table import Table
 
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 
@@ -74,6 +79,25 @@ def test_a_closed_contact_is_open_no_more(stack: LocalStack, sandbox: Sandbox) -
     assert stack.salesforce.applied(contact_id) == 1
 
 
+@pytest.mark.parametrize("heading", ["Releasing by hand", "Closing by hand"])
+def test_who_had_the_contact_before_settles_it_no_more(stack: LocalStack, heading: str) -> None:
+    """An owner thought dead comes back after the operator decided: what the operator saw counts."""
+    contact_id, now = new_id(), datetime.now(UTC)
+    ledger = Ledger(Table(stack.dynamodb, stack.table), new_id)
+    claim = ledger.claim(ClaimRequest(contact_id, Source.CONTACT_EVENT, now, now - timedelta(minutes=5), {}))
+    assert isinstance(claim, Claim)
+    record = ledger.read(contact_id)
+    assert record is not None
+    ledger.give_up_dead_owner(record, now)
+
+    run(stack, heading, contact_id)
+    decided = stack.record(contact_id)
+    with pytest.raises(LedgerUnavailable, match="no longer ours"):
+        ledger.settle(claim, Settlement(State.NOT_APPLIED, "not sent: late"), now)
+
+    assert stack.record(contact_id) == decided
+
+
 OPERATE = re.findall(r"^python3 -m tools operate (.*)$", PAGE, re.MULTILINE)
 
 
@@ -92,6 +116,23 @@ def test_its_commands_are_commands(line: str) -> None:
 def test_it_shows_every_command() -> None:
     assert {shlex.split(line)[0] for line in OPERATE} == set(COMMANDS)
     assert {name.strip("`").split()[0] for name in rows("The commands")} == set(COMMANDS)
+
+
+def test_its_runbook_has_every_column_and_says_what_a_value_proves() -> None:
+    section = PAGE.split("### UNCERTAIN\n")[1].split("\n### ")[0]
+    table = [line.split("|") for line in section.splitlines() if line.startswith("| ")]
+    described = {
+        (column, name)
+        for _, columns, names, *_ in table
+        for column, name in zip(columns.strip().split(", "), names.strip().split(", "), strict=True)
+    }
+    compared = {(rule.column, name) for name, rule in RULES.items() if rule.column}
+    asked = section.split("```sql\nSELECT ")[1].split("\nFROM ")[0]
+
+    assert compared <= described
+    assert {column.strip() for column in asked.split(",")} == {*ALWAYS, *(column for column, _ in compared)} - {
+        "custom fields"
+    }
 
 
 def test_its_runbook_has_every_alarm() -> None:

@@ -641,7 +641,7 @@ def test_nobody_waits_for_a_search_that_is_switched_off(translated: Template) ->
 def test_no_alarm_sends_people_to_a_command_there_is_not(translated: Template) -> None:
     said = " ".join(alarm["AlarmDescription"] for alarm in alarms(translated).values())
     commands = re.findall(r"python3\s+-m tools operate (\w+)", said)
-    assert set(commands) == {"attention", "release", "redrive"}
+    assert set(commands) == {"attention", "release", "redrive", "show"}
     assert len(commands) == said.count("tools operate")
 
 

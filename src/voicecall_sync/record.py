@@ -39,6 +39,7 @@ class Record:
         state: None where it is none of the five: such a record is never claimed.
         since: When it came into a state that is still open; None once it is UPDATED.
         scope: For a contact that was found and never claimed, the scope it was found in.
+        closed_at, closed_by: When and by whom it was closed: an operator found its update in Salesforce.
         history: What a further claim carries over.
         given_up: Its owner was found dead just now, by us.
     """
@@ -60,6 +61,8 @@ class Record:
     first_claimed_at: datetime | None = None
     released_at: datetime | None = None
     released_by: str | None = None
+    closed_at: datetime | None = None
+    closed_by: str | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
     history: Mapping[str, Any] = field(default_factory=dict)
     given_up: bool = False
@@ -85,7 +88,7 @@ def record_of(contact_id: str, item: Mapping[str, Any]) -> Record:
     except (ArithmeticError, ValueError, TypeError, AttributeError):
         return Record(contact_id, state=None)
     state, owner, digests = values.get("state"), values.get("owner"), values.get("digests")
-    released_by, scope = values.get("releasedBy"), values.get("scope")
+    scope = values.get("scope")
     return Record(
         contact_id=contact_id,
         state=State(state) if isinstance(state, str) and state in list(State) else None,
@@ -103,7 +106,9 @@ def record_of(contact_id: str, item: Mapping[str, Any]) -> Record:
         settled_at=_moment(values.get("settledAt")),
         first_claimed_at=_moment(values.get("firstClaimedAt")),
         released_at=_moment(values.get("releasedAt")),
-        released_by=released_by if isinstance(released_by, str) else None,
+        released_by=_name(values.get("releasedBy")),
+        closed_at=_moment(values.get("closedAt")),
+        closed_by=_name(values.get("closedBy")),
         digests=digests if isinstance(digests, Mapping) else {},
         history={name: values[name] for name in _HISTORY if name in values},
     )
@@ -153,6 +158,10 @@ def _moment(value: object) -> datetime | None:
         return datetime.fromtimestamp(float(value), UTC) if isinstance(value, Decimal) else None
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def _name(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _whole(value: object) -> int | None:

@@ -26,7 +26,7 @@ def test_a_released_contact_is_sent_once_more(
     operate: Operate, deployed: DeployedStack, stack: LocalStack, sandbox: Sandbox, finished: Callable[[str], str]
 ) -> None:
     contact_id = finished(new_id())
-    stack.salesforce.next(Answer(400))
+    stack.salesforce.next(Answer(500))
     sandbox.invoke(contact_event(contact_id))
 
     done = operate("--stack", deployed.name, "release", contact_id, typed="yes\n")
@@ -39,6 +39,99 @@ def test_a_released_contact_is_sent_once_more(
     record = stack.record(contact_id)
     assert record is not None
     assert (record["attempts"], record["releasedBy"]) == ({"N": "2"}, {"S": "root"})  # MiniStack's caller
+
+
+def test_a_refused_contact_is_released_without_a_warning(
+    operate: Operate, deployed: DeployedStack, stack: LocalStack, sandbox: Sandbox, finished: Callable[[str], str]
+) -> None:
+    contact_id = finished(new_id())
+    stack.salesforce.next(Answer(400))
+    sandbox.invoke(contact_event(contact_id))
+
+    done = operate("--stack", deployed.name, "release", contact_id, typed="yes\n")
+
+    assert "Its last attempt applied nothing. Releasing it allows one more." in done.flat
+    for warning in ("second update", "overwrites", "VoiceCalls", "released before"):
+        assert warning not in done.flat
+    assert sandbox.invoke(contact_event(contact_id)).status == "UPDATED"
+
+
+def test_a_refused_contact_that_was_released_before_is_warned_of(
+    operate: Operate, deployed: DeployedStack, stack: LocalStack, sandbox: Sandbox, finished: Callable[[str], str]
+) -> None:
+    """The first update may have been applied; the second, released by hand, was refused."""
+    contact_id = finished(new_id())
+    stack.salesforce.next(Answer(500, applied=True))
+    sandbox.invoke(contact_event(contact_id))
+    operate("--stack", deployed.name, "release", contact_id, "--yes")
+    stack.salesforce.next(Answer(400))
+    sandbox.invoke(contact_event(contact_id))
+    assert stack.state(contact_id) == "REJECTED"
+
+    shown = operate("--stack", deployed.name, "show", contact_id)
+    asked = operate("--stack", deployed.name, "release", contact_id, typed="no\n")
+
+    for said in (shown, asked):
+        assert "It was released before, at 2" in said.flat
+        assert "UTC by root. Its first attempt was at 2" in said.flat
+        assert "it has had 2. The record does not say how the attempts before the release ended" in said.flat
+    assert f"FROM VoiceCall WHERE VendorCallKey = '{contact_id}'" in asked.flat
+    assert "It may be a second update. A second update overwrites totalHoldDuration" in asked.flat
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"releasedBy": "jane"}, "at an unknown time by jane"),
+        ({"releasedAt": NOW}, "UTC by an operator"),
+        ({"releasedAt": "yesterday", "releasedBy": 7}, "at an unknown time by an operator"),
+    ],
+)
+def test_a_release_that_is_only_half_noted_counts(
+    operate: Operate, deployed: DeployedStack, put: Callable[..., str], values: dict[str, object], told: str
+) -> None:
+    done = operate("--stack", deployed.name, "release", put("REJECTED", **values), typed="no\n")
+
+    assert told in done.flat
+    assert "second update" in done.flat
+
+
+CARRIED_BY_A_FLOW = dict.fromkeys(("fromNumber", "queue", "callAttributes", "isActiveCall"), "ab12")
+
+
+def test_what_an_uncertain_update_of_mid_call_leaves_in_salesforce(
+    operate: Operate, deployed: DeployedStack, put: Callable[..., str]
+) -> None:
+    """It never carried an end time or a disconnect reason: who missed them sent the contact a second time."""
+    contact_id = put("UNCERTAIN", source="contact-flow", digests=CARRIED_BY_A_FLOW)
+
+    shown = operate("--stack", deployed.name, "show", contact_id)
+    released = operate("--stack", deployed.name, "release", contact_id, typed="no\n")
+    closed = operate("--stack", deployed.name, "close", contact_id, typed="no\n")
+
+    for said in (shown, released, closed):
+        assert f"SystemModstamp, QueueName FROM VoiceCall WHERE VendorCallKey = '{contact_id}'" in said.flat
+        assert not {"CallEndDateTime", "DisconnectReason", "endTime"} & set(said.flat.replace(",", " ").split())
+        for old in ("end time", "disconnect reason"):
+            assert old not in said.flat + said.err
+    assert "in QueueName and custom fields, or does the log say" in closed.err
+    assert "Close it only if: One row has QueueName and custom fields as they were sent" in closed.flat
+    assert "Release it only if: Hours after" in released.flat
+    assert "It may be a second update." in released.flat
+    for command in ("close", "release"):
+        assert f"{command} it: python3 -m tools operate --stack {deployed.name} {command} {contact_id}" in shown.flat
+
+
+def test_the_question_names_what_a_finished_call_carried(
+    operate: Operate, deployed: DeployedStack, put: Callable[..., str], stack: LocalStack
+) -> None:
+    contact_id = put("UNCERTAIN", digests=dict.fromkeys(("endTime", "disconnectReason", "enqueueTime"), "ab12"))
+
+    done = operate("--stack", deployed.name, "close", contact_id, typed="yes\n")
+
+    assert "have what was sent in CallQueuedDateTime and DisconnectReason, or does the log" in done.err
+    assert "endTime CallEndDateTime is never empty" in done.flat
+    assert stack.state(contact_id) == "UPDATED"
 
 
 @pytest.mark.parametrize("typed", ["no\n", "\n", "", "YES please\n"])
@@ -225,6 +318,25 @@ def test_those_that_moved_on_are_counted(
 
     assert "released 1; moved on meanwhile and left alone 1" in done.out
     assert {stack.state(contact_id) for contact_id in (first, second)} == {"NOT_APPLIED"}
+
+
+@pytest.mark.parametrize("state", ["UNCERTAIN", "REJECTED"])
+@pytest.mark.parametrize("before", [0, 2])
+def test_many_are_warned_of_where_an_update_may_have_been_applied(
+    operate: Operate, deployed: DeployedStack, put: Callable[..., str], state: str, before: int
+) -> None:
+    for _ in range(before):
+        put(state, releasedAt=NOW - 60, releasedBy="jane")
+    put(state)
+
+    tried = operate("--stack", deployed.name, "release", "--state", state, "--dry-run")
+    asked = operate("--stack", deployed.name, "release", "--state", state, typed="no\n")
+
+    for done in (tried, asked):
+        assert (f"Released before: {before}." in done.flat) == (before > 0)
+        assert ("It may be a second update." in done.flat) == (before > 0 or state == "UNCERTAIN")
+        assert ("The last attempt of each applied nothing." in done.flat) == (state == "REJECTED")
+        assert (f"operate --stack {deployed.name} show CONTACT" in done.flat) == (state == "UNCERTAIN")
 
 
 def test_none_match(operate: Operate, deployed: DeployedStack) -> None:

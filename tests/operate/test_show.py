@@ -60,6 +60,39 @@ def test_as_json(operate: Operate, deployed: DeployedStack, put: Callable[..., s
     assert (said["log"], said["logComplete"]) == ([], True)
 
 
+@pytest.mark.parametrize(
+    ("state", "values"), [("UNCERTAIN", {"claimedAt": LONG_AGO}), ("CLAIMED", {"ownerUntil": LONG_AGO})]
+)
+def test_what_to_look_for_in_salesforce_is_said_of_all_that_may_have_been_sent(
+    operate: Operate, deployed: DeployedStack, put: Callable[..., str], state: str, values: dict[str, object]
+) -> None:
+    contact_id = put(state, **values, releasedAt=LONG_AGO, releasedBy="jane")
+
+    shown = operate("--stack", deployed.name, "show", contact_id)
+    evidence = operate("--stack", deployed.name, "show", contact_id, "--json").json["evidence"]
+
+    assert f"FROM VoiceCall WHERE VendorCallKey = '{contact_id}'" in shown.flat
+    assert "One row has QueueName as they were sent, and CustomerHoldDuration and NumberOfHolds filled" in shown.flat
+    assert "CallEndDateTime is never empty" in shown.flat
+    assert "It was released before, at" in shown.flat
+    assert max(map(len, shown.out.splitlines())) <= 80
+    assert (evidence["compare"], set(evidence["provesNothing"])) == ({"QueueName": "queue"}, {"endTime"})
+    assert evidence["queries"][0].endswith(f"VendorCallKey = '{contact_id}'")
+
+
+@pytest.mark.parametrize(
+    ("state", "values"),
+    [("UPDATED", {}), ("REJECTED", {}), ("NOT_APPLIED", {}), ("CLAIMED", {"ownerUntil": int(time.time()) + 600})],
+)
+def test_nothing_is_looked_for_where_it_is_known(
+    operate: Operate, deployed: DeployedStack, put: Callable[..., str], state: str, values: dict[str, object]
+) -> None:
+    contact_id = put(state, **values)
+
+    assert "SELECT" not in operate("--stack", deployed.name, "show", contact_id).out
+    assert operate("--stack", deployed.name, "show", contact_id, "--json").json["evidence"] is None
+
+
 def test_a_contact_without_a_record(operate: Operate, deployed: DeployedStack) -> None:
     contact_id = new_id()
     deployed.log("update", {"contactId": contact_id, "message": "contact RETRY_LATER", "status": "RETRY_LATER"})
@@ -86,11 +119,53 @@ def test_the_log_is_searched_as_far_back_as_asked(
     assert "weeks ago" in further.out
 
 
+def test_what_an_operator_closed_is_not_shown_as_accepted(
+    operate: Operate, deployed: DeployedStack, stack: LocalStack, sandbox: Sandbox, finished: Callable[[str], str]
+) -> None:
+    contact_id = finished(new_id())
+    stack.salesforce.next(Answer(101, applied=True))
+    sandbox.invoke(contact_event(contact_id))
+    operate("--stack", deployed.name, "close", contact_id, "--yes")
+
+    shown = operate("--stack", deployed.name, "show", contact_id)
+
+    assert "root found the update in Salesforce and closed the contact" in shown.flat
+    assert "accepted" not in shown.flat
+
+
+@pytest.mark.parametrize(
+    ("closed", "told"),
+    [
+        ({"closedAt": LONG_AGO, "closedBy": "jane"}, "jane found the update in Salesforce"),
+        ({"closedAt": LONG_AGO}, "An operator found the update in Salesforce"),
+        ({"closedBy": "jane"}, "jane found the update in Salesforce"),
+        ({"closedAt": "yesterday", "closedBy": 7}, "changed by hand"),
+        ({"detail": "its owner died between claim and settle"}, "changed by hand"),
+    ],
+)
+@pytest.mark.parametrize("status", [101, 301, None])
+def test_who_closed_a_contact_is_read_and_not_guessed(
+    operate: Operate,
+    deployed: DeployedStack,
+    put: Callable[..., str],
+    closed: dict[str, object],
+    told: str,
+    status: int | None,
+) -> None:
+    contact_id = put("UPDATED", **closed, **({"httpStatus": status} if status else {}))
+
+    shown = operate("--stack", deployed.name, "show", contact_id)
+
+    assert told in shown.flat
+    assert "Salesforce accepted" not in shown.flat
+
+
 @pytest.mark.parametrize(
     ("state", "values", "told"),
     [
-        ("UPDATED", {}, "Nothing to do"),
-        ("UPDATED", {"source": "contact-flow"}, "if that was in mid-call"),
+        ("UPDATED", {"httpStatus": 200}, "Nothing to do"),
+        ("UPDATED", {"httpStatus": 204}, "Nothing to do"),
+        ("UPDATED", {"source": "contact-flow", "httpStatus": 200}, "if that was in mid-call"),
         ("CLAIMED", {"ownerUntil": int(time.time()) + 600}, "Look again after that"),
         ("CLAIMED", {"ownerUntil": LONG_AGO}, "died between claim and settle"),
         ("NOT_APPLIED", {"retryAt": int(time.time()) + 600}, "it is due at"),

@@ -7,6 +7,7 @@
     dead_letters  the queue of events that could not be delivered
     terminal      questions, progress, moments as people type and read them
     records       a contact's record, shown, and what its state means
+    evidence      what shows in Salesforce whether a record's update was applied
     show, attention, decisions, backfill, redrive  the commands; decisions has release and close
     command_line  the options, and which command runs
 

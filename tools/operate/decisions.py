@@ -11,7 +11,7 @@ from uuid import uuid4
 from rich.console import Console
 from rich.text import Text
 
-from tools.operate import records
+from tools.operate import evidence, records
 from tools.operate.target import Target, command_for
 from tools.operate.terminal import ask, contact, moment, progress, say
 from tools.tables import styled
@@ -55,10 +55,16 @@ def close(given: argparse.Namespace, target: Target, console: Console) -> int:
     record = _decidable(given.contact, {State.UNCERTAIN}, "closed", target, console)
     if record is None:
         return NOT_DONE
-    console.print(
-        Text("Closing it says that this update was found in Salesforce. It is never sent again, and open no more.")
+    sought = evidence.evidence_of(record)
+    _show_paragraphs(
+        console,
+        evidence.where_to_look(sought),
+        evidence.what_to_compare(sought),
+        f"Close it only if: {evidence.when_to_close(sought)}",
+        *records.earlier_update(record),
+        "Closing it says that this update was found in Salesforce. It is never sent again, and open no more.",
     )
-    if not given.yes and not ask("Has its VoiceCall the end time, the disconnect reason and the custom fields?"):
+    if not given.yes and not ask(evidence.question(sought)):
         return _unchanged(console)
     if not _backlog(target).close(record, target.operator(), datetime.now(UTC)):
         return _moved_on(target, record, console)
@@ -73,10 +79,10 @@ def _release_one(given: argparse.Namespace, target: Target, console: Console) ->
     record = _decidable(given.contact, RELEASABLE, "released", target, console)
     if record is None:
         return NOT_DONE
+    _warn(record, console)
     if given.dry_run:
         console.print(Text("It would be released. Nothing was changed."))
         return 0
-    console.print(Text(f"Releasing it allows one more update. {records.SECOND_UPDATE}", style="yellow"))
     if not given.yes and not ask("Release it?"):
         return _unchanged(console)
     if not _backlog(target).release(record, target.operator(), datetime.now(UTC)):
@@ -86,6 +92,26 @@ def _release_one(given: argparse.Namespace, target: Target, console: Console) ->
         return _send(target, record.contact_id, console)
     console.print(Text(_next_run(target, "it")), soft_wrap=True)
     return 0
+
+
+def _warn(record: Record, console: Console) -> None:
+    """Say what releasing a contact risks: of a refused one nothing, unless an update was sent before it."""
+    uncertain = record.state is State.UNCERTAIN
+    if not uncertain:
+        console.print(Text(f"{records.REFUSED} Releasing it allows one more."))
+    if not uncertain and not records.released_before(record):
+        return
+    sought = evidence.evidence_of(record)
+    _show_paragraphs(console, *records.earlier_update(record), evidence.where_to_look(sought))
+    if uncertain:
+        _show_paragraphs(console, f"Release it only if: {evidence.when_to_release(sought)}")
+    console.print(Text(f"It may be a second update. {records.SECOND_UPDATE}", style="yellow"))
+
+
+def _show_paragraphs(console: Console, *said: str) -> None:
+    for paragraph in said:
+        console.print(Text(paragraph))
+        console.print()
 
 
 def _send(target: Target, contact_id: str, console: Console) -> int:
@@ -113,26 +139,26 @@ def _decidable(
     contact_id: str, states: Collection[State], what: str, target: Target, console: Console
 ) -> Record | None:
     """Show a contact's record, and return it if its state is one of these; else say why not."""
-    entry = records.read(target, contact_id)
-    if entry is None:
+    record = records.read(target, contact_id)
+    if record is None:
         console.print(Text(f"The ledger has no record of {contact_id}: nothing was ever sent for it.", style="red"))
         console.print(Text(f"What that can mean:\n  {command_for(target, 'show', contact_id)}"), soft_wrap=True)
         return None
-    console.print(entry.details())
+    console.print(records.details(record))
     console.print()
-    if entry.record.state in states:
-        return entry.record
+    if record.state in states:
+        return record
     named = " and ".join(sorted(states, reverse=True))
     console.print(Text(f"Only {named} contacts can be {what}. Nothing was changed.", style="red"))
-    for paragraph in records.meaning(target, entry.record, datetime.now(UTC)):
+    for paragraph in records.meaning(target, record, datetime.now(UTC)):
         console.print(Text(paragraph), soft_wrap=True)
     return None
 
 
 def _moved_on(target: Target, record: Record, console: Console) -> int:
     """Say that a conditional write met another record than the one shown."""
-    entry = records.read(target, record.contact_id)
-    state = entry.record.state if entry else None
+    standing = records.read(target, record.contact_id)
+    state = standing.state if standing else None
     console.print(
         Text(f"It has moved on while it was shown: now {state or 'gone'}. Nothing was changed.", style="yellow")
     )
@@ -169,15 +195,29 @@ def _release_many(given: argparse.Namespace, target: Target, console: Console) -
     console.print(records.listing(found[:MOST_SHOWN], console.width))
     if len(found) > MOST_SHOWN:
         console.print(Text(f"…and {len(found) - MOST_SHOWN} more"))
+    _warn_of_many(found, State(given.state), target, console)
     if given.dry_run:
         console.print(Text("They would be released. Nothing was changed."))
         return 0
-    console.print(Text(f"Releasing them allows one more update of each. {records.SECOND_UPDATE}", style="yellow"))
     restricted = given.http_status is not None or given.since is not None or given.until is not None
     wanted = "yes" if restricted else str(len(found))
     if not given.yes and not ask(f"Release all {len(found)}?", wanted):
         return _unchanged(console)
     return _release_all(backlog, found, target, console)
+
+
+def _warn_of_many(found: Sequence[Record], state: State, target: Target, console: Console) -> None:
+    before = sum(map(records.released_before, found))
+    if state is State.UNCERTAIN:
+        show = command_for(target, "show", "CONTACT")
+        console.print(Text(f"What to look for in Salesforce before you release one:\n  {show}"), soft_wrap=True)
+    else:
+        console.print(Text("The last attempt of each applied nothing. Releasing them allows one more of each."))
+    if before:
+        said = f"Released before: {before}. An earlier update of these may have been applied."
+        console.print(Text(said, style="yellow"))
+    if before or state is State.UNCERTAIN:
+        console.print(Text(f"It may be a second update. {records.SECOND_UPDATE}", style="yellow"))
 
 
 def _matching(backlog: Backlog, given: argparse.Namespace) -> list[Record]:

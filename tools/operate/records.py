@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
 
 from rich.table import Table
 from rich.text import Text
 
+from tools.operate import evidence
 from tools.operate.target import Target, command_for
 from tools.operate.terminal import shown
 from tools.tables import NARROW, styled, table_of
 from voicecall_sync.backlog import TRIED_FOR
 from voicecall_sync.outcome import Source, State
 from voicecall_sync.record import DEAD_AFTER, Record, record_of
-from voicecall_sync.table import Item
 
 PAST_DUE = timedelta(hours=1)
 """So long after it was due a contact counts as stuck: four reconciliations should have met it."""
@@ -26,71 +25,47 @@ SECOND_UPDATE = (
     "A second update overwrites totalHoldDuration, numberOfHolds and agentInteractionDuration with what it carries;"
     " what it does not carry becomes zero. It also closes the conversation in Salesforce."
 )
+REFUSED = "Its last attempt applied nothing."
 LOCALLY_BY_HAND = "python3 -m tools invoke events/scheduled.json"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A record, and what is in the table besides.
-
-    Attributes:
-        closed_at, closed_by: When and by whom it was closed, if it was.
-    """
-
-    record: Record
-    closed_at: datetime | None = None
-    closed_by: str | None = None
-
-    def as_json(self) -> dict[str, object]:
-        """Return it as JSON, in the table's spelling; times in UTC."""
-        closed = {"closedAt": _iso(self.closed_at), "closedBy": self.closed_by}
-        return as_json(self.record) | {name: value for name, value in closed.items() if value is not None}
-
-    def details(self) -> Table:
-        """Return all it says, one thing a line."""
-        record = self.record
-        rows = [
-            ("contact", Text(record.contact_id, style="bold")),
-            ("state", _state(record)),
-            ("in it since", Text(shown(record.since, seconds=True))),
-            ("source", Text(record.source or "-")),
-            ("first source", Text(record.first_source or "-") if record.first_source != record.source else None),
-            ("attempts", Text(str(record.attempts))),
-            ("first claimed", Text(shown(record.first_claimed_at, seconds=True))),
-            ("last claimed", Text(shown(record.claimed_at, seconds=True))),
-            ("claim ends", Text(shown(record.owner_until, seconds=True)) if record.state is State.CLAIMED else None),
-            ("settled", Text(shown(record.settled_at, seconds=True))),
-            ("due again", Text(shown(record.retry_at, seconds=True)) if record.state is State.NOT_APPLIED else None),
-            ("released", _noted(record.released_at, record.released_by)),
-            ("closed", _noted(self.closed_at, self.closed_by)),
-            ("HTTP", Text(str(record.http_status or "-"))),
-            ("detail", Text(record.detail or "-")),
-            ("properties", Text(", ".join(sorted(record.digests)) or "-")),
-        ]
-        table = Table.grid(padding=(0, 2, 0, 0))
-        table.add_column(no_wrap=True)
-        table.add_column(overflow="fold")
-        for name, value in rows:
-            if value is not None:
-                table.add_row(Text(name, style="dim"), value)
-        return table
+def details(record: Record) -> Table:
+    """Return all that a record says, one thing a line."""
+    rows = [
+        ("contact", Text(record.contact_id, style="bold")),
+        ("state", _state(record)),
+        ("in it since", Text(shown(record.since, seconds=True))),
+        ("source", Text(record.source or "-")),
+        ("first source", Text(record.first_source or "-") if record.first_source != record.source else None),
+        ("attempts", Text(str(record.attempts))),
+        ("first claimed", Text(shown(record.first_claimed_at, seconds=True))),
+        ("last claimed", Text(shown(record.claimed_at, seconds=True))),
+        ("claim ends", Text(shown(record.owner_until, seconds=True)) if record.state is State.CLAIMED else None),
+        ("settled", Text(shown(record.settled_at, seconds=True))),
+        ("due again", Text(shown(record.retry_at, seconds=True)) if record.state is State.NOT_APPLIED else None),
+        ("released", _noted(record.released_at, record.released_by)),
+        ("closed", _noted(record.closed_at, record.closed_by)),
+        ("HTTP", Text(str(record.http_status or "-"))),
+        ("detail", Text(record.detail or "-")),
+        ("properties", Text(", ".join(sorted(record.digests)) or "-")),
+    ]
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        if value is not None:
+            table.add_row(Text(name, style="dim"), value)
+    return table
 
 
-def entry_of(contact_id: str, item: Item) -> Entry:
-    """Read a record, and who closed it: as defensively as the rest, for which the same reader is lent other names."""
-    history = record_of(contact_id, {"firstClaimedAt": item["closedAt"]} if "closedAt" in item else {})
-    by = record_of(contact_id, {"releasedBy": item["closedBy"]} if "closedBy" in item else {})
-    return Entry(record_of(contact_id, item), history.first_claimed_at, by.released_by)
-
-
-def read(target: Target, contact_id: str) -> Entry | None:
+def read(target: Target, contact_id: str) -> Record | None:
     """Return what the ledger says of a contact, None for nothing.
 
     Raises:
         LedgerUnavailable: The table failed.
     """
     item = target.table.get(contact_id)
-    return entry_of(contact_id, item) if item else None
+    return record_of(contact_id, item) if item else None
 
 
 def as_json(record: Record) -> dict[str, object]:
@@ -108,6 +83,8 @@ def as_json(record: Record) -> dict[str, object]:
         "retryAt": _iso(record.retry_at) if record.state is State.NOT_APPLIED else None,
         "releasedAt": _iso(record.released_at),
         "releasedBy": record.released_by,
+        "closedAt": _iso(record.closed_at),
+        "closedBy": record.closed_by,
         "httpStatus": record.http_status,
         "detail": record.detail or None,
         "properties": sorted(record.digests) or None,
@@ -139,6 +116,31 @@ def stuck(record: Record, now: datetime) -> bool:
     return False
 
 
+def undecided(record: Record, now: datetime) -> bool:
+    """Tell whether only Salesforce can show what became of it."""
+    return record.state is State.UNCERTAIN or record.owner_dead(now)
+
+
+def released_before(record: Record) -> bool:
+    """Tell whether an operator released it, so that more than one PATCH may have been sent."""
+    return bool({"releasedAt", "releasedBy"} & record.history.keys())
+
+
+def earlier_update(record: Record) -> Sequence[str]:
+    """Return what is known of the update before an operator's release, as one paragraph; none if there was none."""
+    if not released_before(record):
+        return ()
+    at = f"{shown(record.released_at, seconds=True)} UTC" if record.released_at else "an unknown time"
+    first = f"{shown(record.first_claimed_at, seconds=True)} UTC" if record.first_claimed_at else "an unknown time"
+    return (
+        (
+            f"It was released before, at {at} by {record.released_by or 'an operator'}. Its first attempt was at"
+            f" {first}; it has had {record.attempts}. The record does not say how the attempts before the release"
+            " ended: one may have been applied, and what you find in Salesforce may be from that one."
+        ),
+    )
+
+
 def meaning(target: Target, record: Record, now: datetime) -> Sequence[str]:
     """Return what a record's state means and what to do, a paragraph each."""
     match record.state:
@@ -151,23 +153,16 @@ def meaning(target: Target, record: Record, now: datetime) -> Sequence[str]:
         case State.UNCERTAIN:
             return (
                 "It was sent, and nobody can know whether Salesforce applied it. It is not sent again by itself.",
-                f"Open the VoiceCall in Salesforce (its vendor call key is {record.contact_id}).",
-                (
-                    "It has the end time, the disconnect reason and the custom fields: close the contact:\n"
-                    f"  {command_for(target, 'close', record.contact_id)}"
-                ),
-                (
-                    "It does not, hours later: release it:\n"
-                    f"  {command_for(target, 'release', record.contact_id)}\n"
-                    "You cannot tell: leave it."
-                ),
+                *earlier_update(record),
+                *_what_to_look_for(target, record),
             )
         case State.REJECTED:
             return (
                 (
                     "Salesforce refused it for good, or it was given up after a week of trying; detail says why."
-                    " Nothing was applied, and it is not sent again by itself."
+                    f" {REFUSED} It is not sent again by itself."
                 ),
+                *earlier_update(record),
                 (
                     "Mend the cause (a field that does not exist, a wrong address or call center), then release it:\n"
                     f"  {command_for(target, 'release', record.contact_id)}"
@@ -180,11 +175,24 @@ def meaning(target: Target, record: Record, now: datetime) -> Sequence[str]:
             )
 
 
+def _what_to_look_for(target: Target, record: Record) -> Sequence[str]:
+    close, release = (command_for(target, command, record.contact_id) for command in ("close", "release"))
+    return evidence.paragraphs(evidence.evidence_of(record), close, release)
+
+
 def _updated(record: Record) -> Sequence[str]:
-    # Only a person's closing leaves the answer of the PATCH that was none, or no success, in an UPDATED record.
-    unclear = record.detail.startswith(("sent, and no answer", "its owner died"))
-    if unclear or (record.http_status or 0) >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return ("Somebody found the update in Salesforce, and closed the contact. It is never sent again.",)
+    if record.closed_at or record.closed_by:
+        by = record.closed_by or "An operator"
+        return (f"{by} found the update in Salesforce and closed the contact. It is never sent again.",)
+    # The ledger writes UPDATED only after a 2xx; a closing is noted.
+    if not HTTPStatus.OK <= (record.http_status or 0) < HTTPStatus.MULTIPLE_CHOICES:
+        answer = f"HTTP {record.http_status}, which is not a success" if record.http_status else "no HTTP status"
+        return (
+            (
+                f"The record says UPDATED, but it holds {answer}, and no operator closed it: it was changed by hand."
+                " It is never sent again. Whether Salesforce has the update is not known."
+            ),
+        )
     said = "Salesforce accepted the update; it works it off later, and does not tell how that went. Nothing to do."
     if record.source != Source.CONTACT_FLOW:
         return (said,)
@@ -211,7 +219,9 @@ def _claimed(target: Target, record: Record, now: datetime) -> Sequence[str]:
             "Its invocation died between claim and settle: whether Salesforce got the update, nobody knows."
             f" (It should have been over more than {DEAD_AFTER.seconds} s ago.)"
         ),
-        f"{_next_run(target)} makes it UNCERTAIN; then look in Salesforce, and close or release it.",
+        f"{_next_run(target)} makes it UNCERTAIN; only then can it be closed or released.",
+        *earlier_update(record),
+        *_what_to_look_for(target, record),
     )
 
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tools.operate import records
+from tools.operate.evidence import evidence_of
 from tools.operate.log_lines import LogLines
 from tools.operate.target import Target, command_for
 from tools.operate.terminal import contact, moment, print_json, shown
@@ -29,26 +30,27 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace, target: Target, console: Console) -> int:
     """Show the contact; return 0, or 1 where the ledger has no record of it."""
     now = datetime.now(UTC)
-    entry = records.read(target, given.contact)
-    means = records.meaning(target, entry.record, now) if entry else _unknown(target, given.contact)
+    record = records.read(target, given.contact)
+    means = records.meaning(target, record, now) if record else _unknown(target, given.contact)
     since = given.since or now - LOOKED_BACK
     if given.json:
         log = target.log_lines(given.contact, since)
         said = {
-            "record": entry.as_json() if entry else None,
+            "record": records.as_json(record) if record else None,
             "meaning": list(means),
+            "evidence": evidence_of(record).as_json() if record and records.undecided(record, now) else None,
             "log": [line.as_json() for line in log.lines],
             "logComplete": log.whole,
         }
         print_json(said)
     else:
-        console.print(entry.details() if entry else Text(f"The ledger has no record of {given.contact}."))
+        console.print(records.details(record) if record else Text(f"The ledger has no record of {given.contact}."))
         for paragraph in means:
             console.print()
             console.print(Text(paragraph))
         console.print()
         _show_log(target.log_lines(given.contact, since), since, console)
-    return 0 if entry else 1
+    return 0 if record else 1
 
 
 def _show_log(log: LogLines, since: datetime, console: Console) -> None:
