@@ -123,8 +123,9 @@ def test_the_function_is_waited_for_as_long_as_amazon_connect_allows() -> None:
     assert longest < float(parameters["InvocationTimeLimitSeconds"])
 
 
-def test_the_function_is_called_by_its_alias() -> None:
-    assert the("InvokeLambdaFunction")["Parameters"]["LambdaFunctionARN"].endswith(":live")
+def test_the_function_is_called_itself_and_no_version_of_it() -> None:
+    arn = the("InvokeLambdaFunction")["Parameters"]["LambdaFunctionARN"]
+    assert re.fullmatch(r"arn:aws:lambda:[a-z0-9-]+:\d{12}:function:[A-Za-z0-9_-]+", arn)
 
 
 def test_the_function_knows_every_parameter_it_is_given() -> None:

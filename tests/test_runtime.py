@@ -1,11 +1,9 @@
 """The built artifact under Lambda's own runtime, from an event to Salesforce: killed, timed out, misconfigured."""
 
-import json
 import shutil
 import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -170,64 +168,6 @@ def test_an_artifact_that_lacks_a_package_does_not_pass(
     raised = start(folder=lacking).invoke(contact_event(finished(new_id())))
     assert "No module named 'jwt'" in str(raised)
     assert updated(stack) == set()
-
-
-AFTER_A_SNAPSHOT = """
-import json, socket, sys
-import botocore.session, snapshot_restore_py
-import voicecall_sync.handlers
-
-def refuse(*arguments, **named):
-    raise AssertionError("not at this time")
-
-connect, socket.socket.connect = socket.socket.connect, refuse
-for hook, arguments, named in snapshot_restore_py.get_before_snapshot():
-    hook(*arguments, **named)
-socket.socket.connect, botocore.session.Session.create_client = connect, refuse
-for event in json.load(sys.stdin):
-    print(json.dumps(voicecall_sync.handlers.update_voice_call(event, None)), file=sys.stderr)
-"""
-
-
-def after_a_snapshot(kit: Kit, artifact: Path, variables: Mapping[str, str], *events: object) -> list[dict[str, str]]:
-    """The answers to events after the snapshot; what goes wrong before them is no JSON."""
-    done = subprocess.run(
-        [kit.python, "-S", "-c", AFTER_A_SNAPSHOT],
-        input=json.dumps(events),
-        env={**variables, "PYTHONPATH": f"{artifact}:{kit.client}", "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return [json.loads(line) for line in done.stderr.splitlines()]
-
-
-def test_a_snapshot_is_taken_with_all_clients_made_and_nobody_called(
-    kit: Kit, artifact: Path, stack: LocalStack, finished: Finished
-) -> None:
-    """What awslambdaric does with SnapStart, as far as that goes without Lambda."""
-    contact_id = finished(new_id())
-    answers = after_a_snapshot(kit, artifact, stack.environment(), flow_event(new_id()), contact_event(contact_id))
-    assert [answer["status"] for answer in answers] == ["UPDATED", "UPDATED"]
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {},
-        {"AWS_RETRY_MODE": "nonsense"},
-        {"AWS_MAX_ATTEMPTS": "abc"},
-        {"AWS_ENDPOINT_URL_CONNECT": "nonsense"},
-        {"AWS_CA_BUNDLE": "/nowhere"},
-    ],
-)
-def test_a_snapshot_is_taken_whatever_is_wrong(
-    kit: Kit, artifact: Path, stack: LocalStack, wrong: dict[str, str]
-) -> None:
-    """A deployment that failed here would not say why; the first event does, if it needs what is wrong."""
-    variables = {**stack.environment(), **wrong} if wrong else {}
-    (answer,) = after_a_snapshot(kit, artifact, variables, flow_event(new_id()))
-    assert answer["status"] in {"UPDATED", "RETRY_LATER"}
 
 
 # Asked for only where somebody else's write came in between, or a record went away: no test of this file gets there.

@@ -36,7 +36,6 @@ EVERYTHING = REQUIRED | {
     "AlarmEmail": "supervisor@example.com",
     "LogLevel": "DEBUG",
     "LogRetentionDays": "365",
-    "SnapStart": "PublishedVersions",
     "MemorySize": "1024",
     "FlowBudgetSeconds": "5.5",
     "PatchTimeoutSeconds": "10",
@@ -52,8 +51,6 @@ EVERYTHING = REQUIRED | {
 }
 FUNCTIONS = ("UpdateVoiceCallFunction", "ReconcileFunction")
 ROLES = ("UpdateVoiceCallRole", "ReconcileRole")
-ALIAS = {"Ref": "UpdateVoiceCallFunctionAliaslive"}
-RECONCILE_ALIAS = {"Ref": "ReconcileFunctionAliaslive"}
 INSTANCE = {"Ref": "ConnectInstanceArn"}
 NO_VALUE = {"Ref": "AWS::NoValue"}
 SIGN = {"GreaterThanThreshold": ">", "LessThanThreshold": "<"}
@@ -108,16 +105,6 @@ def walk(value: object) -> Iterator[object]:
     inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     for part in inside:
         yield from walk(part)
-
-
-def parameters_named_in(value: object, template: Template) -> set[str]:
-    """Every parameter that a part of the template refers to, by Ref or inside a Fn::Sub."""
-    named: set[str] = set()
-    for part in walk(value):
-        if isinstance(part, dict):
-            named.add(str(part.get("Ref")))
-            named.update(re.findall(r"\$\{(\w+)\}", str(part.get("Fn::Sub"))))
-    return named & set(template["Parameters"])
 
 
 # ------------------------------------------------------------------ cfn-lint
@@ -270,48 +257,6 @@ def test_a_setting_left_empty_is_absent_from_the_environment(properties: dict[st
         assert variables[name]["Fn::If"][2] == NO_VALUE
 
 
-def test_snap_start_is_the_parameters_choice(properties: dict[str, Any]) -> None:
-    assert properties["UpdateVoiceCallFunction"]["SnapStart"] == {"ApplyOn": {"Ref": "SnapStart"}}
-
-
-def test_every_parameter_of_the_function_is_in_the_settings_record(
-    template: Template, properties: dict[str, Any]
-) -> None:
-    """The alias follows a changed parameter only because the version's description does: see SettingsRecord."""
-    of_the_functions = parameters_named_in([properties[name] for name in FUNCTIONS], template)
-    assert of_the_functions >= {"LogLevel", "SnapStart", "CustomFields", "ReconcileNotBefore"}
-    assert parameters_named_in(properties["SettingsRecord"]["Content"], template) == of_the_functions
-
-
-@pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_changed_settings_record_publishes_a_new_version(properties: dict[str, Any], function: str) -> None:
-    (version,) = [name for name in properties if name.startswith(f"{function}Version")]
-    assert properties[version]["Description"] == {"Fn::Sub": "settings ${SettingsRecord.VersionNumber}"}
-    assert properties[f"{function}Aliaslive"]["FunctionVersion"] == {"Fn::GetAtt": [version, "Version"]}
-
-
-def test_sam_alone_publishes_no_version_for_a_changed_parameter(template: Template) -> None:
-    """Why there is a SettingsRecord. Fails once SAM's issue 3820 is mended: then the record can go."""
-    quiet, talkative = (translate(template, REQUIRED | {"LogLevel": level}) for level in ("ERROR", "DEBUG"))
-    assert set(quiet["Resources"]) == set(talkative["Resources"])
-
-
-@pytest.mark.parametrize("function", FUNCTIONS)
-@pytest.mark.parametrize("name", ["Timeout", "Description", "Handler"])
-def test_a_changed_template_publishes_a_new_version(
-    template: Template, translated: Template, function: str, name: str
-) -> None:
-    changed = copy.deepcopy(template)
-    changed["Resources"][function]["Properties"][name] = 29 if name == "Timeout" else "other"
-    assert set(translate(changed, REQUIRED)["Resources"]) != set(translated["Resources"])
-
-
-def test_a_version_the_alias_has_left_is_deleted(translated: Template) -> None:
-    for resource in translated["Resources"].values():
-        if resource["Type"] == "AWS::Lambda::Version":
-            assert resource["DeletionPolicy"] == "Delete"
-
-
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_the_log_is_the_functions_own_and_kept_for_the_days_asked_for(
     properties: dict[str, Any], function: str
@@ -323,7 +268,7 @@ def test_the_log_is_the_functions_own_and_kept_for_the_days_asked_for(
 
 def test_a_search_that_failed_is_not_tried_again_but_left_to_the_next(properties: dict[str, Any]) -> None:
     invocations = properties["ReconcileFunctionEventInvokeConfig"]
-    assert invocations["Qualifier"] == "live"
+    assert invocations["Qualifier"] == "$LATEST"
     assert invocations["MaximumRetryAttempts"] == 0
     assert invocations["MaximumEventAgeInSeconds"] == properties["ReconcileFunction"]["Timeout"]
     assert not invocations["DestinationConfig"]
@@ -333,13 +278,20 @@ def test_a_search_that_failed_is_not_tried_again_but_left_to_the_next(properties
 # ------------------------------------------------------------------ who may call it
 
 
-def test_every_caller_goes_to_the_alias(properties: dict[str, Any]) -> None:
-    assert properties["ContactEventRule"]["Targets"][0]["Arn"] == ALIAS
-    assert properties["ContactEventRuleMayInvoke"]["FunctionName"] == ALIAS
-    assert properties["ConnectMayInvoke"]["FunctionName"] == ALIAS
-    assert properties["ConnectAssociation"]["IntegrationArn"] == ALIAS
-    assert properties["ReconcileRule"]["Targets"][0]["Arn"] == RECONCILE_ALIAS
-    assert properties["ReconcileRuleMayInvoke"]["FunctionName"] == RECONCILE_ALIAS
+def test_every_caller_calls_the_function_itself(properties: dict[str, Any]) -> None:
+    update, reconcile = FUNCTIONS
+    assert properties["ContactEventRule"]["Targets"][0]["Arn"] == arn_of(update)
+    assert properties["ContactEventRuleMayInvoke"]["FunctionName"] == {"Ref": update}
+    assert properties["ConnectMayInvoke"]["FunctionName"] == {"Ref": update}
+    assert properties["ConnectAssociation"]["IntegrationArn"] == arn_of(update)
+    assert properties["ReconcileRule"]["Targets"][0]["Arn"] == arn_of(reconcile)
+    assert properties["ReconcileRuleMayInvoke"]["FunctionName"] == {"Ref": reconcile}
+
+
+def test_no_version_is_published_so_no_deployment_can_fail_for_want_of_a_change(translated: Template) -> None:
+    """See docs/decisions/no-alias.md."""
+    made = {resource["Type"] for resource in translated["Resources"].values()}
+    assert not {kind for kind in made if kind in {"AWS::Lambda::Version", "AWS::Lambda::Alias"} or "AppConfig" in kind}
 
 
 def test_no_other_permission_to_call_it_is_given(translated: Template) -> None:
@@ -527,7 +479,7 @@ def test_the_table_outlives_the_stack(translated: Template) -> None:
 def test_an_event_that_fails_for_good_ends_whole_in_the_dead_letter_queue(properties: dict[str, Any]) -> None:
     assert properties["UpdateVoiceCallFunction"]["DeadLetterConfig"] == {"TargetArn": arn_of("DeadLetterQueue")}
     invocations = properties["UpdateVoiceCallFunctionEventInvokeConfig"]
-    assert invocations["Qualifier"] == "live"
+    assert invocations["Qualifier"] == "$LATEST"
     assert invocations["MaximumRetryAttempts"] == 2
     assert invocations["MaximumEventAgeInSeconds"] == 6 * 3600
     # A destination would wrap the event in an envelope of its own.
@@ -660,12 +612,12 @@ def test_mail_is_sent_only_to_an_address_that_was_given(translated: Template) ->
 
 def test_what_an_operator_needs_is_among_the_outputs(translated: Template) -> None:
     assert {name: output["Value"] for name, output in translated["Outputs"].items()} == {
-        "FlowFunctionArn": ALIAS,
+        "FlowFunctionArn": arn_of("UpdateVoiceCallFunction"),
         "IdempotencyTableName": {"Ref": "IdempotencyTable"},
         "DeadLetterQueueUrl": {"Ref": "DeadLetterQueue"},
         "AlarmTopicArn": {"Ref": "AlarmTopic"},
         "LogGroupName": {"Ref": "UpdateVoiceCallLogGroup"},
-        "ReconcileFunctionArn": RECONCILE_ALIAS,
+        "ReconcileFunctionArn": arn_of("ReconcileFunction"),
         "ReconcileLogGroupName": {"Ref": "ReconcileLogGroup"},
         "DashboardUrl": {
             "Fn::Sub": [

@@ -1,4 +1,4 @@
-"""The composition root: what the handlers need, put together once per sandbox: at the first event, or for a snapshot.
+"""The composition root: what the handlers need, put together once per sandbox, at the first event.
 
 Nothing runs at import but imports. Tests build the same root, with simulators behind it.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
@@ -201,18 +200,6 @@ def _remaining_seconds(context: object) -> float:
 def root() -> App:
     """Return the sandbox's one App."""
     return build(SystemClock(), lambda: str(uuid4()))
-
-
-def get_ready() -> None:
-    """Make the clients before there is an event, so that a snapshot keeps them (SnapStart).
-
-    That calls no service, but may ask Lambda for its credentials. Whatever is wrong, the first event will say: here it
-    would only fail the deployment, and not say why.
-    """
-    with suppress(Exception):
-        parts = root().parts()
-        parts.connect.get_ready()
-        parts.new_paced_client()
 
 
 def build(clock: Clock, new_owner: Callable[[], str], new_session: Callable[[], Session] = Session) -> App:

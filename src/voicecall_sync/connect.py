@@ -91,10 +91,6 @@ class Connect:
         arguments: dict[str, Any] = {**request, "InstanceId": self._instance_id}
         return self._call("SearchContacts", lambda: self._client.search_contacts(**arguments))
 
-    def get_ready(self) -> None:
-        """Make the client now."""
-        _ = self._client
-
     @property
     def _client(self) -> ConnectClient:
         with self._making:

@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from voicecall_sync import app
-
-with suppress(ModuleNotFoundError):  # it comes with Lambda's own Python, and only there are snapshots
-    from snapshot_restore_py import register_before_snapshot  # type: ignore[import-not-found]
-
-    register_before_snapshot(app.get_ready)
 
 
 def update_voice_call(event: object, context: object) -> dict[str, str]:

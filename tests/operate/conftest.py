@@ -132,9 +132,7 @@ class DeployedStack:
                 Handler=f"deployed.{handler}",
                 Code={"ZipFile": code.getvalue()},
                 Timeout=seconds,
-                Publish=True,
             )
-            client.create_alias(FunctionName=f"{self.name}-{function}", Name="live", FunctionVersion="1")
         return self
 
     def group(self, function: str) -> str:
@@ -172,7 +170,7 @@ class DeployedStack:
         return int(attributes[asked])
 
     def _arn(self, function: str) -> str:
-        return f"arn:aws:lambda:us-east-1:000000000000:function:{self.name}-{function}:live"
+        return f"arn:aws:lambda:us-east-1:000000000000:function:{self.name}-{function}"
 
 
 @pytest.fixture

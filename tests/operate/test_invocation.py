@@ -85,7 +85,7 @@ def test_a_failure_is_named_without_what_it_may_hold(invoked: Callable[..., Answ
 def test_an_answer_that_is_lost_is_not_asked_for_again(
     operate: Operate, deployed: DeployedStack, stack: LocalStack, put: Callable[..., str]
 ) -> None:
-    arn = f"arn:aws:lambda:us-east-1:000000000000:function:{deployed.name}-reconcile:live"
+    arn = f"arn:aws:lambda:us-east-1:000000000000:function:{deployed.name}-reconcile"
     path = f"/2015-03-31/functions/{quote(arn, safe='')}/invocations"
     contact_id = put("REJECTED")
     stack.gateway.fail(path, Fault.LOST)
