@@ -27,7 +27,6 @@ REQUIRED = {
 }
 EVERYTHING = REQUIRED | {
     "AutomaticSource": "None",
-    "ContactEventType": "DISCONNECTED",
     "JwtSecretKmsKeyArn": "arn:aws:kms:us-east-1:111122223333:key/12345678-1234-1234-1234-123456789012",
     "SalesforceOrgId": "00D000000000001EAA",
     "CallCenterApiName": "Example_Call_Center",

@@ -19,7 +19,8 @@ from types import MappingProxyType
 from voicecall_sync.errors import InvalidInput, NotFinishedYet, NotOurs
 from voicecall_sync.outcome import Source
 
-FINISHED_EVENT_TYPES = frozenset({"COMPLETED", "DISCONNECTED"})
+FINISHED_EVENT_TYPE = "COMPLETED"
+"""DISCONNECTED comes before it, while after-contact work may go on: the time the agent talked is not known then."""
 """Contact events that come when the call is over. COMPLETED also has after-contact work behind it."""
 
 _CONTACT_EVENT = "Amazon Connect Contact Event"
@@ -194,8 +195,8 @@ def finished_contact_id(event: Mapping[str, object], instance_id: str) -> str:
     event_type = _text(detail.get("eventtype"))
     if event_type is None:
         raise InvalidInput("detail.eventType", "the name of a contact event, such as COMPLETED")
-    if event_type.upper() not in FINISHED_EVENT_TYPES:
-        raise NotOurs("the contact is not finished: detail.eventType is neither COMPLETED nor DISCONNECTED")
+    if event_type.upper() != FINISHED_EVENT_TYPE:
+        raise NotOurs("the contact is not finished: detail.eventType is not COMPLETED")
     return contact_id
 
 

@@ -37,7 +37,8 @@ def test_ends_with_the_count_that_matters(demo: subprocess.CompletedProcess[str]
         ("contact-flow-awkward", ["contact-flow", "UPDATED", "200"]),
         ("contact-event-initiated", ["contact-event", "IGNORED", "-"]),
         ("contact-event-chat", ["contact-event", "IGNORED", "-"]),
-        ("contact-event-disconnected-abandoned", ["contact-event", "UPDATED", "200"]),
+        ("contact-event-disconnected", ["contact-event", "IGNORED", "-"]),
+        ("contact-event-abandoned", ["contact-event", "UPDATED", "200"]),
         ("contact-event-outbound", ["contact-event", "raised", "429"]),
         ("contact-event-callback", ["contact-event", "UNCERTAIN", "500"]),
     ],
@@ -107,5 +108,5 @@ def test_loses_nothing_in_a_narrower_terminal(run: Run, columns: int) -> None:
 
     assert max(map(len, shown.stdout.splitlines())) <= columns
     assert "…" not in shown.stdout
-    for word in ("CUSTOMER_DISCONNECT", "+12065550143", "Tier__c gold", "contact-event-disconnected-abandoned"):
+    for word in ("CUSTOMER_DISCONNECT", "+12065550143", "Tier__c gold", "contact-event-disconnected"):
         assert word in shown.stdout

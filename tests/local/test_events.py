@@ -18,7 +18,7 @@ EXPECTED = {
     "contact-flow": "UPDATED",
     "contact-flow-awkward": "UPDATED",
     "contact-event-completed": "UPDATED",
-    "contact-event-disconnected-abandoned": "UPDATED",
+    "contact-event-abandoned": "UPDATED",
     "contact-event-queue-transfer": "UPDATED",
     "contact-event-webrtc": "UPDATED",
     "contact-event-sentinel": "UPDATED",
@@ -26,6 +26,7 @@ EXPECTED = {
     "contact-event-callback": "UPDATED",
     "contact-event-chat": "IGNORED",
     "contact-event-initiated": "IGNORED",
+    "contact-event-disconnected": "IGNORED",
 }
 RECONCILED: dict[str, tuple[dict[str, int], dict[str, int] | None]] = {
     "scheduled": ({"UPDATED": 2}, None),
