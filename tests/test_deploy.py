@@ -83,38 +83,46 @@ def invoke(function: str, event: object) -> Any:
     return json.load(answer["Payload"])
 
 
-def test_a_contact_event_on_the_bus_of_a_deployed_stack_becomes_one_patch(
+def test_the_first_deployment_sends_nothing_and_after_going_live_a_contact_event_on_the_bus_becomes_one_patch(
     aws: LocalStack, sam: Path, built_with_sam: Path
 ) -> None:
-    secret = client("secretsmanager").describe_secret(SecretId=aws.secret)["ARN"]
-    deployed = deploy(
-        sam,
-        built_with_sam,
-        ConnectInstanceArn=INSTANCE_ARN,
-        ScrtEndpointBase=aws.salesforce.url,
-        JwtSecretArn=secret,
-        ReconcileNotBefore="2026-11-01T00:00:00Z",
-        ReconcileState="DISABLED",
-    )
-    assert deployed.returncode == 0, deployed.stdout + deployed.stderr
-
-    called, not_called, from_flow = new_id(), new_id(), new_id()
-    for contact_id in (called, not_called):
+    """The two deployments of the README's five steps."""
+    required = {
+        "ConnectInstanceArn": INSTANCE_ARN,
+        "ScrtEndpointBase": aws.salesforce.url,
+        "JwtSecretArn": client("secretsmanager").describe_secret(SecretId=aws.secret)["ARN"],
+    }
+    early, called, not_called, from_flow = new_id(), new_id(), new_id(), new_id()
+    for contact_id in (early, called, not_called):
         aws.connect.put_contact(described(contact_id))
+
+    deployed = deploy(sam, built_with_sam, **required, ReconcileNotBefore="2026-11-15T00:00:00Z")
+    assert deployed.returncode == 0, deployed.stdout + deployed.stderr
+    put_on_the_bus(contact_event(early))
+    assert client("events").list_rule_names_by_target(TargetArn=outputs()["FlowFunctionArn"])["RuleNames"] == []
+    ran = invoke(outputs()["ReconcileFunctionArn"], {})
+    assert (ran["scope"], ran["window"], ran["stopped"]) == ("none", None, None)
+    assert aws.salesforce.received == []
+
+    live = {"AutomaticSource": "ContactEvent", "ReconcileNotBefore": "2026-11-01T00:00:00Z"}
+    deployed = deploy(sam, built_with_sam, **required, **live, ReconcileState="DISABLED")
+    assert deployed.returncode == 0, deployed.stdout + deployed.stderr
     put_on_the_bus(contact_event(not_called, channel="CHAT"))
     put_on_the_bus(contact_event(not_called, "DISCONNECTED"))
     put_on_the_bus(contact_event(called))
     aws.salesforce.wait_for(lambda salesforce: salesforce.applied(called) == 1, 60)
+    puts = aws.gateway.calls.count("PutItem")
     put_on_the_bus(contact_event(called))
     # the second claim, which fails
-    aws.gateway.wait_for(lambda gateway: gateway.calls.count("PutItem") == 2 and gateway.under_way == 0, 60)
+    aws.gateway.wait_for(lambda gateway: gateway.calls.count("PutItem") == puts + 1 and gateway.under_way == 0, 60)
 
     found = outputs()
     record = AWS.resource("dynamodb").Table(found["IdempotencyTableName"]).get_item(Key={"contactId": called})
     assert record["Item"]["state"] == "UPDATED"
     assert invoke(found["FlowFunctionArn"], flow_event(from_flow))["status"] == "UPDATED"
     assert invoke(found["ReconcileFunctionArn"], {"contactIds": [called], "dryRun": True})["skipped"] == 1
-    assert [aws.salesforce.applied(contact_id) for contact_id in (called, not_called, from_flow)] == [1, 0, 1]
+    contacts = (early, called, not_called, from_flow)
+    assert [aws.salesforce.applied(contact_id) for contact_id in contacts] == [0, 1, 0, 1]
 
 
 # --- what the rule lets through --------------------------------------------------------------------------------------

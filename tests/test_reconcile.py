@@ -84,6 +84,40 @@ def test_scopes(stack: LocalStack, monkeypatch: pytest.MonkeyPatch, scope: str, 
     assert answer["handedOn"] == (0 if scope == "all" else 1)
 
 
+def test_the_scope_none_searches_nothing_and_still_does_the_rest(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RECONCILE_SCOPE", "none")
+    (missed,), (due,), dead = put(stack, ended(60)), put(stack, answered(30)), dead_claim(stack)
+    stack.salesforce.next(Answer(429))
+    Sandbox().invoke(contact_event(due))
+    answer = Sandbox().reconcile()
+    assert answer["outcomes"] == {"UNCERTAIN": 1, "UPDATED": 1}
+    assert (answer["scope"], answer["window"], answer["found"], answer["stopped"]) == ("none", None, 0, None)
+    assert (stack.state(missed), stack.state(due), stack.state(dead)) == (None, "UPDATED", "UNCERTAIN")
+    assert calls(stack, "SearchContacts") == 0
+    assert '"Reconciled":[1.0]' in capfd.readouterr().out
+    assert Sandbox().reconcile({"scope": "abandoned"})["outcomes"] == {"UPDATED": 1}
+    assert updated(stack) == {missed, due}
+
+
+def test_what_ended_while_the_scope_was_none_is_not_caught_up_with(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another system may have updated it. Without a run in between, five days would be caught up with."""
+    Sandbox().reconcile()
+    monkeypatch.setenv("RECONCILE_SCOPE", "none")
+    for _ in range(5):
+        pass_time(stack, DAY)
+        Sandbox().reconcile()
+    monkeypatch.setenv("RECONCILE_SCOPE", "abandoned")
+    put(stack, ended(3 * 24 * 60))
+    window = Sandbox().reconcile()["window"]
+    start, end = (datetime.fromisoformat(window[name]) for name in ("from", "to"))
+    assert end - start == pytest.approx(timedelta(hours=24), abs=timedelta(minutes=1))
+    assert updated(stack) == set()
+
+
 @pytest.mark.parametrize("method", ["TRANSFER", "QUEUE_TRANSFER", "CALLBACK"])
 def test_a_call_that_goes_on_until_now_was_not_missed(stack: LocalStack, sandbox: Sandbox, method: str) -> None:
     handed_on = ended(20)

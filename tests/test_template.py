@@ -16,6 +16,7 @@ from cfnlint.context.parameters import ParameterSet
 
 from tools.template import Template, load, table_definition, translate
 from voicecall_sync.outcome import Status
+from voicecall_sync.settings import OPTIONAL
 
 TEMPLATE = Path(__file__).parent.parent / "template.yaml"
 
@@ -26,7 +27,7 @@ REQUIRED = {
     "ReconcileNotBefore": "2026-11-22T00:00:00Z",
 }
 EVERYTHING = REQUIRED | {
-    "AutomaticSource": "None",
+    "AutomaticSource": "ContactEvent",
     "JwtSecretKmsKeyArn": "arn:aws:kms:us-east-1:111122223333:key/12345678-1234-1234-1234-123456789012",
     "SalesforceOrgId": "00D000000000001EAA",
     "CallCenterApiName": "Example_Call_Center",
@@ -342,7 +343,35 @@ def test_missed_calls_are_looked_for_unless_somebody_says_no(template: Template)
     defaults = {name: rules.get("Default") for name, rules in template["Parameters"].items()}
     assert defaults["ReconcileState"] == "ENABLED"
     assert defaults["ReconcileSchedule"] == "rate(15 minutes)"
-    assert defaults["ReconcileScope"] == "abandoned"
+
+
+@pytest.mark.parametrize(
+    ("source", "scope", "searched"),
+    [
+        ("None", "BySource", "none"),
+        ("ContactEvent", "BySource", "abandoned"),
+        ("ContactEvent", "none", "<ReconcileScope>"),
+        ("None", "all", "<ReconcileScope>"),
+    ],
+)
+def test_which_calls_are_looked_for_follows_the_source_unless_somebody_says_which(
+    translated: Template, properties: dict[str, Any], source: str, scope: str, searched: str
+) -> None:
+    said = {"AutomaticSource": source, "ReconcileScope": scope}
+    conditions = {}
+    for name in ("ContactEventIsTheSource", "ScopeFollowsTheSource"):
+        parameter, value = translated["Conditions"][name]["Fn::Equals"]
+        conditions[name] = said[parameter["Ref"]] == value
+    assert resolved(properties["ReconcileFunction"]["Environment"]["Variables"]["RECONCILE_SCOPE"], conditions) == (
+        searched
+    )
+
+
+def test_by_its_defaults_the_stack_sends_nothing(template: Template) -> None:
+    """No rule for contact events, and no search: whoever deploys for the first time looks on before going live."""
+    defaults = {name: rules.get("Default") for name, rules in template["Parameters"].items()}
+    assert (defaults["AutomaticSource"], defaults["ReconcileScope"]) == ("None", "BySource")
+    assert OPTIONAL["RECONCILE_SCOPE"] == "none"
 
 
 # ------------------------------------------------------------------ what it may do

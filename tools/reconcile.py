@@ -202,7 +202,7 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python3 -m tools reconcile", description=__doc__.partition("\n\n")[2])
     parser.add_argument("--calls", type=int, default=400, metavar="N", help="how many calls the day had (400)")
-    parser.add_argument("--scope", type=Scope, choices=list(Scope), default=Scope.ABANDONED, help="(abandoned)")
+    parser.add_argument("--scope", type=Scope, choices=list(MISSED), default=Scope.ABANDONED, help="(abandoned)")
     parser.add_argument(
         "--quota-factor",
         type=float,

@@ -2,7 +2,7 @@
 
     1  claims whose owner died         -> UNCERTAIN, for an operator
     2  NOT_APPLIED, due again          -> the pipeline; after a week of trying REJECTED, "given up"
-    3  finished contacts in the window -> those without a record: the pipeline
+    3  finished contacts in the window -> those without a record: the pipeline; not where the scope is none
 
 A run ends in good time before its invocation does. What is left is named in its summary, and a cursor lets the next
 run carry on there. Killed at any line, it has lost nothing: the next run finds the same contacts, and the ledger says
@@ -129,14 +129,18 @@ class Reconciliation:
 
     def _take_all(self) -> None:
         """Take what is due, then the window; whatever ends that early, the next run begins where this one came to."""
-        window = self._open_window()
+        window = None if self.request.scope is Scope.NONE else self._open_window()
         try:
             self.means.sync.tokens.current(self._started)  # without one there is nothing to begin
             self._take_due()
-            self._take_window(window)
+            if window is None:  # what ends while the scope is none is no later run's to catch up with
+                self._save(Cursor(completed_until=self.request.window.end))
+            else:
+                self._take_window(window)
         except NotReady as failure:
             self._stop(failure)
-            self._leave_window(window, [], 0)
+            if window is not None:
+                self._leave_window(window, [], 0)
 
     def _stop(self, failure: NotReady) -> None:
         if isinstance(failure, TooLittleTime):

@@ -3,7 +3,8 @@
     {"from": "2026-11-01T00:00:00Z", "to": "2026-11-02T00:00:00Z", "scope": "all", "dryRun": true,
      "contactIds": ["…"]}
 
-Each is optional; a schedule's event, and ``{}``, ask for the usual: the look-back window, in the scope set.
+Each is optional; a schedule's event, and ``{}``, ask for the usual: the look-back window, in the scope set. Where the
+scope set is none, nothing is searched, and a window by hand has to say its scope.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ _FIRST_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)
 class Scope(StrEnum):
     """Which finished voice contacts to update, of those that have no record."""
 
+    NONE = "none"
+    """No contact. A run still looks for dead owners and sends what is due."""
     ABANDONED = "abandoned"
     """Waited in a queue, and was never connected to an agent."""
     UNANSWERED = "unanswered"
@@ -39,9 +42,13 @@ class Scope(StrEnum):
         """Tell whether a contact found is one of these. A contact queued for callback is not abandoned."""
         if self is Scope.ALL:
             return True
-        if found.connected_to_agent_at is not None:
+        if self is Scope.NONE or found.connected_to_agent_at is not None:
             return False
         return self is Scope.UNANSWERED or (found.enqueued_at is not None and not found.callback)
+
+
+SEARCHED = tuple(scope for scope in Scope if scope is not Scope.NONE)
+"""The scopes that a request by hand may name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +161,12 @@ def moment_of(value: object) -> datetime | None:
 
 def _scope(event: Mapping[str, object], usual: Scope) -> Scope:
     value = event.get("scope")
-    if value is None:
+    window_named = event.get("from") is not None or event.get("to") is not None
+    if value is None and not (window_named and usual is Scope.NONE):
         return usual
-    if not isinstance(value, str) or value not in list(Scope):
-        raise InvalidInput("scope", f"one of {', '.join(Scope)}")
+    if not isinstance(value, str) or value not in SEARCHED:
+        # Also where a window is named, no scope, and the one set is none: an answer without contacts would mislead.
+        raise InvalidInput("scope", f"one of {', '.join(SEARCHED)}")
     return Scope(value)
 
 

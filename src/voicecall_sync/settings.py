@@ -31,7 +31,7 @@ OPTIONAL: Mapping[str, str] = {
     "FLOW_BUDGET_SECONDS": "6.5",
     "PATCH_TIMEOUT_SECONDS": "15",
     "AWS_CALL_TIMEOUT_SECONDS": "1.0",
-    "RECONCILE_SCOPE": "abandoned",
+    "RECONCILE_SCOPE": "none",
     "RECONCILE_NOT_BEFORE": "",
     "RECONCILE_LOOK_BACK_HOURS": "24",
     "RECONCILE_CONCURRENCY": "8",

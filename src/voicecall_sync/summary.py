@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from voicecall_sync.outcome import Outcome, Status
-from voicecall_sync.reconcile_request import ReconcileRequest, Window
+from voicecall_sync.reconcile_request import ReconcileRequest, Scope, Window
 
 MOST_NAMED = 100
 """How many contacts of a window are named; of contacts asked for by name, and in a dry run, ten times as many."""
@@ -19,7 +19,8 @@ class Summary:
     """Counts as the run goes on.
 
     Attributes:
-        window: What was searched; None for contacts asked for by name, or where it did not come to that.
+        window: What was searched; None for contacts asked for by name, for the scope none, or where it did not come to
+            that.
         found: Contacts in the scope; of a window, without those whose call went on as another contact.
         skipped: Of these, how many the ledger knew.
         unseen: What lies too far back to be caught up with; somebody has to ask for it by hand.
@@ -103,7 +104,7 @@ class Summary:
 
     @property
     def _nothing_there(self) -> bool:
-        return self.window is not None and self.window.empty
+        return self.request.scope is Scope.NONE or (self.window is not None and self.window.empty)
 
     def progress(self) -> dict[str, object]:
         """Return the counts, for the log."""

@@ -14,6 +14,7 @@ from voicecall_sync.reconcile_request import ReconcileRequest, Scope, Usual, Win
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 USUAL = Usual(Scope.ABANDONED, timedelta(hours=24), not_before=None)
+SEARCHING_NOTHING = Usual(Scope.NONE, timedelta(hours=24), not_before=None)
 END = NOW - timedelta(minutes=10)
 LAST_DAY = Window(END - timedelta(hours=24), END)
 
@@ -66,6 +67,20 @@ def test_each_window_has_a_cursor_of_its_own() -> None:
     ]
 
 
+@pytest.mark.parametrize("event", [RULE, SCHEDULER, {}, {"dryRun": True}, {"contactIds": ["c-1"]}])
+def test_where_the_scope_set_is_none_nothing_is_searched_unless_a_scope_is_named(event: dict[str, Any]) -> None:
+    assert parse(event, SEARCHING_NOTHING, NOW).scope is Scope.NONE
+    assert parse({"scope": "abandoned"}, SEARCHING_NOTHING, NOW).scope is Scope.ABANDONED
+
+
+@pytest.mark.parametrize("name", ["from", "to"])
+def test_where_the_scope_set_is_none_a_window_by_hand_has_to_name_its_own(name: str) -> None:
+    window = {name: "2026-11-20T00:00:00Z"}
+    with pytest.raises(InvalidInput, match="scope must be one of abandoned, unanswered, all"):
+        parse(window, SEARCHING_NOTHING, NOW)
+    assert parse({**window, "scope": "all"}, SEARCHING_NOTHING, NOW).scope is Scope.ALL
+
+
 def test_a_cursor_is_of_its_scope() -> None:
     by_hand = {"from": "2026-11-01T00:00:00Z"}
     others = Usual(Scope.ALL, timedelta(hours=24), not_before=None)
@@ -102,6 +117,7 @@ def test_contacts_by_name_the_bad_ones_among_them() -> None:
         ({"from": "2026-11-02T00:00:00Z", "to": "2026-11-01T00:00:00Z"}, "from"),
         ({"scope": "everything"}, "scope"),
         ({"scope": ["all"]}, "scope"),
+        ({"scope": "none"}, "scope"),
         ({"dryRun": "yes"}, "dryRun"),
         ({"dryRun": 1}, "dryRun"),
         ({"contactIds": "abc"}, "contactIds"),

@@ -62,7 +62,7 @@ def test_the_required_variables_are_enough() -> None:
         flow_budget=6.5,
         patch_timeout=15.0,
         aws_call_timeout=1.0,
-        usual=Usual(Scope.ABANDONED, timedelta(hours=24), not_before=None),
+        usual=Usual(Scope.NONE, timedelta(hours=24), not_before=None),
         concurrency=8,
         searches_per_second=0.4,
         describes_per_second=5.0,

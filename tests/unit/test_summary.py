@@ -48,7 +48,9 @@ def test_only_a_scheduled_run_that_came_through_counts_as_reconciled() -> None:
     assert "Reconciled" not in Summary(ReconcileRequest(WINDOW, Scope.ABANDONED, dry_run=True, cursor="")).metrics()
 
 
-def test_a_run_that_saw_no_page_did_not_come_through() -> None:
-    unseeing = Summary(SCHEDULED)
-    unseeing.stop("the time of this run is used up", harmless=True)
+def test_a_run_that_saw_no_page_did_not_come_through_where_there_was_one_to_see() -> None:
+    unseeing, searching_nothing = Summary(SCHEDULED), Summary(ReconcileRequest(WINDOW, Scope.NONE, cursor=""))
+    for summary in (unseeing, searching_nothing):
+        summary.stop("the time of this run is used up", harmless=True)
     assert "Reconciled" not in unseeing.metrics()
+    assert searching_nothing.metrics()["Reconciled"] == 1

@@ -166,6 +166,7 @@ class LocalStack:
             "IDEMPOTENCY_TABLE": self.table,
             "CONNECT_INSTANCE_ID": INSTANCE_ID,
             "CUSTOM_FIELDS": '{"tier": "Tier__c", "age": {"field": "Age__c", "type": "number"}}',
+            "RECONCILE_SCOPE": "abandoned",
             "AWS_ENDPOINT_URL": self.gateway.url,
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,

@@ -25,7 +25,7 @@ from tools.tables import table_of
 from voicecall_sync.backlog import Backlog
 from voicecall_sync.errors import LedgerUnavailable
 from voicecall_sync.outcome import State, Status
-from voicecall_sync.reconcile_request import Scope, Window, moment_of
+from voicecall_sync.reconcile_request import SEARCHED, Window, moment_of
 
 USUAL_HOURS = 24
 MOST_NOTES = 10
@@ -123,7 +123,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--to", dest="end", type=moment, required=True, metavar="ISO", help="... until then")
     parser.add_argument(
-        "--scope", choices=list(Scope), help="which of them; what is deployed (RECONCILE_SCOPE) if not given"
+        "--scope",
+        choices=SEARCHED,
+        help="which of them; what is deployed (ReconcileScope) if not given, unless that is none",
     )
     parser.add_argument("--dry-run", action="store_true", help="send nothing, and say what would be sent")
     parser.add_argument(
