@@ -588,7 +588,7 @@ def test_what_each_alarm_watches(translated: Template) -> None:
         if len(alarm["Dimensions"]) == 1
     }
     assert watched == {
-        name: ("VoiceCallSync", metric, "service", "voicecall-sync") for name, metric in ours.items()
+        name: ("VoiceCallSync", metric, "service", {"Ref": "AWS::StackName"}) for name, metric in ours.items()
     } | {
         "DeadLetterAlarm": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", queue),
         "FunctionErrorsAlarm": ("AWS/Lambda", "Errors", "FunctionName", update),
@@ -602,7 +602,7 @@ def test_every_alarm_is_sent_and_says_what_to_do(translated: Template) -> None:
     for name, alarm in alarms(translated).items():
         assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}], name
         assert alarm["EvaluationPeriods"] == 1, name
-        assert 100 < len(alarm["AlarmDescription"]) <= 1024, name
+        assert 100 < len(of_the_longest_name(alarm["AlarmDescription"])) <= 1024, name
 
 
 def test_silence_alarms_where_a_run_was_due_and_nowhere_else(translated: Template) -> None:
@@ -619,8 +619,8 @@ def test_nobody_waits_for_a_search_that_is_switched_off(translated: Template) ->
 
 
 def test_no_alarm_sends_people_to_a_command_there_is_not(translated: Template) -> None:
-    said = " ".join(alarm["AlarmDescription"] for alarm in alarms(translated).values())
-    commands = re.findall(r"python3\s+-m tools operate (\w+)", said)
+    said = " ".join(resolved(alarm["AlarmDescription"], {}) for alarm in alarms(translated).values())
+    commands = re.findall(r"python3 -m tools operate --stack <AWS::StackName> (\w+)", said)
     assert set(commands) == {"attention", "release", "redrive", "show"}
     assert len(commands) == said.count("tools operate")
 
@@ -715,8 +715,8 @@ def test_what_the_dashboard_shows_has_the_dimensions_it_is_counted_with(translat
     counted_with: dict[str, set[tuple[str, ...]]] = {
         "AWS/SQS": {("QueueName", "<DeadLetterQueue.QueueName>")},
         "AWS/Lambda": {("FunctionName", f"<{function}>") for function in FUNCTIONS},
-        "VoiceCallSync": {("service", "voicecall-sync")}
-        | {("service", "voicecall-sync", "source", source) for source in sources},
+        "VoiceCallSync": {("service", "<AWS::StackName>")}
+        | {("service", "<AWS::StackName>", "source", source) for source in sources},
     }
     seen = {(metric[0], tuple(metric[2:])) for _, metric in metrics(translated)}
     assert seen == {(namespace, each) for namespace, dimensions in counted_with.items() for each in dimensions}
@@ -776,11 +776,61 @@ def test_the_dashboard_explains_its_words(translated: Template) -> None:
     (text,) = [widget["properties"]["markdown"] for widget in widgets(translated) if widget["type"] == "text"]
     for word in ("updated", "uncertain", "rejected", "put off", "duplicate", "ignored", "invalid", "reconciliation"):
         assert f"**{word}**" in text, word
+    assert "python3 -m tools operate --stack <AWS::StackName> attention" in text
 
 
-def test_the_dashboard_is_this_stacks_in_this_region(properties: dict[str, Any]) -> None:
-    """Dashboards are the account's, in all Regions."""
-    assert properties["Dashboard"]["DashboardName"] == {"Fn::Sub": "${AWS::StackName}-${AWS::Region}"}
+# ------------------------------------------------------------------ what the stack's name goes into
+
+# The property that names a resource of a type, and how long its service lets the name be. Without it, CloudFormation
+# makes a name, which fits.
+NAMED_BY = {
+    "AWS::CloudWatch::Alarm": ("AlarmName", 255),
+    "AWS::CloudWatch::Dashboard": ("DashboardName", 255),
+    "AWS::DynamoDB::Table": ("TableName", 255),
+    "AWS::Events::Rule": ("Name", 64),
+    "AWS::IAM::Role": ("RoleName", 64),
+    "AWS::Lambda::Function": ("FunctionName", 64),
+    "AWS::Logs::LogGroup": ("LogGroupName", 512),
+    "AWS::SNS::Topic": ("TopicName", 256),
+    "AWS::SQS::Queue": ("QueueName", 80),
+}
+NAMELESS = {
+    "AWS::Connect::IntegrationAssociation",
+    "AWS::Lambda::EventInvokeConfig",
+    "AWS::Lambda::Permission",
+    "AWS::SNS::Subscription",
+    "AWS::SQS::QueuePolicy",
+}
+
+
+def of_the_longest_name(text: Any) -> str:
+    """What becomes of a text in the stack with the longest name that CloudFormation takes."""
+    stack, region = "s" * 128, "ap-southeast-22"
+    return resolved(text, {}).replace("<AWS::StackName>", stack).replace("<AWS::Region>", region)
+
+
+def test_of_every_type_of_resource_it_is_known_what_names_it(translated: Template) -> None:
+    assert {resource["Type"] for resource in translated["Resources"].values()} == {*NAMED_BY, *NAMELESS}
+
+
+def test_every_name_we_give_fits_whatever_the_stacks_name(translated: Template) -> None:
+    """A queue of 80 characters, say, would fail the deployment of a stack whose name is long."""
+    given = {}
+    for name, resource in translated["Resources"].items():
+        of_its_own, most = NAMED_BY.get(resource["Type"], ("", 0))
+        if of_its_own in resource["Properties"]:
+            given[name] = resource["Properties"][of_its_own]
+            text = of_the_longest_name(given[name])
+            assert len(text) <= most, name
+            assert re.fullmatch(r"[A-Za-z0-9_-]+", text), name
+    # Dashboards are the account's, in all Regions; found by the stack's name.
+    assert given == {"Dashboard": {"Fn::Sub": "${AWS::StackName}-${AWS::Region}"}}
+
+
+def test_both_functions_are_told_the_stacks_name(properties: dict[str, Any]) -> None:
+    for function in FUNCTIONS:
+        variables = properties[function]["Environment"]["Variables"]
+        assert variables["POWERTOOLS_SERVICE_NAME"] == {"Ref": "AWS::StackName"}
 
 
 # ------------------------------------------------------------------ reading it

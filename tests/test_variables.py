@@ -1,6 +1,7 @@
 """Template, settings and README name the same variables, with the same defaults."""
 
 import re
+import tomllib
 
 from tools.local.stack import ROOT
 from tools.template import load
@@ -46,8 +47,14 @@ def test_a_row_of_the_readme_names_the_variable_its_parameter_becomes() -> None:
 
 def test_the_templates_defaults_are_those_of_the_code() -> None:
     for name, default in settings.OPTIONAL.items():
-        if name == "RECONCILE_SCOPE":  # of two parameters: see test_template.py
+        if name in {"RECONCILE_SCOPE", "POWERTOOLS_SERVICE_NAME"}:  # of two parameters, and of none
             continue
         (parameter,) = [known for known in TEMPLATE["Parameters"] if re.search(rf"'{known}'", str(SET[name]))]
         # One that has to be given has no default in the template.
         assert str(TEMPLATE["Parameters"][parameter].get("Default", "")) == default
+
+
+def test_the_stack_is_called_by_default_as_a_function_without_one_calls_itself() -> None:
+    with (ROOT / "samconfig.toml").open("rb") as file:
+        name = tomllib.load(file)["default"]["global"]["parameters"]["stack_name"]
+    assert name == settings.OPTIONAL["POWERTOOLS_SERVICE_NAME"]

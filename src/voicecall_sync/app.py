@@ -231,7 +231,7 @@ def build(clock: Clock, new_owner: Callable[[], str], new_session: Callable[[], 
             new_paced_client=_new_connect_client(settings, session, retries={"total_max_attempts": 1}),
         )
 
-    report = Report(environment.log_level())
+    report = Report(environment.service(), environment.log_level())
     return App(parts, clock, report)
 
 

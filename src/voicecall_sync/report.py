@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from voicecall_sync.contact import Contact
     from voicecall_sync.voice_call import VoiceCall
 
-SERVICE = "voicecall-sync"
 NAMESPACE = "VoiceCallSync"
 
 _MOST_NAMES = 20
@@ -49,13 +48,16 @@ class Report:
     """Writes the log and the metrics of one sandbox, for one thread or several.
 
     Args:
+        service: The stack's name; in every log line, and a dimension of every metric, so that two stacks of an account
+            share none.
         level: Of our own log lines. The libraries are kept silent whatever it is: at DEBUG they log requests and
             answers whole, secrets and phone numbers with them, and urllib3 headers it cannot parse even at WARNING.
     """
 
-    def __init__(self, level: str = "INFO") -> None:
-        self._logger = Logger(service=SERVICE, level=level)
-        self._metrics = Metrics(namespace=NAMESPACE, service=SERVICE)
+    def __init__(self, service: str, level: str = "INFO") -> None:
+        self._service = service
+        self._logger = Logger(service=service, level=level)
+        self._metrics = Metrics(namespace=NAMESPACE, service=service)
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._latencies: list[float] = []
@@ -174,7 +176,7 @@ class Report:
             counts, self._counts = self._counts, Counter()
             latencies, self._latencies = self._latencies, []
             while counts or latencies:
-                self._metrics.add_dimensions(service=SERVICE, source=source)
+                self._metrics.add_dimensions(service=self._service, source=source)
                 for metric, number in counts.items():
                     self._metrics.add_metric(metric, MetricUnit.Count, number)
                 for milliseconds in latencies[:_MOST_VALUES]:

@@ -28,6 +28,7 @@ OPTIONAL: Mapping[str, str] = {
     "TELEPHONY_PROVIDER_NAME": "amazon-connect",
     "CUSTOM_FIELDS": "",
     "LOG_LEVEL": "INFO",
+    "POWERTOOLS_SERVICE_NAME": "voicecall-sync",
     "FLOW_BUDGET_SECONDS": "6.5",
     "PATCH_TIMEOUT_SECONDS": "15",
     "AWS_CALL_TIMEOUT_SECONDS": "1.0",
@@ -82,6 +83,11 @@ def log_level() -> str:
     """Return LOG_LEVEL, or its default where it is none: a wrong one must not cost the log line that says so."""
     level = os.environ.get("LOG_LEVEL", "").strip().upper()
     return level if level in _LEVELS else OPTIONAL["LOG_LEVEL"]
+
+
+def service() -> str:
+    """Return POWERTOOLS_SERVICE_NAME, by which metrics and log lines are told apart: the stack's name."""
+    return os.environ.get("POWERTOOLS_SERVICE_NAME", "").strip() or OPTIONAL["POWERTOOLS_SERVICE_NAME"]
 
 
 def read() -> Settings:

@@ -15,7 +15,7 @@ from tests.builders import INSTANCE_ARN, INSTANCE_ID
 from voicecall_sync.custom_fields import CustomField
 from voicecall_sync.errors import WrongSettings
 from voicecall_sync.reconcile_request import Scope, Usual
-from voicecall_sync.settings import OPTIONAL, REQUIRED, Settings, log_level, read
+from voicecall_sync.settings import OPTIONAL, REQUIRED, Settings, log_level, read, service
 from voicecall_sync.telephony import call_url
 
 HOST = "https://example.my.salesforce-scrt.com"
@@ -121,6 +121,14 @@ def test_a_blank_optional_variable_has_its_default(name: str, blank: str, enviro
     default = read()
     environment(**{name: blank})
     assert read() == default
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"), [("calls-eu", "calls-eu"), (" ", "voicecall-sync"), (None, "voicecall-sync")]
+)
+def test_metrics_and_log_lines_go_by_the_stacks_name(said: str | None, meant: str, environment: Environment) -> None:
+    environment(POWERTOOLS_SERVICE_NAME=said)
+    assert service() == meant
 
 
 def test_blanks_around_a_value_do_not_count(environment: Environment) -> None:

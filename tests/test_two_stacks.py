@@ -1,0 +1,86 @@
+"""Two stacks in one account: what the functions of each write, held against what the alarms of each look at."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.contacts import contact_event, flow_event, new_id
+from tests.sandbox import Sandbox
+from tools.local.gateway import Fault
+from tools.local.misbehaviour import Answer
+from tools.local.stack import ROOT, LocalStack
+from tools.template import load
+from voicecall_sync.token import issue, parse_secret
+
+STACKS = ("voicecall-sync-support", "voicecall-sync-sales")
+Metric = tuple[str, str, frozenset[tuple[str, str]]]
+"""Namespace, name, dimensions: what tells one metric from another in CloudWatch."""
+
+
+def watched(name: str) -> set[Metric]:
+    """Of what the alarms of a stack look at, what our own functions count."""
+    made = load(ROOT / "template.yaml")["Resources"].values()
+    alarms = [one["Properties"] for one in made if one["Type"] == "AWS::CloudWatch::Alarm"]
+    return {
+        (alarm["Namespace"], alarm["MetricName"], frozenset(dimensions(alarm, name)))
+        for alarm in alarms
+        if not alarm["Namespace"].startswith("AWS/")
+    }
+
+
+def dimensions(alarm: dict[str, Any], name: str) -> Iterator[tuple[str, str]]:
+    for dimension in alarm["Dimensions"]:
+        value = dimension["Value"]
+        yield dimension["Name"], name if value == {"Ref": "AWS::StackName"} else value
+
+
+def counted(lines: list[dict[str, Any]]) -> set[Metric]:
+    """What CloudWatch makes of the log's lines."""
+    return {
+        (group["Namespace"], metric["Name"], frozenset((name, line[name]) for name in names))
+        for line in lines
+        for group in line.get("_aws", {}).get("CloudWatchMetrics", [])
+        for names in group["Dimensions"]
+        for metric in group["Metrics"]
+    }
+
+
+def everything_happens(stack: LocalStack, finished: Callable[[str], str]) -> None:
+    """Let happen, in a fresh sandbox, whatever an alarm is for."""
+    sandbox, contact_id = Sandbox(), finished(new_id())
+    for code in (500, 400, 429):
+        stack.salesforce.next(Answer(code))
+        sandbox.invoke(flow_event(new_id()))
+    sandbox.invoke(flow_event(contact_id))
+    sandbox.invoke(contact_event(contact_id))  # its final values are barred by the flow
+    stack.gateway.fail("UpdateItem", Fault.ERROR)
+    sandbox.invoke(flow_event(new_id()))  # cannot be settled
+    stack.gateway.heal()
+    jwt = issue(parse_secret(stack.provisioned_secret(), "", ""), datetime.now(UTC) + timedelta(minutes=5))
+    stack.put_secret(json.dumps({"jwt": jwt.text}))
+    Sandbox().reconcile()
+    stack.put_secret(stack.provisioned_secret())
+
+
+def test_no_stack_counts_what_another_ones_alarms_look_at(
+    stack: LocalStack,
+    finished: Callable[[str], str],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    written: dict[str, set[Metric]] = {}
+    for name in STACKS:
+        monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", name)
+        capfd.readouterr()
+        everything_happens(stack, finished)
+        lines = [json.loads(line) for line in capfd.readouterr().out.splitlines() if line.startswith("{")]
+        assert {line["service"] for line in lines} == {name}
+        assert any("status" in line for line in lines)  # the log's own lines are among them
+        written[name] = counted(lines)
+    one, other = STACKS
+    assert watched(one) <= written[one]
+    assert watched(other) <= written[other]
+    assert not written[one] & written[other]
