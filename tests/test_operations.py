@@ -98,6 +98,30 @@ def test_who_had_the_contact_before_settles_it_no_more(stack: LocalStack, headin
     assert stack.record(contact_id) == decided
 
 
+def test_a_table_left_behind_is_empty_if_no_contact_is_in_it(stack: LocalStack, sandbox: Sandbox) -> None:
+    section = PAGE.split("## A failed first deployment\n")[1].split("\n## ")[0]
+    found = re.search(r"^aws dynamodb scan (.*?)\n```", section, re.DOTALL | re.MULTILINE)
+    assert found is not None
+    words = shlex.split(found[1].replace("\\\n", " "))
+    options = dict(zip(words[::2], words[1::2], strict=True))
+    values = json.loads(options["--expression-attribute-values"])
+
+    def contacts() -> int:
+        counted = stack.dynamodb.scan(
+            TableName=stack.table,
+            Select="COUNT",
+            FilterExpression=options["--filter-expression"],
+            ExpressionAttributeValues=values,
+        )
+        return int(counted["Count"])
+
+    sandbox.reconcile()  # writes how far it came
+    assert stack.dynamodb.scan(TableName=stack.table)["Count"] == 1
+    assert contacts() == 0
+    sandbox.invoke(flow_event(new_id()))
+    assert contacts() == 1
+
+
 OPERATE = re.findall(r"^python3 -m tools operate (.*)$", PAGE, re.MULTILINE)
 
 
