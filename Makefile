@@ -23,6 +23,14 @@ COMPILERS := $(PYTHON) python$(RUNTIME) \
 	$(shell ls "$$(pyenv root 2>/dev/null)"/versions/$(RUNTIME).*/bin/python$(RUNTIME) 2>/dev/null)
 IS_RUNTIME := import sys; sys.exit(sys.version_info[:2] != tuple(map(int, "$(RUNTIME)".split("."))))
 
+# The only services whose descriptions (botocore's models, endpoint rules and paginators) are built in: those that the
+# code calls, and those that botocore asks for credentials. The others are 18 MB unzipped, and no client of ours
+# reads them; a maintainer of botocore says that they may go (https://github.com/boto/botocore/issues/1629). A client
+# of another service would raise UnknownServiceError: add its folder here. tests/test_build.py makes every call.
+SERVICES := connect dynamodb secretsmanager sqs
+SIGN_IN := signin sso sso-oidc sts
+KEPT := $(SERVICES) $(SIGN_IN)
+
 # Every function runs from the same artifact; each is built under its own name, as SAM asks.
 TARGETS := build-UpdateVoiceCallFunction build-ReconcileFunction
 
@@ -39,6 +47,13 @@ $(TARGETS):
 	@# name those and differ from one machine to the next, and the bytecode of this machine's Python.
 	rm -rf "$(ARTIFACTS_DIR)/bin" "$(ARTIFACTS_DIR)"/*.dist-info/RECORD
 	find "$(ARTIFACTS_DIR)" -type d -name __pycache__ -prune -exec rm -rf {} +
+	@# A name that botocore does not have is a spelling mistake, or is spelled anew in its next version.
+	@for service in $(KEPT); do \
+		test -d "$(ARTIFACTS_DIR)/botocore/data/$$service" || { echo "botocore has no service $$service" >&2; exit 1; }; \
+	done
+	@# Folders only: the files beside them (endpoints, partitions, retries, defaults) belong to all services.
+	find "$(ARTIFACTS_DIR)/botocore/data" "$(ARTIFACTS_DIR)/boto3/data" -mindepth 1 -maxdepth 1 -type d \
+		$(KEPT:%=! -name %) -exec rm -rf {} +
 	@# Unchecked: trusted without looking at the source's time, which zipping and unzipping change.
 	@for python in $(COMPILERS); do \
 		if "$$python" -c '$(IS_RUNTIME)' 2>/dev/null; then \
@@ -50,3 +65,4 @@ $(TARGETS):
 	echo "no Python $(RUNTIME) found: built without bytecode, every cold start takes about half a second longer" >&2
 	@# Lambda reads the files as a user of its own, whatever this machine's umask.
 	chmod -R a+rX "$(ARTIFACTS_DIR)"
+	@find "$(ARTIFACTS_DIR)" -type f -exec cat {} + | wc -c | awk '{ printf "unzipped: %.1f MB\n", $$1 / 1000000 }'

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import shutil
+import subprocess
+from collections.abc import Callable
 from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 
 from tests.artifact import PROJECT, TARGET, require_lambdas_machine, run, tool
+from tests.contacts import new_id
 from tools.local.runtime import find_python
+from tools.local.stack import LocalStack
 from tools.template import load
 
 FUNCTIONS = [
@@ -23,7 +30,7 @@ UNZIPPED_LIMIT_MB = 250
 
 IMPORT_EVERYTHING = """
 import importlib, pathlib, sys
-import botocore, cryptography.hazmat.bindings._rust, jwt, requests
+import boto3, cryptography.hazmat.bindings._rust, jwt, requests
 import aws_lambda_powertools.logging, aws_lambda_powertools.metrics
 artifact = pathlib.Path(sys.argv[1]).resolve()
 for module in (artifact / "voicecall_sync").glob("*.py"):
@@ -35,7 +42,7 @@ outside = {
     and "site-packages" in file
 }
 assert not outside, outside
-print(botocore.__version__, botocore.__file__)
+print(boto3.__version__, boto3.__file__)
 """
 
 
@@ -53,7 +60,7 @@ def plain(name: str) -> str:
 def test_the_artifact_holds_every_pinned_package_in_its_version_and_no_other(artifact: Path) -> None:
     shipped = {plain(found.name): found.version for found in distributions(path=[str(artifact)])}
     assert shipped == pinned()
-    assert {"botocore", "cryptography", "pyjwt", "requests", "aws-lambda-powertools"} <= set(shipped)
+    assert {"boto3", "cryptography", "pyjwt", "requests", "aws-lambda-powertools"} <= set(shipped)
 
 
 def test_the_artifact_holds_our_code_and_nothing_of_its_development(artifact: Path) -> None:
@@ -98,7 +105,82 @@ def test_python_3_13_imports_everything_from_the_artifact_alone(artifact: Path, 
     program.write_text(IMPORT_EVERYTHING, encoding="utf-8")
     result = run(python, "-S", program, artifact, PYTHONPATH=str(artifact), PYTHONDONTWRITEBYTECODE="1")
     assert result.returncode == 0, result.stderr
-    assert result.stdout.split() == [pinned()["botocore"], str(artifact / "botocore" / "__init__.py")]
+    assert result.stdout.split() == [pinned()["boto3"], str(artifact / "boto3" / "__init__.py")]
+
+
+CALLS = {
+    *("DescribeContact", "DescribeQueue", "DescribeUser", "SearchContacts"),
+    *("PutItem", "UpdateItem", "GetItem", "BatchGetItem", "Query"),
+    "GetSecretValue",
+    *("SendMessage", "ChangeMessageVisibility"),
+}
+
+
+@pytest.fixture
+def every_call(stack: LocalStack, finished: Callable[[str], str]) -> Callable[..., dict[str, str | None]]:
+    """Runs tests/every_call.py with Lambda's Python and the packages of these folders alone."""
+    python = find_python()
+    if python is None:
+        pytest.skip("there is no Python 3.13 here to call with")
+    require_lambdas_machine()
+
+    def call(*folders: Path) -> dict[str, str | None]:
+        done = subprocess.run(
+            # -S and -P: neither that Python's own packages nor what lies beside the program.
+            [python, "-S", "-P", PROJECT / "tests" / "every_call.py", finished(new_id()), stack.dead_letter_queue()],
+            env={
+                **stack.environment(),
+                "PYTHONPATH": os.pathsep.join(map(str, folders)),
+                "PYTHONDONTWRITEBYTECODE": "1",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        errors: dict[str, str | None] = json.loads(done.stdout)
+        return errors
+
+    return call
+
+
+def descriptions(artifact: Path) -> set[str]:
+    """The services whose descriptions botocore has there."""
+    return {path.name for path in (artifact / "botocore" / "data").iterdir() if path.is_dir()}
+
+
+def test_every_call_of_the_code_works_from_the_artifact_alone(
+    artifact: Path, stack: LocalStack, every_call: Callable[..., dict[str, str | None]]
+) -> None:
+    """And no other service is built in."""
+    stack.gateway.heal()
+    assert every_call(artifact) == dict.fromkeys(descriptions(artifact))
+    assert set(stack.gateway.calls) - {"ReceiveMessage"} == CALLS
+
+
+def test_a_call_whose_service_is_not_built_in_does_not_pass(
+    artifact: Path, tmp_path: Path, every_call: Callable[..., dict[str, str | None]]
+) -> None:
+    """Each service on its own: a folder that is missing is missed."""
+    ignored = shutil.ignore_patterns(*descriptions(artifact))
+    shutil.copytree(artifact / "botocore" / "data", tmp_path / "botocore" / "data", ignore=ignored)
+    for path in (artifact / "botocore").iterdir():
+        if path.name != "data":
+            (tmp_path / "botocore" / path.name).symlink_to(path)
+    errors = every_call(tmp_path, artifact)
+    assert errors.keys() == descriptions(artifact)
+    for service, error in errors.items():
+        assert f"UnknownServiceError: Unknown service: '{service}'" in str(error)
+
+
+def test_every_call_that_a_policy_allows_is_among_them() -> None:
+    """Of SQS, policies also allow what Lambda does for the function."""
+    template = (PROJECT / "template.yaml").read_text(encoding="utf-8")
+    assert set(re.findall(r"\b(?:connect|dynamodb|secretsmanager):([A-Z]\w+)", template)) <= CALLS
+
+
+def test_the_artifact_describes_no_resources_of_other_services(artifact: Path) -> None:
+    assert {path.name for path in (artifact / "boto3" / "data").iterdir()} <= descriptions(artifact)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

@@ -1,8 +1,9 @@
-"""``python3 -m tools bench``: what a contact costs, against a floor of bare botocore and urllib3, in one run.
+"""``python3 -m tools bench``: what a contact costs, against a floor of boto3 and one connection, in one run.
 
-Builds the artifact, runs it and the floor under Lambda's interface emulator with Python 3.13 (bytecode for both), and
-measures in turn: cold start to first answer; CPU and wall time per warm contact; peak memory; and a reconciliation that
-grows. The simulators run in this process, the function in its own, whose CPU and memory the kernel tells.
+Builds the artifact, puts the floor into it, runs both under Lambda's interface emulator with Python 3.13 (bytecode for
+both), and measures in turn: cold start to first answer; CPU and wall time per warm contact; peak memory; a PATCH on a
+kept and on a new connection; and a reconciliation that grows. The simulators run in this process, the function in its
+own, whose CPU and memory the kernel tells. Salesforce speaks TLS 1.3, as it does in the cloud; AWS's simulators don't.
 """
 
 from __future__ import annotations
@@ -16,26 +17,39 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import certifi
 from rich.console import Console
 from rich.table import Table
 
 from tools import tables
 from tools.invocation import forget_own_environment
+from tools.local.certificates import Certificate, issue
 from tools.local.runtime import Kit, LambdaRuntime, fetch_client, fetch_sam, find_python
 from tools.local.stack import INSTANCE_ARN, ROOT, LocalStack
 from tools.tables import table_of
-from voicecall_sync.token import issue, parse_secret
+from voicecall_sync.token import issue as issue_token
+from voicecall_sync.token import parse_secret
 
 OURS, FLOOR = "VoiceCall Sync", "floor"
+FLOOR_IMPORTED = "floor after our imports"
 HANDLERS = {OURS: "voicecall_sync.handlers.update_voice_call", FLOOR: "floor.handler"}
+COLD = {**HANDLERS, FLOOR_IMPORTED: "floor.after_our_imports"}
+PROGRAMS = ("floor.py", "patches.py")
+"""What is put into the artifact, so that all have the same packages beside them."""
+WAYS = {
+    "session": "requests.Session, kept alive",
+    "kept": "one connection, kept alive",
+    "new": "a new connection each",
+}
+"""Of ``patches.py``."""
 # List prices of us-east-1 in US dollars, x86, on demand, as of November 2026; look yours up.
 GB_SECOND, INVOCATION, WRITE_UNIT, READ_UNIT = 0.0000166667, 0.20e-6, 0.625e-6, 0.125e-6
 MILLION = 1_000_000
@@ -70,6 +84,15 @@ class Growth:
 
 
 @dataclass(frozen=True, slots=True)
+class Patches:
+    """What PATCHes on one kind of connection took, in milliseconds each, and how many connections for each."""
+
+    cpu: float
+    wall: float
+    connections: float
+
+
+@dataclass(frozen=True, slots=True)
 class Bench:
     """What everything is measured with."""
 
@@ -87,7 +110,7 @@ class Bench:
     def cold(self, name: str) -> float:
         """Return the milliseconds from starting a sandbox to its first answer."""
         began = time.perf_counter()
-        with self.runtime(HANDLERS[name]) as function:
+        with self.runtime(COLD[name]) as function:
             _require(function.invoke(_flow_event()))
             return (time.perf_counter() - began) * 1000
 
@@ -102,6 +125,23 @@ class Bench:
             for _ in range(rounds):
                 for name, function in functions.items():
                     measured[name].append(_measure(function, contacts))
+        return measured
+
+    def patches(self, requests: int, rounds: int) -> dict[str, list[Patches]]:
+        """Measure PATCHes over TLS in turn, so many in each round."""
+        measured: dict[str, list[Patches]] = {way: [] for way in WAYS}
+        token = _jwt(self.stack)
+        with self.runtime("patches.handler") as function:
+            for turn in range(rounds + 1):
+                for way, results in measured.items():
+                    opened = self.stack.salesforce.connections_accepted
+                    cpu, began = _cpu(function) if turn else 0.0, time.perf_counter()
+                    _require(function.invoke({"way": way, "requests": requests, "jwt": token}))
+                    if turn == 0:  # the start
+                        continue
+                    wall, cpu = time.perf_counter() - began, _cpu(function) - cpu
+                    opened = self.stack.salesforce.connections_accepted - opened
+                    results.append(Patches(cpu * 1000 / requests, wall * 1000 / requests, opened / requests))
         return measured
 
     def reconcile(self, contacts: int, known: int) -> Growth:
@@ -129,8 +169,11 @@ class Bench:
 def main(arguments: Sequence[str]) -> int:
     """Measure, and print tables in Markdown for the docs."""
     parser = argparse.ArgumentParser(prog="python3 -m tools bench", description=__doc__.partition("\n\n")[2])
+    parts = ("contacts", "connections", "windows")
+    parser.add_argument("--only", choices=parts, nargs="*", default=parts, help="what to measure (all)")
     parser.add_argument("--contacts", type=int, default=20, help="warm contacts in each of 50 rounds (20)")
     parser.add_argument("--starts", type=int, default=11, help="cold starts of each (11)")
+    parser.add_argument("--patches", type=int, default=50, help="PATCHes in each of 50 rounds (50)")
     parser.add_argument("--windows", type=int, nargs="*", default=[100, 1000, 10_000], help="(100 1000 10000)")
     parser.add_argument("--known", type=int, nargs="*", default=[1000, 10_000, 100_000], help="(1000 10000 100000)")
     parser.add_argument("--python", default=find_python(), help="a Python 3.13, if none is found")
@@ -145,29 +188,40 @@ def main(arguments: Sequence[str]) -> int:
         fetch_sam(scratch / "sam")
         fetch_client(scratch / "client")
         kit = Kit.of(scratch / "client", scratch / "sam", given.python)
-        bench = Bench(kit, _build(scratch, given.python), LocalStack(), scratch)
-        opened.enter_context(bench.stack)
-        _ready_jwt(bench.stack)
-        starts = [{name: bench.cold(name) for name in HANDLERS} for _ in range(given.starts)]
-        cold = {name: [start[name] for start in starts] for name in HANDLERS}
-        console.print("cold starts done; warm contacts ...")
-        warm = bench.warm(given.contacts, rounds=ROUNDS)
-        _show_contacts(console, cold, warm)
-        for title, sizes, known in (("updated", given.windows, 0), ("known already", given.known, 1)):
-            _show_growth(console, title, _growing(bench, sizes, known))
+        certificate = _certificate(scratch)
+        stack = opened.enter_context(LocalStack(certificate=certificate))
+        stack.put_secret(json.dumps({"jwt": _jwt(stack)}))
+        bench = Bench(kit, _build(scratch, given.python), stack, scratch)
+        if "contacts" in given.only:
+            starts = [{name: bench.cold(name) for name in COLD} for _ in range(given.starts)]
+            cold = {name: [start[name] for start in starts] for name in COLD}
+            console.print("cold starts done; warm contacts ...")
+            _show_contacts(console, cold, bench.warm(given.contacts, rounds=ROUNDS))
+        if "connections" in given.only:
+            _show_patches(console, bench.patches(given.patches, rounds=ROUNDS))
+        if "windows" in given.only:
+            for title, sizes, known in (("updated", given.windows, 0), ("known already", given.known, 1)):
+                _show_growth(console, title, _growing(bench, certificate, sizes, known))
     return 0
 
 
-def _growing(bench: Bench, sizes: Sequence[int], known: int) -> Iterator[Growth]:
+def _growing(bench: Bench, certificate: Certificate, sizes: Sequence[int], known: int) -> Iterator[Growth]:
     for size in sizes:
-        with LocalStack() as stack:
-            _ready_jwt(stack)
-            alone = Bench(bench.kit, bench.artifact, stack, bench.scratch)
-            yield alone.reconcile(size, known * size)
+        with LocalStack(certificate=certificate) as stack:
+            stack.put_secret(json.dumps({"jwt": _jwt(stack)}))
+            yield replace(bench, stack=stack).reconcile(size, known * size)
+
+
+def _certificate(scratch: Path) -> Certificate:
+    """Return a certificate whose authority is trusted beside the public ones: a start in the cloud loads those too."""
+    certificate = issue(scratch)
+    trusted = scratch / "trusted.pem"
+    trusted.write_text(certifi.contents() + certificate.ca_file.read_text(encoding="ascii"), encoding="utf-8")
+    return replace(certificate, ca_file=trusted)
 
 
 def _build(scratch: Path, python: str) -> Path:
-    """Build the artifact, with the floor beside it; bytecode for both."""
+    """Build the artifact, with our programs beside it; bytecode for all."""
     artifact = scratch / "artifact"
     artifact.mkdir()
     command = ["make", "build-UpdateVoiceCallFunction", f"ARTIFACTS_DIR={artifact}"]
@@ -175,16 +229,15 @@ def _build(scratch: Path, python: str) -> Path:
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(done.stderr)
-    shutil.copy(ROOT / "tools" / "bench" / "floor.py", artifact)
-    compiled = [python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(artifact / "floor.py")]
+    copies = [shutil.copy(ROOT / "tools" / "bench" / program, artifact) for program in PROGRAMS]
+    compiled = [python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", *map(str, copies)]
     subprocess.run(compiled, check=True)
     return artifact
 
 
-def _ready_jwt(stack: LocalStack) -> None:
-    """Store a signed token, so that neither side signs: the floor could not."""
-    token = issue(parse_secret(stack.provisioned_secret(), "", ""), datetime.now(UTC))
-    stack.put_secret(json.dumps({"jwt": token.text}))
+def _jwt(stack: LocalStack) -> str:
+    """Return a signed token, so that neither side signs: the floor could not."""
+    return issue_token(parse_secret(stack.provisioned_secret(), "", ""), datetime.now(UTC)).text
 
 
 def _flow_event() -> dict[str, Any]:
@@ -250,14 +303,14 @@ def _require(answer: Any) -> None:  # noqa: ANN401 - JSON
 
 def _show_contacts(console: Console, cold: Mapping[str, list[float]], warm: Mapping[str, list[Warm]]) -> None:
     table = table_of("median", FLOOR, OURS, "ratio")
-    rows: dict[str, Callable[[str], list[float]]] = {
-        "cold start to first answer, ms": lambda name: cold[name],
-        "CPU of a warm contact, ms": lambda name: [one.cpu for one in warm[name]],
-        "wall of a warm contact, ms": lambda name: [one.wall for one in warm[name]],
-        "peak memory, MB": lambda name: [one.peak for one in warm[name]],
+    rows = {
+        "cold start to first answer, ms": (cold[FLOOR], cold[OURS]),
+        "the same, the floor with our imports": (cold[FLOOR_IMPORTED], cold[OURS]),
+        "CPU of a warm contact, ms": ([one.cpu for one in warm[FLOOR]], [one.cpu for one in warm[OURS]]),
+        "wall of a warm contact, ms": ([one.wall for one in warm[FLOOR]], [one.wall for one in warm[OURS]]),
+        "peak memory, MB": ([one.peak for one in warm[FLOOR]], [one.peak for one in warm[OURS]]),
     }
-    for title, of in rows.items():
-        floor, ours = of(FLOOR), of(OURS)
+    for title, (floor, ours) in rows.items():
         # Of those measured one after the other: how fast a machine is, changes while it is measured.
         ratio = statistics.median(one / other for one, other in zip(ours, floor, strict=True))
         table.add_row(title, f"{statistics.median(floor):.1f}", f"{statistics.median(ours):.1f}", f"{ratio:.2f}")
@@ -266,6 +319,15 @@ def _show_contacts(console: Console, cold: Mapping[str, list[float]], warm: Mapp
     console.print(_cost("a million updates", seconds, MILLION, "write", WRITE_UNITS * MILLION, WRITE_UNIT))
     looks = RUNS_A_DAY * MILLION
     console.print(_cost("a million skipped for a day", looks / SKIPPED_PER_SECOND, 0, "read", looks, READ_UNIT))
+
+
+def _show_patches(console: Console, measured: Mapping[str, list[Patches]]) -> None:
+    table = table_of("a PATCH over TLS 1.3, median", "CPU, ms", "wall, ms", "connections")
+    for way, results in measured.items():
+        cpu, wall = (statistics.median(of) for of in zip(*((one.cpu, one.wall) for one in results), strict=True))
+        connections = statistics.median(one.connections for one in results)
+        table.add_row(WAYS[way], f"{cpu:.2f}", f"{wall:.2f}", f"{connections:.2f}")
+    console.print(table)
 
 
 def _cost(title: str, seconds: float, invocations: int, units: str, count: int, price: float) -> Table:
