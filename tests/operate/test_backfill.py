@@ -11,7 +11,8 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 
 from tests.contacts import new_id
-from tests.operate.conftest import DeployedStack, Operate
+from tests.operate.conftest import PACED_HANDLERS, DeployedStack, Operate
+from tests.sandbox import PATIENT_CALLS
 from tools.local.misbehaviour import Answer
 from tools.local.stack import LocalStack
 from tools.operate import backfill
@@ -69,15 +70,11 @@ def test_a_window_is_asked_for_until_nothing_of_it_is_left(
     operate: Operate, deployed: DeployedStack, stack: LocalStack, hung_up: Callable[[str], str]
 ) -> None:
     contacts = [hung_up(new_id()) for _ in range(8)]
-    # Half of a run's five seconds are kept back, and few calls a second go to Connect.
+    # Less than half of a run's minute is for calling Connect, every seven seconds.
     deployed.deploy(
-        {
-            **FAST,
-            "RECONCILE_DESCRIBES_PER_SECOND": "2.5",
-            "RECONCILE_CONCURRENCY": "1",
-            "AWS_CALL_TIMEOUT_SECONDS": "0.2",
-        },
-        seconds=5,
+        {**FAST, **PATIENT_CALLS, "RECONCILE_DESCRIBES_PER_SECOND": "0.15", "RECONCILE_CONCURRENCY": "1"},
+        handlers=PACED_HANDLERS,
+        seconds=60,
     )
 
     done = operate("--stack", deployed.name, "backfill", *DAY, "--json")
