@@ -146,7 +146,7 @@ def test_nothing_before_the_bound(stack: LocalStack, monkeypatch: pytest.MonkeyP
     sandbox = Sandbox()
     sandbox.reconcile()
     assert updated(stack) == {young}
-    by_hand = sandbox.reconcile({"from": "2026-01-01T00:00:00Z"})
+    by_hand = sandbox.reconcile({"from": (datetime.now(UTC) - timedelta(days=300)).isoformat()})
     assert by_hand["skipped"] == 1
     named = sandbox.reconcile({"contactIds": [old]})
     assert named["outcomes"] == {"IGNORED": 1}
