@@ -42,6 +42,10 @@ class Context:
         return int(self.remaining * 1000)
 
 
+RECONCILE_CONTEXT = Context(remaining=900.0)
+"""The template's."""
+
+
 @dataclass(frozen=True)
 class Result:
     """What an invocation ended in: an answer, a raise (Lambda delivers again), or neither (it died)."""
@@ -74,6 +78,12 @@ class ShiftedClock:
 
     def sleep(self, seconds: float) -> None:
         self._system.sleep(seconds)
+
+
+Paced = Callable[..., "Sandbox"]
+SHORT_RUN = Context(remaining=60.0)
+PATIENT_CALLS = {"AWS_CALL_TIMEOUT_SECONDS": "5", "PATCH_TIMEOUT_SECONDS": "5"}
+"""With these a short run can call Connect for its first 25 seconds."""
 
 
 class _FrugalSession(Session):
@@ -116,12 +126,18 @@ class Sandbox:
     def __init__(self, clock: Clock | None = None) -> None:
         self.app: App = build(clock or SystemClock(), lambda: str(uuid4()), _session)
 
+    def get_ready(self) -> None:
+        """Make what the first event would make."""
+        parts = self.app.parts()
+        parts.connect.get_ready()
+        parts.new_paced_client()
+
     def invoke(self, event: object, context: object = None) -> Result:
         return self.call(UPDATE, event, context or Context())
 
     def reconcile(self, event: object = None, context: object = None) -> dict[str, Any]:
         """Run the reconciliation, as a schedule does unless told otherwise; it must answer."""
-        result = self.call(RECONCILE, SCHEDULED if event is None else event, context or Context())
+        result = self.call(RECONCILE, SCHEDULED if event is None else event, context or RECONCILE_CONTEXT)
         assert result.answer is not None, result
         return result.answer
 
@@ -147,12 +163,14 @@ class ProcessSandbox:
         context: Context | None = None,
         ahead: float = 0.0,
         handler: str = UPDATE,
+        held: bool = False,
     ) -> None:
+        """Start it; if it is held, it takes the event only when it is let go, and is warm then."""
         self._ours, theirs = _forks.Pipe()
         self._ahead = _forks.Value("d", ahead)
         self._process = _forks.Process(
             target=_live,
-            args=(dict(environment), handler, event, context or Context(), self._ahead, theirs),
+            args=(dict(environment), handler, event, context or Context(), self._ahead, held, theirs),
             daemon=True,
         )
         self._process.start()
@@ -166,10 +184,14 @@ class ProcessSandbox:
     ) -> None:
         self.kill()
 
-    @property
-    def pid(self) -> int:
-        assert self._process.pid is not None
-        return self._process.pid
+    def wait_until_warm(self, seconds: float = 100.0) -> None:
+        """Wait until it is about to take the event it is held back from."""
+        assert self._ours.poll(seconds), "it did not start"
+        self._ours.recv()
+
+    def let_go(self) -> None:
+        """Let it take the event."""
+        self._ours.send(None)
 
     def kill(self) -> None:
         """Kill it, if it still lives."""
@@ -220,11 +242,17 @@ def _live(
     event: object,
     context: Context,
     ahead: "Synchronized[float]",
+    held: bool,  # noqa: FBT001 - a process's arguments have no names
     results: Connection,
 ) -> None:
     die_with_parent()
     os.environ.update(environment)
-    result = Sandbox(_ClockFromOutside(ahead)).call(handler, event, context)
+    sandbox = Sandbox(_ClockFromOutside(ahead))
+    if held:
+        sandbox.get_ready()
+        results.send(None)
+        results.recv()
+    result = sandbox.call(handler, event, context)
     # Lambda freezes a sandbox once it answered. Ending here as well must not wait for threads left behind.
     results.send(result)
     results.close()

@@ -3,7 +3,7 @@
 import json
 import re
 import shlex
-from datetime import UTC, datetime, timedelta
+import time
 
 import pytest
 
@@ -28,7 +28,7 @@ def update_command(heading: str) -> dict[str, str]:
     found = re.search(r"```sh\n(aws dynamodb update-item .*?)```", section, re.DOTALL)
     assert found is not None
     line = re.sub(r"\$\(python3[^)]*\)\)\'\)", "a-fresh-owner", found[1])
-    line = line.replace("$(date +%s)", "1795000000").replace("$USER", "operator")
+    line = line.replace("$(date +%s)", str(int(time.time()))).replace("$USER", "operator")
     words = shlex.split(line.replace("\\\n", " "))[3:]
     return dict(zip(words[::2], words[1::2], strict=True))
 

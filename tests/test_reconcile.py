@@ -11,7 +11,7 @@ import pytest
 
 from tests.contacts import contact_event, flow_event, new_id
 from tests.missed import answered, ended, in_the_flow, open_claim, pass_time, put, table, updated
-from tests.sandbox import RECONCILE, Context, Sandbox
+from tests.sandbox import RECONCILE, SHORT_RUN, Context, Paced, Sandbox
 from tools.local.gateway import Fault
 from tools.local.misbehaviour import Answer, Hang
 from tools.local.stack import LocalStack
@@ -180,7 +180,7 @@ def test_nothing_before_the_bound(stack: LocalStack, monkeypatch: pytest.MonkeyP
     sandbox = Sandbox()
     sandbox.reconcile()
     assert updated(stack) == {young}
-    by_hand = sandbox.reconcile({"from": "2026-01-01T00:00:00Z"})
+    by_hand = sandbox.reconcile({"from": (datetime.now(UTC) - timedelta(days=300)).isoformat()})
     assert by_hand["skipped"] == 1
     named = sandbox.reconcile({"contactIds": [old]})
     assert named["outcomes"] == {"IGNORED": 1}
@@ -273,16 +273,13 @@ def test_so_many_at_once_and_no_more(stack: LocalStack, monkeypatch: pytest.Monk
 # --- time, and what is left ------------------------------------------------------------------------------------------
 
 
-def test_a_window_larger_than_one_run_gets_done(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_window_larger_than_one_run_gets_done(stack: LocalStack, paced: Paced) -> None:
     contacts = put(stack, *(ended(1200 - 4 * number) for number in range(220)))
     know(stack, contacts[1::2])
     missed = contacts[::2]
-    monkeypatch.setenv("AWS_CALL_TIMEOUT_SECONDS", "0.2")
-    monkeypatch.setenv("RECONCILE_CONCURRENCY", "1")
-    monkeypatch.setenv("RECONCILE_DESCRIBES_PER_SECOND", "30")
     answers: list[dict[str, Any]] = []
     while not answers or answers[-1]["leftOver"]:
-        answers.append(Sandbox().reconcile(context=Context(remaining=5.0)))
+        answers.append(paced(describes="1.5").reconcile(context=SHORT_RUN))
         assert len(answers) < 20, answers[-1]
     assert len(answers) > 2
     assert updated(stack) == set(missed)
@@ -300,18 +297,15 @@ def test_a_window_larger_than_one_run_gets_done(stack: LocalStack, monkeypatch: 
     assert again["skipped"] == again["found"] == 220
 
 
-def test_a_window_by_hand_has_a_cursor_of_its_own(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_window_by_hand_has_a_cursor_of_its_own(stack: LocalStack, paced: Paced) -> None:
     missed = put(stack, *(ended(4000 - 4 * number) for number in range(60)))
-    monkeypatch.setenv("AWS_CALL_TIMEOUT_SECONDS", "0.2")
-    monkeypatch.setenv("RECONCILE_CONCURRENCY", "1")
-    monkeypatch.setenv("RECONCILE_DESCRIBES_PER_SECOND", "40")
     window = {
         "from": (datetime.now(UTC) - timedelta(days=4)).isoformat(),
         "to": (datetime.now(UTC) - timedelta(days=2)).isoformat(),
     }
     answers: list[dict[str, Any]] = []
     while not answers or answers[-1]["leftOver"]:
-        answers.append(Sandbox().reconcile(window, Context(remaining=5.0)))
+        answers.append(paced(describes="2").reconcile(window, SHORT_RUN))
         assert len(answers) < 20, answers[-1]
     assert updated(stack) == set(missed)
     assert Sandbox().reconcile()["found"] == 0

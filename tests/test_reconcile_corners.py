@@ -9,7 +9,7 @@ import pytest
 
 from tests.contacts import new_id
 from tests.missed import answered, ended, in_the_flow, pass_time, put, table, updated
-from tests.sandbox import Context, Sandbox, ShiftedClock
+from tests.sandbox import SHORT_RUN, Context, Paced, Sandbox, ShiftedClock
 from tests.test_reconcile import DAY, NEXT, QUARTER, know
 from tools.local.gateway import Fault
 from tools.local.misbehaviour import Answer
@@ -21,11 +21,6 @@ from voicecall_sync.outcome import Settlement, Source, State
 from voicecall_sync.table import Table
 
 HOUR = 3600.0
-
-
-@pytest.fixture(autouse=True)
-def short_calls(monkeypatch: pytest.MonkeyPatch, stack: LocalStack) -> None:  # noqa: ARG001 - sets the rest
-    monkeypatch.setenv("AWS_CALL_TIMEOUT_SECONDS", "0.2")
 
 
 def later(stack: LocalStack, seconds: float, *contacts: dict[str, Any]) -> None:
@@ -89,21 +84,20 @@ def test_behind_the_cursor(stack: LocalStack, sandbox: Sandbox, why: str) -> Non
     assert contact["Id"] in updated(stack) or stack.state(contact["Id"]) is not None
 
 
-def test_a_stretch_of_contacts_that_fail_before_their_claim(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stretch_of_contacts_that_fail_before_their_claim(stack: LocalStack, paced: Paced) -> None:
     """Connect refuses DescribeContact while a window of several runs is worked off: the cursor runs over all of it."""
     contacts = [ended((22.8 if number < 60 else 15) * 60 - number / 10) for number in range(160)]
     put(stack, *contacts)
-    monkeypatch.setenv("RECONCILE_DESCRIBES_PER_SECOND", "100")
     stack.connect.fail_next("DescribeContact", "AccessDeniedException", 403, times=100_000)
     runs: list[dict[str, Any]] = []
     while not runs or runs[-1]["leftOver"]:
-        runs.append(Sandbox().reconcile(context=Context(remaining=5.0)))
+        runs.append(paced(describes="3").reconcile(context=SHORT_RUN))
         later(stack, 2 * HOUR, *contacts)  # or eight runs of a quarter of an hour each
         assert len(runs) < 20
     assert len(runs) > 1
     stack.connect.behave()
     for _ in range(2):
-        Sandbox().reconcile(context=Context(remaining=30.0))
+        paced(describes="1000").reconcile(context=Context(remaining=900.0))
         later(stack, 2 * QUARTER, *contacts)
     traced = {item["contactId"]["S"] for item in table(stack)} - {"#reconcile"}
     assert len(traced) == 160
@@ -240,24 +234,24 @@ def test_what_can_never_be_sent_is_given_up_too(stack: LocalStack, sandbox: Sand
 
 
 def test_a_run_that_saw_no_page_does_not_count_as_reconciled(
-    stack: LocalStack, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    stack: LocalStack, paced: Paced, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("RECONCILE_SEARCHES_PER_SECOND", "0.2")
+    """It takes two searches to see one, of which the second would come later than the last may."""
     put(stack, ended(60))
-    answer = Sandbox().reconcile(context=Context(remaining=7.0))
+    answer = paced(searches="0.2").reconcile(context=Context(remaining=28.0))
     assert updated(stack) == set()
     assert '"Reconciled"' not in capfd.readouterr().out, answer
 
 
-def test_due_contacts_take_turns(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_due_contacts_take_turns(stack: LocalStack, paced: Paced) -> None:
     """Those that cannot be described keep their place at the head of the queue, run after run."""
-    monkeypatch.setenv("RECONCILE_DESCRIBES_PER_SECOND", "30")
+    sandbox = paced(describes="0.5")
     for number in range(30):
         not_applied(stack, new_id(), HOUR + 100 - number)
     (last,) = put(stack, answered(30))
     not_applied(stack, last, HOUR)
     for _ in range(8):
-        answer = Sandbox().reconcile(context=Context(remaining=5.0))
+        answer = sandbox.reconcile(context=SHORT_RUN)
     assert last in updated(stack), answer
 
 
@@ -268,7 +262,8 @@ def test_due_contacts_take_turns(stack: LocalStack, monkeypatch: pytest.MonkeyPa
 def test_hanging_connect_is_over_before_the_function_is(
     stack: LocalStack, monkeypatch: pytest.MonkeyPatch, operations: tuple[str, ...]
 ) -> None:
-    remaining = 8.0
+    remaining = 12.0
+    monkeypatch.setenv("AWS_CALL_TIMEOUT_SECONDS", "0.4")
     monkeypatch.setenv("RECONCILE_SCOPE", "unanswered")
     put(stack, in_the_flow(600))
     queues = [f"queue-{number}" for number in range(16)]
@@ -297,16 +292,16 @@ def test_a_kept_contact_from_before_the_bound(stack: LocalStack, monkeypatch: py
     assert updated(stack) == set()
 
 
-def test_a_page_is_begun_again_and_again(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_is_begun_again_and_again(stack: LocalStack, paced: Paced) -> None:
     """Who fails before the claim at the head of a page is tried first in each run, and the page never ends."""
-    monkeypatch.setenv("RECONCILE_DESCRIBES_PER_SECOND", "30")
+    sandbox = paced(describes="1")
     hidden = [ended(600 - number / 10, NextContacts=[NEXT]) for number in range(60)]
     put(stack, *hidden)
     for contact in hidden:
         stack.connect.remove_contact(contact["Id"])
     missed = put(stack, ended(60))
     for _ in range(8):
-        answer = Sandbox().reconcile(context=Context(remaining=5.0))
+        answer = sandbox.reconcile(context=SHORT_RUN)
     assert updated(stack) == set(missed), answer
 
 

@@ -14,6 +14,7 @@ from itertools import product
 
 import pytest
 
+from tests.conftest import QUICK
 from tests.contacts import contact_event, described, flow_event, new_id
 from tests.interruptions import AFTER, BEFORE, PATCH, interrupted
 from tests.sandbox import Result, Sandbox, ShiftedClock
@@ -43,7 +44,8 @@ PATCH_FAULTS: dict[Fault, Behaviour] = {
     Fault.HANG: Hang(applied=False),
     Fault.LATE_HANG: Hang(applied=True),
 }
-# A healthy call that takes longer on a busy machine is one more fault, and must do no more harm than the others.
+# For the sandbox with the fault. A healthy call that takes longer on a busy machine is one more fault, and must do no
+# more harm than the others.
 IMPATIENT = {"AWS_CALL_TIMEOUT_SECONDS": "0.2", "PATCH_TIMEOUT_SECONDS": "0.6", "AWS_MAX_ATTEMPTS": "2"}
 # Before a second try botocore waits a random part of a second. From this seed on the first four are below 0.06 s; how
 # long they are changes nothing here, and elsewhere they stay what they are.
@@ -133,6 +135,8 @@ class Sweep:
             self.stack.gateway.fail(call.operation, fault, skip=call.nth - 1, times=times)
         random.seed(SHORT_PAUSES)
         with pytest.MonkeyPatch.context() as patch:
+            for name, value in IMPATIENT.items():
+                patch.setenv(name, value)
             if call.operation in DESCRIBE and fault in {Fault.HANG, Fault.LATE_HANG}:
                 patch.setenv("AWS_CALL_TIMEOUT_SECONDS", CONNECT_HANGS_SECONDS)
             return contact_id, Sandbox().invoke(event)
@@ -175,7 +179,7 @@ WAYS = [
 @pytest.fixture(scope="module")
 def sweep(ministack: MiniStack) -> Iterator[Sweep]:
     with LocalStack(ministack=ministack, table=f"sweep-{new_id()}") as stack, pytest.MonkeyPatch.context() as patch:
-        for name, value in {**stack.environment(), **IMPATIENT}.items():
+        for name, value in {**stack.environment(), **QUICK}.items():
             patch.setenv(name, value)
         yield Sweep(stack)
 

@@ -30,6 +30,16 @@ os.environ.update({variables!r})
 sys.path[:0] = {paths!r}
 from voicecall_sync.handlers import reconcile, update_voice_call
 """
+# For these, time passes only while they wait for their turn to call Connect.
+PACED_HANDLERS = (
+    HANDLERS
+    + """
+from datetime import UTC, datetime
+from tests.builders import HandClock
+from voicecall_sync import app
+app.SystemClock = lambda: HandClock(datetime.now(UTC))
+"""
+)
 
 
 @dataclass(frozen=True)
@@ -111,18 +121,21 @@ class DeployedStack:
         )
         return self
 
-    def deploy(self, settings: Mapping[str, str] | None = None, *, seconds: int = 30) -> "DeployedStack":
+    def deploy(
+        self, settings: Mapping[str, str] | None = None, *, handlers: str = HANDLERS, seconds: int = 120
+    ) -> "DeployedStack":
         """Put the real handlers behind both functions.
 
         Args:
             settings: further variables.
+            handlers: their source.
             seconds: the functions' Timeout.
         """
         variables = {**self.local.environment(), **QUICK, **(settings or {})}
-        paths = [str(ROOT / "src"), *(path for path in sys.path if path.endswith("site-packages"))]
+        paths = [str(ROOT / "src"), str(ROOT), *(path for path in sys.path if path.endswith("site-packages"))]
         code = io.BytesIO()
         with zipfile.ZipFile(code, "w") as archive:
-            archive.writestr("deployed.py", HANDLERS.format(variables=variables, paths=paths))
+            archive.writestr("deployed.py", handlers.format(variables=variables, paths=paths))
         client = self.client("lambda")
         for function, handler in (("update", "update_voice_call"), ("reconcile", "reconcile")):
             client.create_function(

@@ -10,8 +10,9 @@ import pytest
 from botocore.exceptions import ClientError
 from rich.console import Console
 
-from tests.contacts import new_id
-from tests.operate.conftest import DeployedStack, Operate
+from tests.contacts import STARTED, abandoned, new_id
+from tests.operate.conftest import PACED_HANDLERS, DeployedStack, Operate
+from tests.sandbox import PATIENT_CALLS
 from tools.local.misbehaviour import Answer
 from tools.local.stack import LocalStack
 from tools.operate import backfill
@@ -22,8 +23,26 @@ from tools.operate.target import Answer as Answered
 from voicecall_sync.table import Table
 
 FAST = {"RECONCILE_SEARCHES_PER_SECOND": "1000", "RECONCILE_DESCRIBES_PER_SECOND": "1000"}
-DAY = ("--from", "2026-11-20T00:00:00Z", "--to", "2026-11-21T00:00:00Z", "--scope", "abandoned")
-"""The day on which the tests' contacts ended, at 09:35."""
+BEGAN = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=4)
+"""The day on which the contacts ended, at 09:35: one that is over, as windows end where now is."""
+DATE, NEXT_DATE = (f"{day:%Y-%m-%d}" for day in (BEGAN, BEGAN + timedelta(days=1)))
+DAY = ("--from", f"{DATE}T00:00:00Z", "--to", f"{NEXT_DATE}T00:00:00Z", "--scope", "abandoned")
+
+
+@pytest.fixture
+def hung_up(stack: LocalStack) -> Callable[[str], str]:
+    """Lets Connect know of a call abandoned on that day, and returns its id."""
+    later = BEGAN - STARTED.replace(hour=0, minute=0)
+
+    def put(contact_id: str) -> str:
+        contact = abandoned(contact_id)
+        queue = contact["QueueInfo"]
+        changes = {name: contact[name] + later for name in ("InitiationTimestamp", "DisconnectTimestamp")}
+        changes["QueueInfo"] = {**queue, "EnqueueTimestamp": queue["EnqueueTimestamp"] + later}
+        stack.connect.put_contact({**contact, **changes})
+        return contact_id
+
+    return put
 
 
 # ------------------------------------------------------------------------------------ through the deployed function
@@ -58,8 +77,8 @@ def test_its_table_fits_the_terminal(operate: Operate, deployed: DeployedStack, 
 
     assert "Contacts in the scope: abandoned" in done.out
     assert max(map(len, done.out.splitlines())) <= 80
-    [row] = [line.split() for line in done.out.splitlines() if line.startswith("2026-11-20 00:00")]
-    assert row == ["2026-11-20", "00:00", "1", "1", "0", "0", "UPDATED", "1", "0"]
+    [row] = [line.split() for line in done.out.splitlines() if line.startswith(f"{DATE} 00:00")]
+    assert row == [DATE, "00:00", "1", "1", "0", "0", "UPDATED", "1", "0"]
     assert [line.split()[:4] for line in done.out.splitlines() if line.startswith("2 windows")] == [
         ["2", "windows", "2", "1"]
     ]
@@ -69,15 +88,11 @@ def test_a_window_is_asked_for_until_nothing_of_it_is_left(
     operate: Operate, deployed: DeployedStack, stack: LocalStack, hung_up: Callable[[str], str]
 ) -> None:
     contacts = [hung_up(new_id()) for _ in range(8)]
-    # Half of a run's five seconds are kept back, and few calls a second go to Connect.
+    # Less than half of a run's minute is for calling Connect, every seven seconds.
     deployed.deploy(
-        {
-            **FAST,
-            "RECONCILE_DESCRIBES_PER_SECOND": "2.5",
-            "RECONCILE_CONCURRENCY": "1",
-            "AWS_CALL_TIMEOUT_SECONDS": "0.2",
-        },
-        seconds=5,
+        {**FAST, **PATIENT_CALLS, "RECONCILE_DESCRIBES_PER_SECOND": "0.15", "RECONCILE_CONCURRENCY": "1"},
+        handlers=PACED_HANDLERS,
+        seconds=60,
     )
 
     done = operate("--stack", deployed.name, "backfill", *DAY, "--json")
@@ -110,13 +125,13 @@ def test_what_lies_before_the_first_day_is_not_touched_and_that_is_said(
     operate: Operate, deployed: DeployedStack, stack: LocalStack, hung_up: Callable[[str], str]
 ) -> None:
     contact_id = hung_up(new_id())
-    deployed.deploy({**FAST, "RECONCILE_NOT_BEFORE": "2026-11-20T10:00:00Z"})
+    deployed.deploy({**FAST, "RECONCILE_NOT_BEFORE": f"{DATE}T10:00:00Z"})
 
     done = operate("--stack", deployed.name, "backfill", *DAY, "--window-hours", "8")
 
     assert done.status == 0
-    assert "00:00 to 2026-11-20 08:00: not searched: all of it is before RECONCILE_NOT_BEFORE" in done.flat
-    assert "searched from 2026-11-20 10:00:00 (RECONCILE_NOT_BEFORE, or where an earlier run left off)" in done.flat
+    assert f"00:00 to {DATE} 08:00: not searched: all of it is before RECONCILE_NOT_BEFORE" in done.flat
+    assert f"searched from {DATE} 10:00:00 (RECONCILE_NOT_BEFORE, or where an earlier run left off)" in done.flat
     assert stack.state(contact_id) is None
 
 
@@ -190,7 +205,7 @@ def answer(**values: object) -> dict[str, Any]:
 
 
 def left_off(at: str, left: int, **values: object) -> dict[str, Any]:
-    window = {"from": at, "to": "2026-11-21T00:00:00+00:00"}
+    window = {"from": at, "to": f"{NEXT_DATE}T00:00:00+00:00"}
     return answer(
         leftOver=left, left={"contactIds": [], "window": window}, stopped="the time of this run is used up", **values
     )
@@ -214,44 +229,44 @@ def script(stack: LocalStack, capsys: pytest.CaptureFixture[str]) -> Script:
 
 def test_the_same_window_is_asked_for_again(script: Script) -> None:
     status, target, _ = script(
-        left_off("2026-11-20T06:00:00+00:00", 5, outcomes={"UPDATED": 7}),
-        left_off("2026-11-20T06:00:00+00:00", 3, outcomes={"UPDATED": 2}),
+        left_off(f"{DATE}T06:00:00+00:00", 5, outcomes={"UPDATED": 7}),
+        left_off(f"{DATE}T06:00:00+00:00", 3, outcomes={"UPDATED": 2}),
         answer(outcomes={"UPDATED": 3}),
     )
 
     assert status == 0
     assert (
         target.asked
-        == [{"from": "2026-11-20T00:00:00+00:00", "to": "2026-11-21T00:00:00+00:00", "scope": "abandoned"}] * 3
+        == [{"from": f"{DATE}T00:00:00+00:00", "to": f"{NEXT_DATE}T00:00:00+00:00", "scope": "abandoned"}] * 3
     )
 
 
 def test_a_window_that_is_left_without_contacts_known_is_not_finished(script: Script) -> None:
-    status, target, _ = script(left_off("2026-11-20T06:00:00+00:00", 0), answer())
+    status, target, _ = script(left_off(f"{DATE}T06:00:00+00:00", 0), answer())
 
     assert (status, len(target.asked)) == (0, 2)
 
 
 def test_a_dry_run_carries_on_where_it_left_off(script: Script) -> None:
     _, target, _ = script(
-        left_off("2026-11-20T06:00:00+00:00", 5, would={"update": 7}),
+        left_off(f"{DATE}T06:00:00+00:00", 5, would={"update": 7}),
         answer(would={"update": 5}),
         options=["--dry-run"],
     )
 
-    assert [request["from"] for request in target.asked] == ["2026-11-20T00:00:00+00:00", "2026-11-20T06:00:00+00:00"]
+    assert [request["from"] for request in target.asked] == [f"{DATE}T00:00:00+00:00", f"{DATE}T06:00:00+00:00"]
     assert all(request["dryRun"] for request in target.asked)
 
 
 def test_a_window_that_does_not_get_on_is_left_and_the_others_are_not(script: Script) -> None:
     status, target, said = script(
-        left_off("2026-11-20T00:00:00+00:00", 5, outcomes={"RETRY_LATER": 5}),
+        left_off(f"{DATE}T00:00:00+00:00", 5, outcomes={"RETRY_LATER": 5}),
         answer(),
         options=["--window-hours", "12"],
     )
 
     assert (status, len(target.asked)) == (1, 2)
-    assert "2026-11-20 00:00 to 2026-11-20 12:00: it does not get on" in said
+    assert f"{DATE} 00:00 to {DATE} 12:00: it does not get on" in said
 
 
 @pytest.mark.parametrize("failure", ["Sandbox.Timedout", "no answer came (ReadTimeoutError): it may still be running"])
