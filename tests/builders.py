@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from voicecall_sync.contact import Contact, from_flow
+from voicecall_sync.contact import Contact, asked_by, from_flow
 from voicecall_sync.outcome import Source
 
 INSTANCE_ID = "1a2b3c4d-1234-4321-abcd-1234567890ef"
@@ -134,7 +134,7 @@ def recording(**changes: object) -> dict[str, Any]:
 
 
 def flow_contact(parameters: Mapping[str, object] | None = None, **contact_data: object) -> Contact:
-    return from_flow(flow_event(parameters, **contact_data), INSTANCE_ID)
+    return from_flow(asked_by(flow_event(parameters, **contact_data)), INSTANCE_ID)
 
 
 def finished_contact(**fields: Any) -> Contact:

@@ -13,7 +13,7 @@ from tools.local.stack import LocalStack
 PATCH = "PATCH"
 BEFORE, AFTER = "before", "after"
 # Far more time than a test takes: what ends the sandbox is what we do to it, not a time-out.
-PATIENT = {"AWS_CALL_TIMEOUT_SECONDS": "30", "PATCH_TIMEOUT_SECONDS": "60"}
+PATIENT = {"TEST_AWS_SECONDS": "30", "TEST_PATCH_SECONDS": "60"}
 PATIENT_CONTEXT = Context(remaining=180.0)
 
 

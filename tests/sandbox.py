@@ -13,12 +13,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
+from boto3 import Session
 from botocore.config import Config
-from botocore.session import Session
 
 from tools.local.keeper import die_with_parent
 from voicecall_sync.app import App, build
-from voicecall_sync.clock import Clock, SystemClock
+from voicecall_sync.clock import Clock, SystemClock, Timings
 from voicecall_sync.errors import VoiceCallSyncError
 
 if TYPE_CHECKING:
@@ -26,6 +26,27 @@ if TYPE_CHECKING:
 
 UPDATE, RECONCILE = "update_voice_call", "reconcile"
 SCHEDULED = {"detail-type": "Scheduled Event", "source": "aws.events", "detail": {}}
+
+
+def timings_of_tests() -> Timings:
+    """What hangs ends in tenths of seconds. The relations between the numbers are the product's.
+
+    A test sets TEST_FLOW_SECONDS, TEST_PATCH_SECONDS and TEST_AWS_SECONDS (one try of a request to the table) where it
+    needs others; variables reach a sandbox that is a process, too.
+    """
+    usual = {"FLOW": 8.0, "PATCH": 3.0, "AWS": 1.5}
+    flow, patch, aws = (float(os.environ.get(f"TEST_{name}_SECONDS", seconds)) for name, seconds in usual.items())
+    return Timings(
+        flow=flow,
+        contact=1000.0,  # whatever Lambda gives
+        settle=2.5 * aws,
+        patch=patch,
+        aws_connect=aws / 2,
+        aws_answer=aws,
+        connect_connect=2 * aws,
+        connect_answer=4 * aws,
+    )
+
 
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(["tests.preload"])
@@ -82,7 +103,7 @@ class ShiftedClock:
 
 Paced = Callable[..., "Sandbox"]
 SHORT_RUN = Context(remaining=60.0)
-PATIENT_CALLS = {"AWS_CALL_TIMEOUT_SECONDS": "5", "PATCH_TIMEOUT_SECONDS": "5"}
+PATIENT_CALLS = {"TEST_AWS_SECONDS": "5", "TEST_PATCH_SECONDS": "5"}
 """With these a short run can call Connect for its first 25 seconds."""
 
 
@@ -96,17 +117,22 @@ class _FrugalSession(Session):
         super().__init__()
         self._made: dict[object, Any] = {}
 
-    def create_client(self, service_name: str, *, config: Config | None = None, **others: Any) -> Any:  # type: ignore[override]
+    def client(self, service_name: str, *, config: Config | None = None, **others: Any) -> Any:  # type: ignore[override]
         variables = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
         key = service_name, repr(vars(config)) if config else "", repr(others), variables
         if key not in self._made:
-            self._made[key] = super().create_client(service_name, config=config, **others)
+            make: Any = super().client
+            self._made[key] = make(service_name, config=config, **others)
         return self._made[key]
 
 
 @functools.cache
-def _session() -> _FrugalSession:
+def _frugal_session() -> _FrugalSession:
     return _FrugalSession()
+
+
+def _session() -> Session:
+    return _frugal_session()
 
 
 class _ClockFromOutside(ShiftedClock):
@@ -124,13 +150,11 @@ class Sandbox:
     """A sandbox in this process: an App of its own, warm from its second event on."""
 
     def __init__(self, clock: Clock | None = None) -> None:
-        self.app: App = build(clock or SystemClock(), lambda: str(uuid4()), _session)
+        self.app: App = build(clock or SystemClock(), lambda: str(uuid4()), _session, timings_of_tests())
 
     def get_ready(self) -> None:
         """Make what the first event would make."""
-        parts = self.app.parts()
-        parts.connect.get_ready()
-        parts.new_paced_client()
+        self.app.parts().new_paced_client()
 
     def invoke(self, event: object, context: object = None) -> Result:
         return self.call(UPDATE, event, context or Context())
@@ -184,6 +208,11 @@ class ProcessSandbox:
     ) -> None:
         self.kill()
 
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
     def wait_until_warm(self, seconds: float = 100.0) -> None:
         """Wait until it is about to take the event it is held back from."""
         assert self._ours.poll(seconds), "it did not start"
@@ -233,7 +262,7 @@ def fork_server_is_loaded() -> bool:
 
 
 def _tell_what_is_loaded(results: Connection) -> None:
-    results.send(_session.cache_info().currsize == 1)
+    results.send(_frugal_session.cache_info().currsize == 1)
 
 
 def _live(

@@ -100,6 +100,81 @@ def test_the_final_values_barred_by_a_flow_are_counted(
     assert stack.salesforce.applied(contact_id) == 1
 
 
+def test_final_values_are_barred_too_where_nobody_knows_what_the_flow_sent_came_to(
+    stack: LocalStack, sandbox: Sandbox, finished: Finished, capfd: pytest.CaptureFixture[str]
+) -> None:
+    contact_id = finished(new_id())
+    stack.salesforce.next(Answer(500))
+    sandbox.invoke(flow_event(contact_id))
+    sandbox.invoke(contact_event(contact_id))
+    assert '"FinalUpdateBlocked":[1.0]' in capfd.readouterr().out
+
+
+def test_an_update_of_a_flow_that_lacked_no_property_bars_nothing(
+    stack: LocalStack, sandbox: Sandbox, finished: Finished, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It said all that the event says, in other words; and custom fields come from attributes either way."""
+    contact_id = finished(new_id())
+    sandbox.invoke(contact_event(contact_id))
+    (body,) = stack.salesforce.applied_bodies(contact_id)
+    twin = finished(new_id())
+    names = {"callAttributes", "callCenterApiName"}
+    said = {name: value for name, value in body.items() if name not in names}
+    sandbox.invoke(flow_event(twin, {**said, "queue": "Another"}, Attributes={"sfdc-Note__c": "n"}))
+
+    result = sandbox.invoke(contact_event(twin))
+
+    assert result.answer is not None
+    assert result.answer["detail"] == "already UPDATED; differs in Age__c, Note__c, Tier__c"
+    assert "FinalUpdateBlocked" not in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("attributes", "parameters", "left_out"),
+    [
+        ({}, {}, ""),
+        ({"internal": "x", "sfdc-": "x"}, {"unknown": "x", "queue": ""}, "sfdc-"),
+        ({"age": "unknown"}, {}, "age"),
+    ],
+)
+def test_a_flow_that_passes_nothing_of_its_own_spends_no_update(
+    stack: LocalStack,
+    sandbox: Sandbox,
+    finished: Finished,
+    attributes: dict[str, str],
+    parameters: dict[str, str],
+    left_out: str,
+) -> None:
+    contact_id = finished(new_id())
+
+    result = sandbox.invoke(flow_event(contact_id, parameters, Attributes=attributes))
+
+    assert result.answer is not None
+    assert result.answer["status"] == "IGNORED"
+    assert result.answer["detail"].startswith("nothing to send")
+    assert f"left out: {left_out}" in result.answer["detail"] if left_out else "left out" not in result.answer["detail"]
+    assert stack.record(contact_id) is None
+    assert stack.gateway.calls == []  # not even the secret was asked for
+    assert sandbox.invoke(contact_event(contact_id)).status == "UPDATED"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "parameters"),
+    [({"sfdc-Tier__c": "gold"}, {}), ({}, {"isActiveCall": "false"}), ({"callOrigin": "Preview"}, {})],
+)
+def test_a_flow_that_passes_one_thing_is_sent(
+    stack: LocalStack, sandbox: Sandbox, attributes: dict[str, str], parameters: dict[str, str]
+) -> None:
+    contact_id = new_id()
+    assert sandbox.invoke(flow_event(contact_id, parameters, Attributes=attributes)).status == "UPDATED"
+    assert stack.salesforce.applied(contact_id) == 1
+
+
+def test_a_wrong_parameter_is_invalid_before_any_token_is_asked_for(stack: LocalStack, sandbox: Sandbox) -> None:
+    assert sandbox.invoke(flow_event(new_id(), {"startTime": "soon"})).status == "INVALID"
+    assert stack.gateway.calls == []
+
+
 def test_the_same_event_again_differs_in_nothing(
     stack: LocalStack, sandbox: Sandbox, finished: Finished, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -159,11 +234,11 @@ def test_a_rotated_key_is_picked_up_at_the_first_refusal(stack: LocalStack, sand
     stack.put_secret(secret_with(rotated))
     stack.salesforce.accept_key(public_half(rotated))
     contact_id = new_id()
-    assert sandbox.invoke(flow_event(contact_id)).status == "UPDATED"
+    assert [sandbox.invoke(flow_event(contact_id)).status for _ in range(2)] == ["RETRY_LATER", "UPDATED"]
     assert [request.status for request in stack.salesforce.received] == [200, 401, 200]
     record = stack.record(contact_id)
     assert record is not None
-    assert record["attempts"] == {"N": "1"}
+    assert record["attempts"] == {"N": "2"}
     assert stack.gateway.calls.count("GetSecretValue") == 2
 
 
@@ -173,7 +248,7 @@ def test_one_secret_and_one_token_serve_many_contacts(stack: LocalStack, sandbox
     assert stack.gateway.calls.count("GetSecretValue") == 1
 
 
-def test_an_unchanged_stored_jwt_is_not_tried_twice(stack: LocalStack) -> None:
+def test_a_stored_jwt_that_is_refused_is_tried_once_a_claim(stack: LocalStack) -> None:
     expired_nowhere = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJDb250b3NvIn0.c2lnbmF0dXJl"
     stack.put_secret(json.dumps({"jwt": expired_nowhere}))
     contact_id = new_id()
@@ -200,8 +275,11 @@ def test_no_fresh_secret_after_a_refusal(stack: LocalStack, sandbox: Sandbox) ->
     result = sandbox.invoke(flow_event(contact_id))
     assert result.answer is not None
     assert result.answer["status"] == "RETRY_LATER"
-    assert "no fresh token" in result.answer["detail"]
+    again = sandbox.invoke(flow_event(contact_id))
+    assert again.answer is not None
+    assert "the secret must be a JWT" in again.answer["detail"]
     assert stack.state(contact_id) == "NOT_APPLIED"
+    assert len(stack.salesforce.received) == 2
 
 
 # --- waiting -------------------------------------------------------------------------------------------------------
@@ -232,7 +310,9 @@ def test_what_a_record_holds(stack: LocalStack, sandbox: Sandbox, finished: Fini
     assert record["source"] == {"S": "contact-event"}
     months = (float(record["expiresAt"]["N"]) - float(record["claimedAt"]["N"])) / 86400 / 30.4
     assert 24.5 < months < 26
-    assert all(len(digest["S"]) == 4 for digest in record["digests"]["M"].values())
+    names = {name["S"] for name in record["properties"]["L"]}
+    assert {"startTime", "endTime", "callAttributes", "callCenterApiName"} <= names
+    assert {name["S"] for name in record["customFields"]["L"]} == {"Tier__c", "Age__c"}
 
 
 # --- the settings --------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -84,7 +85,7 @@ def test_who_had_the_contact_before_settles_it_no_more(stack: LocalStack, headin
     """An owner thought dead comes back after the operator decided: what the operator saw counts."""
     contact_id, now = new_id(), datetime.now(UTC)
     ledger = Ledger(Table(stack.dynamodb, stack.table), new_id)
-    claim = ledger.claim(ClaimRequest(contact_id, Source.CONTACT_EVENT, now, now - timedelta(minutes=5), {}))
+    claim = ledger.claim(ClaimRequest(contact_id, Source.CONTACT_EVENT, now, now - timedelta(minutes=5)))
     assert isinstance(claim, Claim)
     record = ledger.read(contact_id)
     assert record is not None

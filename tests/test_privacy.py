@@ -121,7 +121,7 @@ def test_whatever_fails_on_our_side(
     contact_id = new_id()
     stack.connect.put_contact(described(contact_id))
     # Soon given up: what hangs is only waited for, and no call has to succeed for what is asked here.
-    said = run([flow_event(new_id()), contact_event(contact_id)], AWS_CALL_TIMEOUT_SECONDS="0.3")
+    said = run([flow_event(new_id()), contact_event(contact_id)], TEST_AWS_SECONDS="0.3")
     assert "RETRY_LATER" in said or "SettleFailed" in said or fault is Fault.LOST
     assert said.count("voicecall-sync") > 2
     assert [secret for secret in secrets if secret in said] == []

@@ -182,7 +182,7 @@ def test_a_kept_contact_is_looked_at_again_before_it_is_sent(stack: LocalStack, 
 def test_giving_up_that_fails_hides_nobody_else(
     stack: LocalStack, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("PATCH_TIMEOUT_SECONDS", "5")
+    monkeypatch.setenv("TEST_PATCH_SECONDS", "5")
     first, unclear = put(stack, answered(30), answered(31))
     not_applied(stack, first, 8 * DAY + 30)
     gone = not_applied(stack, new_id(), 8 * DAY + 20)
@@ -263,7 +263,7 @@ def test_hanging_connect_is_over_before_the_function_is(
     stack: LocalStack, monkeypatch: pytest.MonkeyPatch, operations: tuple[str, ...]
 ) -> None:
     remaining = 12.0
-    monkeypatch.setenv("AWS_CALL_TIMEOUT_SECONDS", "0.4")
+    monkeypatch.setenv("TEST_AWS_SECONDS", "0.4")
     monkeypatch.setenv("RECONCILE_SCOPE", "unanswered")
     put(stack, in_the_flow(600))
     queues = [f"queue-{number}" for number in range(16)]
@@ -311,7 +311,7 @@ def test_what_an_operator_closed_stays_closed(stack: LocalStack, sandbox: Sandbo
     rows = Table(stack.dynamodb, stack.table)
     ledger, backlog = Ledger(rows, new_id), Backlog(rows, new_id)
     now = datetime.now(UTC)
-    claim = ledger.claim(ClaimRequest(contact_id, Source.CONTACT_EVENT, now, now - timedelta(minutes=5), {}))
+    claim = ledger.claim(ClaimRequest(contact_id, Source.CONTACT_EVENT, now, now - timedelta(minutes=5)))
     assert isinstance(claim, Claim)
     record = ledger.read(contact_id)
     assert record is not None

@@ -15,7 +15,7 @@ from tools.local.misbehaviour import Answer
 from tools.local.stack import LocalStack
 
 # For the run in which a call hangs; a healthy call that takes longer on a busy machine does not harm there.
-IMPATIENT = {"AWS_CALL_TIMEOUT_SECONDS": "0.15", "PATCH_TIMEOUT_SECONDS": "0.6", "AWS_MAX_ATTEMPTS": "2"}
+IMPATIENT = {"TEST_AWS_SECONDS": "0.15", "TEST_PATCH_SECONDS": "0.6", "AWS_MAX_ATTEMPTS": "2"}
 ONCE, FROM_THEN_ON = 1, 1_000_000
 CALLS = (
     ("Query", 1),

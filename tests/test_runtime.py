@@ -2,24 +2,20 @@
 
 import shutil
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.contacts import contact_event, flow_event, new_id
 from tests.missed import answered, ended, open_claim, put, updated
 from tests.sandbox import SCHEDULED
-from tools.local.misbehaviour import Drip
 from tools.local.runtime import Kit, LambdaRuntime
 from tools.local.stack import ROOT, LocalStack
 from tools.template import load, translate
 from voicecall_sync.settings import REQUIRED
-from voicecall_sync.wire import IDLE_SECONDS
 
 Start = Callable[..., LambdaRuntime]
 Finished = Callable[[str], str]
@@ -29,7 +25,7 @@ RESOURCES = translate(load(ROOT / "template.yaml"))["Resources"]
 @pytest.fixture
 def start(kit: Kit, artifact: Path, stack: LocalStack, tmp_path: Path) -> Iterator[Start]:
     """Starts a function of the template, with its handler and time-out, against the local stack."""
-    quick = {"AWS_CALL_TIMEOUT_SECONDS": "1", "RECONCILE_SEARCHES_PER_SECOND": "100"}
+    quick = {"RECONCILE_SEARCHES_PER_SECOND": "100"}
     with ExitStack() as running:
 
         def function(
@@ -118,27 +114,6 @@ def test_a_time_out_in_the_middle_of_the_patch(stack: LocalStack, start: Start, 
     assert stack.state(contact_id) == "CLAIMED"
     assert function.invoke(contact_event(contact_id))["status"] == "DUPLICATE"
     assert stack.salesforce.applied(contact_id) == 1
-
-
-def test_a_try_left_behind_in_a_frozen_sandbox_disturbs_nobody(
-    stack: LocalStack, start: Start, finished: Finished
-) -> None:
-    """Its answer had come, and was returned; of the body there was more to come when the sandbox was frozen."""
-    function, contacts = start(), [finished(new_id()), finished(new_id())]
-    stack.salesforce.next(Drip("body", applied=True, code=200, interval=0.5))
-    assert function.invoke(contact_event(contacts[0]))["status"] == "UPDATED"
-    (frozen,) = function.runtimes()
-    function.signal(signal.SIGSTOP)
-    while frozen.status() != psutil.STATUS_STOPPED:
-        time.sleep(0.01)
-    assert stack.salesforce.connections_open == 1
-    time.sleep(IDLE_SECONDS + 1)  # what the sandbox would have waited for, has come and gone when it wakes
-    function.signal(signal.SIGCONT)
-    assert function.invoke(contact_event(contacts[1]))["status"] == "UPDATED"
-    assert function.runtimes() == [frozen]
-    assert [stack.salesforce.applied(contact_id) for contact_id in contacts] == [1, 1]
-    assert len(stack.salesforce.received) == 2
-    assert updated(stack) == set(contacts)
 
 
 @pytest.mark.parametrize("missing", REQUIRED)

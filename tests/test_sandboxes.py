@@ -73,7 +73,7 @@ def test_a_flow_and_an_event_at_once(stack: LocalStack, environment: dict[str, s
     contact_id = finished(new_id())
     events = [flow_event(contact_id), contact_event(contact_id)] * 4
     # A flow has 8 seconds at the most, which a small machine may use up.
-    statuses = statuses_of({**environment, "AWS_CALL_TIMEOUT_SECONDS": "1.5", "FLOW_BUDGET_SECONDS": "8"}, events)
+    statuses = statuses_of({**environment, "TEST_AWS_SECONDS": "1.5", "TEST_FLOW_SECONDS": "8"}, events)
     assert statuses.keys() <= {"UPDATED", "DUPLICATE", "RETRY_LATER"}
     assert stack.salesforce.applied(contact_id) == statuses["UPDATED"] <= 1
     assert statuses["UPDATED"] == 1 or stack.state(contact_id) == "NOT_APPLIED"
@@ -229,7 +229,7 @@ def test_an_owner_that_is_only_slow_is_not_taken_for_dead(
 @pytest.fixture
 def hasty(environment: dict[str, str]) -> dict[str, str]:
     """A run begins no contact where a call to Connect, six times a table call's time, might not be over in time."""
-    return {**environment, "AWS_CALL_TIMEOUT_SECONDS": "8"}
+    return {**environment, "TEST_AWS_SECONDS": "8"}
 
 
 @contextmanager

@@ -32,7 +32,7 @@ DESCRIBE = ["DescribeContact", "DescribeQueue", "DescribeUser"]
 CALLS = {
     "fresh": ["GetSecretValue", "PutItem", PATCH, "UpdateItem"],
     "again": ["GetSecretValue", "PutItem", "PutItem", PATCH, "UpdateItem"],
-    "token refused": ["GetSecretValue", "PutItem", PATCH, "GetSecretValue", PATCH, "UpdateItem"],
+    "token refused": ["GetSecretValue", "PutItem", PATCH, "UpdateItem"],
     "dead owner": ["GetSecretValue", "PutItem", "UpdateItem"],
 }
 """What each scenario calls, in this order; a contact event describes the contact first. A test keeps it true."""
@@ -46,12 +46,12 @@ PATCH_FAULTS: dict[Fault, Behaviour] = {
 }
 # For the sandbox with the fault. A healthy call that takes longer on a busy machine is one more fault, and must do no
 # more harm than the others.
-IMPATIENT = {"AWS_CALL_TIMEOUT_SECONDS": "0.2", "PATCH_TIMEOUT_SECONDS": "0.6", "AWS_MAX_ATTEMPTS": "2"}
+IMPATIENT = {"TEST_AWS_SECONDS": "0.2", "TEST_PATCH_SECONDS": "0.6", "AWS_MAX_ATTEMPTS": "2"}
 # Before a second try botocore waits a random part of a second. From this seed on the first four are below 0.06 s; how
 # long they are changes nothing here, and elsewhere they stay what they are.
 SHORT_PAUSES = 95689
 CONNECT_HANGS_SECONDS = "0.1"
-"""AWS_CALL_TIMEOUT_SECONDS while it does: Connect is given four times as long, twice."""
+"""TEST_AWS_SECONDS while it does: Connect is given four times as long, twice."""
 
 
 def calls_of(scenario: str, source: str) -> list[str]:
@@ -122,7 +122,7 @@ class Sweep:
         """Run the invocation with the fault; return the contact and what the invocation ended in."""
         contact_id = self.prepare(call.scenario)
         event = self.event(call.source, contact_id)
-        if call.scenario == "token refused" and (call.operation, call.nth) != (PATCH, 1):
+        if call.scenario == "token refused" and call.operation != PATCH:
             self.stack.salesforce.next(Answer(401))
         if way in {CRASH_BEFORE, CRASH_AFTER}:
             return contact_id, self._crash(call, event, BEFORE if way == CRASH_BEFORE else AFTER)
@@ -138,16 +138,14 @@ class Sweep:
             for name, value in IMPATIENT.items():
                 patch.setenv(name, value)
             if call.operation in DESCRIBE and fault in {Fault.HANG, Fault.LATE_HANG}:
-                patch.setenv("AWS_CALL_TIMEOUT_SECONDS", CONNECT_HANGS_SECONDS)
+                patch.setenv("TEST_AWS_SECONDS", CONNECT_HANGS_SECONDS)
             return contact_id, Sandbox().invoke(event)
 
     def _crash(self, call: Call, event: object, when: str) -> Result:
         # A flow has 8 s at the most, of which two and a half times the time-out of a call are kept back for settling.
-        limits = {"AWS_CALL_TIMEOUT_SECONDS": "1", "PATCH_TIMEOUT_SECONDS": "60", "FLOW_BUDGET_SECONDS": "8"}
-        # A token that is refused has no effect to be interrupted after: the second PATCH is the first that has.
-        nth = 1 if (call.operation, when) == (PATCH, AFTER) else call.nth
+        limits = {"TEST_AWS_SECONDS": "1", "TEST_PATCH_SECONDS": "60", "TEST_FLOW_SECONDS": "8"}
         with interrupted(
-            self.stack, {**self.stack.environment(), **limits}, event, call.operation, when, nth=nth
+            self.stack, {**self.stack.environment(), **limits}, event, call.operation, when, nth=call.nth
         ) as interruption:
             interruption.sandbox.kill()
         return Result()
@@ -188,9 +186,8 @@ def sweep(ministack: MiniStack) -> Iterator[Sweep]:
 def test_whatever_goes_wrong_at_a_call(
     sweep: Sweep, call: Call, record_property: Callable[[str, object], None]
 ) -> None:
-    # A PATCH is made once, so that it fails "from then on" is no other case, unless its token is refused.
-    alone = call.operation == PATCH and call.scenario != "token refused"
-    ways = [way for way in WAYS if not (alone and way[1] == FROM_THEN_ON)]
+    # A PATCH is made once, so that it fails "from then on" is no other case.
+    ways = [way for way in WAYS if not (call.operation == PATCH and way[1] == FROM_THEN_ON)]
     # It is delivered again by both sources, in turn; which comes first alternates from way to way and call to call.
     for number, (way, how_often) in enumerate(ways, start=len(str(call))):
         sources = (FLOW, EVENT) if number % 2 else (EVENT, FLOW)
@@ -234,8 +231,8 @@ def check_in_the_end(stack: LocalStack, contact_id: str, results: list[Result], 
 def test_the_calls_swept_are_all_the_calls_there_are(
     sweep: Sweep, scenario: str, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AWS_CALL_TIMEOUT_SECONDS", "1")  # here a slow answer is no fault to be swept
-    monkeypatch.setenv("FLOW_BUDGET_SECONDS", "8")
+    monkeypatch.setenv("TEST_AWS_SECONDS", "1")  # here a slow answer is no fault to be swept
+    monkeypatch.setenv("TEST_FLOW_SECONDS", "8")
     contact_id = sweep.prepare(scenario)
     sweep.stack.gateway.heal()
     if scenario == "token refused":

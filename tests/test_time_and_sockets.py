@@ -1,11 +1,15 @@
-"""Time-outs, deadlines, kept-alive connections and TLS, over real sockets; and clocks that jump."""
+"""Connections, time-outs, deadlines and TLS, over real sockets; and clocks that jump."""
 
+import json
+import os
 import socket
 import ssl
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from datetime import datetime, timedelta
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -16,11 +20,8 @@ from tests.sandbox import Context, Sandbox, ShiftedClock
 from tools.local.certificates import Certificate, issue, issue_from_unknown_authority
 from tools.local.gateway import Fault
 from tools.local.ministack import MiniStack
-from tools.local.misbehaviour import Answer, BreakTls, Drip, Hang, Stale
-from tools.local.stack import LocalStack
-from voicecall_sync.clock import Deadline, SystemClock
-from voicecall_sync.telephony import Telephony
-from voicecall_sync.wire import Answered, NoAnswer, NotSent, Wire
+from tools.local.misbehaviour import Answer, BreakTls, Close, Drip, Hang, Reset
+from tools.local.stack import ROOT, LocalStack
 
 Finished = Callable[[str], str]
 
@@ -38,16 +39,133 @@ def tls_stack(ministack: MiniStack, certificate: Certificate, monkeypatch: pytes
         yield running
 
 
-# --- TLS -----------------------------------------------------------------------------------------------------------
+@pytest.fixture(params=["http", "https"])
+def either(request: pytest.FixtureRequest) -> LocalStack:
+    """A stack whose Salesforce speaks TLS, and one whose does not."""
+    running: LocalStack = request.getfixturevalue("stack" if request.param == "http" else "tls_stack")
+    return running
 
 
-def test_an_update_over_tls_keeps_its_connection(tls_stack: LocalStack) -> None:
-    sandbox = Sandbox()
-    ids = [new_id() for _ in range(3)]
+@contextmanager
+def server(serve: Callable[[socket.socket], None]) -> Iterator[int]:
+    """Serve one connection so, on the port given."""
+
+    def accept(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            serve(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=accept, args=(listener,), daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join(20)
+
+
+# --- one connection for one attempt --------------------------------------------------------------------------------
+
+
+def test_each_attempt_has_one_connection(either: LocalStack) -> None:
+    """Over TLS 1.3 the server sends session tickets behind the handshake: they are no reason to connect anew."""
+    sandbox, ids = Sandbox(), [new_id() for _ in range(3)]
     for contact_id in ids:
         assert sandbox.invoke(flow_event(contact_id)).status == "UPDATED"
-        tls_stack.salesforce.wait_for(lambda salesforce: salesforce.connections_open <= 1)
-    assert [tls_stack.salesforce.applied(contact_id) for contact_id in ids] == [1, 1, 1]
+        either.salesforce.wait_for(lambda salesforce: salesforce.connections_open == 0)
+    assert [request.connection for request in either.salesforce.received] == [1, 2, 3]
+    assert either.salesforce.connections_accepted == 3
+    assert [either.salesforce.applied(contact_id) for contact_id in ids] == [1, 1, 1]
+
+
+def test_what_is_tested_over_tls_is_tested_with_tickets(tls_stack: LocalStack, certificate: Certificate) -> None:
+    host, port = tls_stack.salesforce.url.removeprefix("https://").split(":")
+    context = ssl.create_default_context(cafile=certificate.ca_file)
+    with (
+        socket.create_connection((host, int(port)), timeout=20) as raw,
+        context.wrap_socket(raw, server_hostname="localhost") as tls,
+    ):
+        assert tls.version() == "TLSv1.3"
+        tls.sendall(b"GET /simulator/received HTTP/1.1\r\nHost: localhost:%s\r\n\r\n" % port.encode())
+        assert tls.recv(4) == b"HTTP"
+        assert tls.session is not None
+        assert tls.session.has_ticket
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_a_connection_that_the_server_closes_during_a_slow_claim_gets_nothing(
+    either: LocalStack, attempts: int
+) -> None:
+    """Also where the claim is one over a record that was not applied."""
+    contact_id = new_id()
+    sandbox = Sandbox()
+    if attempts == 2:
+        either.salesforce.next(Answer(429))
+        assert sandbox.invoke(flow_event(contact_id)).status == "RETRY_LATER"
+    before = len(either.salesforce.received)
+    either.gateway.after = lambda operation: either.salesforce.stop() if operation == "PutItem" else None
+
+    result = sandbox.invoke(flow_event(contact_id))
+
+    assert result.answer is not None
+    assert result.answer["status"] == "RETRY_LATER"
+    assert "closed the connection before the request" in result.answer["detail"]
+    assert either.state(contact_id) == "NOT_APPLIED"
+    assert len(either.salesforce.received) == before
+
+    either.gateway.after = None
+    either.salesforce.start()
+    assert sandbox.invoke(flow_event(contact_id)).status == "UPDATED"
+    assert either.salesforce.applied(contact_id) == 1
+
+
+def test_a_server_that_speaks_first_gets_nothing(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that tires of waiting answers 408 to a request that it has not got."""
+    contact_id, received, spoken = new_id(), [], threading.Event()
+
+    def tire(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
+        spoken.set()
+        received.append(connection.recv(1000))
+
+    stack.gateway.before = lambda operation: operation == "PutItem" and spoken.wait(20)  # type: ignore[assignment]
+    with server(tire) as port:
+        monkeypatch.setenv("SCRT_ENDPOINT_BASE", f"http://127.0.0.1:{port}")
+        assert Sandbox().invoke(flow_event(contact_id)).status == "RETRY_LATER"
+    assert not any(received)
+    assert stack.state(contact_id) == "NOT_APPLIED"
+
+
+def test_a_name_with_several_addresses_is_tried_one_by_one(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of localhost's addresses, one at the least has nobody listening on this port."""
+    contact_id = new_id()
+    monkeypatch.setenv("SCRT_ENDPOINT_BASE", stack.salesforce.url.replace("127.0.0.1", "localhost"))
+    assert Sandbox().invoke(flow_event(contact_id)).status == "UPDATED"
+    assert stack.salesforce.applied(contact_id) == 1
+
+
+@pytest.mark.parametrize("behaviour", [Close(applied=True), Reset(applied=True), Hang(applied=True)], ids=str)
+def test_nothing_is_left_open(either: LocalStack, behaviour: Close | Reset | Hang) -> None:
+    either.salesforce.next(behaviour)
+    assert Sandbox().invoke(flow_event(new_id())).status == "UNCERTAIN"
+    either.salesforce.wait_for(lambda salesforce: salesforce.connections_open == 0)
+
+
+def test_a_refusal_is_settled_before_its_body_is_read(stack: LocalStack, sandbox: Sandbox) -> None:
+    """Of a body that never ends, what comes in a moment makes the detail better; the record does not wait for it."""
+    contact_id = new_id()
+    stack.salesforce.next(Drip("body", applied=False, code=400))
+    states = []
+
+    def look(operation: str) -> None:
+        states.append((operation, stack.salesforce.connections_open))
+
+    stack.gateway.after = look
+    result = sandbox.invoke(flow_event(contact_id))
+    assert result.status == "REJECTED"
+    assert states[-1] == ("UpdateItem", 1)
+    stack.salesforce.wait_for(lambda salesforce: salesforce.connections_open == 0)
+
+
+# --- TLS -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -77,7 +195,7 @@ def test_a_certificate_we_refuse_sends_nothing(
         assert result.answer is not None
         assert result.answer["status"] == "RETRY_LATER"
         assert "SSLCertVerificationError" in result.answer["detail"]
-        assert stack.state(contact_id) == "NOT_APPLIED"
+        assert stack.record(contact_id) is None
         assert stack.salesforce.received == []
 
 
@@ -88,7 +206,7 @@ def test_a_certificate_for_another_name_sends_nothing(tls_stack: LocalStack, mon
     with socket.create_server(("127.0.0.2", int(port))) as front:
         threading.Thread(target=_pipe_once, args=(front, int(port)), daemon=True).start()
         assert Sandbox().invoke(flow_event(contact_id)).status == "RETRY_LATER"
-    assert tls_stack.state(contact_id) == "NOT_APPLIED"
+    assert tls_stack.record(contact_id) is None
 
 
 def _pipe_once(front: socket.socket, port: int) -> None:
@@ -110,75 +228,63 @@ def _pipe_once(front: socket.socket, port: int) -> None:
     server.close()
 
 
-@pytest.mark.parametrize("server", ["hangs", "closes", "speaks no TLS"])
-def test_a_tls_handshake_that_fails_is_nothing_certain(
-    tls_stack: LocalStack, monkeypatch: pytest.MonkeyPatch, server: str
+def hang(connection: socket.socket) -> None:
+    while connection.recv(1000):
+        pass
+
+
+def speak_no_tls(connection: socket.socket) -> None:
+    connection.recv(1)
+    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    hang(connection)
+
+
+def drip(connection: socket.socket) -> None:
+    """The beginning of a TLS record of 16 KB, and then of it a byte now and then."""
+    connection.sendall(b"\x16\x03\x03\x40\x00\x02")
+    while True:
+        connection.sendall(b"\x00")
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("how", [hang, lambda connection: connection.close(), speak_no_tls, drip])
+def test_a_tls_handshake_that_fails_sends_nothing(
+    tls_stack: LocalStack, monkeypatch: pytest.MonkeyPatch, how: Callable[[socket.socket], None]
 ) -> None:
-    """The table of answers calls every TLS error but a refused certificate unknown."""
     contact_id = new_id()
-    done = threading.Event()
-
-    def serve(listener: socket.socket) -> None:
-        connection, _ = listener.accept()
-        with connection:
-            if server == "speaks no TLS":
-                connection.recv(1)
-                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-            if server != "closes":
-                done.wait(20)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve, args=(listener,), daemon=True)
-        thread.start()
-        monkeypatch.setenv("SCRT_ENDPOINT_BASE", f"https://127.0.0.1:{listener.getsockname()[1]}")
-        assert Sandbox().invoke(flow_event(contact_id)).status == "UNCERTAIN"
-        done.set()
-        thread.join()
-    assert tls_stack.state(contact_id) == "UNCERTAIN"
+    with server(how) as port:
+        monkeypatch.setenv("SCRT_ENDPOINT_BASE", f"https://127.0.0.1:{port}")
+        monkeypatch.setenv("TEST_FLOW_SECONDS", "5")
+        monkeypatch.setenv("TEST_AWS_SECONDS", "0.5")
+        assert Sandbox().invoke(flow_event(contact_id)).status == "RETRY_LATER"
+    assert tls_stack.record(contact_id) is None
 
 
-# --- kept-alive connections ----------------------------------------------------------------------------------------
+NAME_SERVER = "127.0.0.77"
+ASKS_FOR_A_NAME = """
+import json, sys
+sys.path[:0] = ["src"]
+from tests.sandbox import Sandbox
+Sandbox().invoke(json.loads(sys.argv[1]))
+"""
 
 
-def test_contacts_in_quick_succession_share_a_connection(stack: LocalStack, sandbox: Sandbox) -> None:
-    for _ in range(5):
-        assert sandbox.invoke(flow_event(new_id())).status == "UPDATED"
-    assert {request.connection for request in stack.salesforce.received} == {1}
-
-
-@pytest.mark.parametrize("jump", [60.0, -60.0], ids=["forwards", "backwards"])
-def test_a_connection_from_before_the_sandbox_was_frozen_is_not_reused(stack: LocalStack, jump: float) -> None:
-    """The server has closed it meanwhile, or is about to; and a jumping clock says nothing about its age."""
-    clock = ShiftedClock(0)
-    sandbox = Sandbox(clock)
-    assert sandbox.invoke(flow_event(new_id())).status == "UPDATED"
-    clock.seconds += jump
-    assert sandbox.invoke(flow_event(new_id())).status == "UPDATED"
-    assert [request.connection for request in stack.salesforce.received] == [1, 2]
-
-
-def test_a_connection_that_the_server_closed_is_not_reused(stack: LocalStack, sandbox: Sandbox) -> None:
-    stack.salesforce.next(Stale())
-    assert sandbox.invoke(flow_event(new_id())).status == "UPDATED"
-    stack.salesforce.wait_for(lambda salesforce: salesforce.connections_open == 0)
-    assert sandbox.invoke(flow_event(new_id())).status == "UPDATED"
-    assert [request.connection for request in stack.salesforce.received] == [1, 2]
-
-
-@pytest.mark.parametrize("status", [102, 103, 204, 304, 400, 429, 500])
-def test_what_comes_late_is_not_taken_for_the_next_answer(stack: LocalStack, sandbox: Sandbox, status: int) -> None:
-    """Nobody knows what may still come on a connection whose answer was not a plain 2xx with a body."""
-    stack.salesforce.next(Answer(status), Answer(429))
-    sandbox.invoke(flow_event(new_id()))
-    assert sandbox.invoke(flow_event(new_id())).status == "RETRY_LATER"
-    assert [request.connection for request in stack.salesforce.received] == [1, 2]
-
-
-def test_an_unread_body_is_not_taken_for_the_next_answer(stack: LocalStack, sandbox: Sandbox) -> None:
-    smuggled = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" * 400
-    stack.salesforce.next(Answer(200, body=smuggled, applied=True), Answer(400))
-    assert sandbox.invoke(flow_event(new_id())).status == "UPDATED"
-    assert sandbox.invoke(flow_event(new_id())).status == "REJECTED"
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="needs a mount namespace of its own")
+def test_a_name_that_hangs_is_asked_for_before_the_claim(stack: LocalStack, tmp_path: Path) -> None:
+    """The C library's resolver cannot be bounded; Lambda ends the invocation, and nothing was claimed."""
+    contact_id, resolv = new_id(), tmp_path / "resolv.conf"
+    resolv.write_text(f"nameserver {NAME_SERVER}\n")
+    program = [sys.executable, "-c", ASKS_FOR_A_NAME, json.dumps(flow_event(contact_id))]
+    apart = ["unshare", "--mount", "sh", "-c", f'mount --bind {resolv} /etc/resolv.conf && exec "$@"', "sh"]
+    environment = {**os.environ, **stack.environment(), "SCRT_ENDPOINT_BASE": "https://slow.example.com"}
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mute:
+        mute.bind((NAME_SERVER, 53))
+        mute.settimeout(60)
+        with subprocess.Popen([*apart, *program], cwd=ROOT, env=environment) as process:
+            mute.recv(1000)
+            process.kill()
+    assert "GetSecretValue" in stack.gateway.calls
+    assert stack.record(contact_id) is None
 
 
 # --- deadlines -----------------------------------------------------------------------------------------------------
@@ -240,132 +346,43 @@ def test_the_clock_jumps_an_hour(stack: LocalStack, moment: str, jump: float) ->
     assert stack.salesforce.applied(contact_id) == 1 or stack.state(contact_id) in {"NOT_APPLIED", "UNCERTAIN"}
 
 
-def test_time_that_is_up_before_the_first_byte_sends_nothing(stack: LocalStack) -> None:
-    wire = Wire(None)
-    telephony = Telephony(wire, stack.salesforce.url, "amazon-connect")
-    request = telephony.prepare(new_id(), "a.b.c", b"{}")
-    assert isinstance(telephony.patch(request, Deadline.after(SystemClock(), 0)), NotSent)
+class FrozenClock(ShiftedClock):
+    """A sandbox that is frozen: the time of day goes on, and its monotonic clock stands still."""
+
+    def monotonic(self) -> float:
+        return super().monotonic() - self.seconds
+
+
+@pytest.mark.parametrize("source", [flow_event, contact_event], ids=["flow", "event"])
+def test_a_sandbox_frozen_after_its_claim_sends_nothing_when_it_wakes(
+    stack: LocalStack, finished: Finished, source: Callable[[str], dict[str, object]]
+) -> None:
+    """By then its invocation was over, and the contact may be UNCERTAIN: the lease has run out."""
+    contact_id = finished(new_id())
+    clock = FrozenClock(0)
+
+    def freeze(operation: str) -> None:
+        if operation == "PutItem":
+            clock.seconds += 31
+
+    stack.gateway.after = freeze
+    Sandbox(clock).invoke(source(contact_id))
+    record = stack.record(contact_id)
+    assert record is not None
+    assert "time was over after the claim" in record["detail"]["S"]
+    assert record["state"] == {"S": "NOT_APPLIED"}
     assert stack.salesforce.received == []
 
 
-def test_a_try_given_up_while_it_was_connecting_can_never_send() -> None:
-    """The listener accepts nothing until the try was given up; then it finds a client that says nothing."""
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
-        host, port = listener.getsockname()
-        waiting = [socket.socket() for _ in range(8)]
-        for one in waiting:
-            one.setblocking(False)  # noqa: FBT003 - socket's own signature
-            one.connect_ex((host, port))
-        wire = Wire(None)
-        telephony = Telephony(wire, f"http://{host}:{port}", "amazon-connect")
-        request = telephony.prepare(new_id(), "a.b.c", b"{}")
-        assert isinstance(telephony.patch(request, Deadline.after(SystemClock(), 0.3)), NotSent)
-        for one in waiting:
-            one.close()
-        listener.settimeout(0.5)
-        received = b""
-        with suppress(TimeoutError):
-            while True:
-                connection, _ = listener.accept()
-                with connection:
-                    connection.settimeout(3)
-                    with suppress(OSError):
-                        received += connection.recv(100)
-    assert received == b""
-
-
-class ClockThatStandsStillForTheTry(SystemClock):
-    """The thread of the try believes that it has a minute more than its caller does."""
-
-    def _behind(self) -> float:
-        return 60.0 if threading.current_thread().name == "try" else 0.0
-
-    def now(self) -> datetime:
-        return super().now() - timedelta(seconds=self._behind())
-
-    def monotonic(self) -> float:
-        return super().monotonic() - self._behind()
-
-
-def test_a_try_given_up_in_the_tls_handshake_sends_nothing_when_it_wakes(certificate: Certificate) -> None:
-    """The server holds the handshake until the try was given up, completes it, and waits for a first byte."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate.cert_file, certificate.key_file)
-    given_up = threading.Event()
-    received: list[bytes] = []
-
-    def serve(listener: socket.socket) -> None:
-        connection, _ = listener.accept()
-        given_up.wait(20)
-        with context.wrap_socket(connection, server_side=True) as tls:
-            received.append(tls.recv(100))
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = threading.Thread(target=serve, args=(listener,), daemon=True)
-        server.start()
-        telephony = Telephony(
-            Wire(str(certificate.ca_file)), f"https://127.0.0.1:{listener.getsockname()[1]}", "amazon-connect"
-        )
-        request = telephony.prepare(new_id(), "a.b.c", b"{}")
-        reply = telephony.patch(request, Deadline.after(ClockThatStandsStillForTheTry(), 0.3))
-        given_up.set()
-        server.join(20)
-    assert isinstance(reply, NoAnswer)
-    assert received == [b""]
-
-
-def test_tries_one_after_another_share_a_thread_and_one_that_hangs_is_replaced(stack: LocalStack) -> None:
-    telephony = Telephony(Wire(None), stack.salesforce.url, "amazon-connect")
-    others = set(threading.enumerate())
-
-    def patch() -> Answered:
-        request = telephony.prepare(new_id(), "a.b.c", b"{}")
-        reply = telephony.patch(request, Deadline.after(SystemClock(), 20))
-        assert isinstance(reply, Answered)
-        return reply
-
-    def tries() -> set[threading.Thread]:
-        return {thread for thread in threading.enumerate() if thread.name == "try"} - others
-
-    seen: set[threading.Thread] = set()
-    stack.salesforce.before_apply = lambda _: seen.update(tries())
-    for _ in range(10):
-        patch().body.result(20)
-    assert len(seen) <= 2  # one may be on its way back when the next try comes
-    stack.salesforce.next(Drip("body", applied=False, code=400, interval=0.5))
-    slow = patch()
-    patch()
-    assert not slow.body.done()
-    for thread in tries():
-        thread.join(20)
-    assert tries() == set()
-    patch()
-
-
-def test_the_answer_is_there_before_its_body(stack: LocalStack) -> None:
-    stack.salesforce.next(Drip("body", applied=False, code=400))
-    telephony = Telephony(Wire(None), stack.salesforce.url, "amazon-connect")
-    reply = telephony.patch(telephony.prepare(new_id(), "a.b.c", b"{}"), Deadline.after(SystemClock(), 20))
-    assert isinstance(reply, Answered)
-    assert not reply.body.done()
-
-
-def test_no_fresh_token_is_fetched_where_time_is_short(stack: LocalStack) -> None:
-    """The clocks jump while the first PATCH is under way: what is left is for settling."""
-    clock = ShiftedClock(0)
-    sandbox = Sandbox(clock)
-    assert sandbox.invoke(flow_event(new_id())).status == "UPDATED"
-
-    def jump(_: object) -> None:
-        clock.seconds += 5
-
-    stack.salesforce.before_apply = jump
+def test_a_refused_token_is_not_replaced_under_the_same_claim(stack: LocalStack, sandbox: Sandbox) -> None:
+    contact_id = new_id()
     stack.salesforce.next(Answer(401))
-    result = sandbox.invoke(flow_event(new_id()))
-    assert result.answer is not None
-    assert result.answer["status"] == "RETRY_LATER"
-    assert result.answer["detail"] == "Salesforce answered 401; no time for a fresh token"
+    assert sandbox.invoke(flow_event(contact_id)).status == "RETRY_LATER"
+    assert [request.status for request in stack.salesforce.received] == [401]
+    assert stack.state(contact_id) == "NOT_APPLIED"
     assert stack.gateway.calls.count("GetSecretValue") == 1
+    assert sandbox.invoke(flow_event(contact_id)).status == "UPDATED"
+    assert stack.gateway.calls.count("GetSecretValue") == 2
 
 
 def test_nothing_is_claimed_again_where_time_is_short(stack: LocalStack) -> None:
@@ -382,7 +399,7 @@ def test_nothing_is_claimed_again_where_time_is_short(stack: LocalStack) -> None
     stack.gateway.after = jump
     result = sandbox.invoke(flow_event(contact_id))
     assert result.answer is not None
-    assert result.answer["detail"] == "too little time is left to claim it again"
+    assert result.answer["detail"] == "too little time is left to claim, to send and to settle"
     assert stack.state(contact_id) == "NOT_APPLIED"
 
 

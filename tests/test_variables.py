@@ -9,9 +9,7 @@ from voicecall_sync import settings
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TEMPLATE = load(ROOT / "template.yaml")
-# Constants in all but name; they go with the next commit of main.
-GOING = {"FLOW_BUDGET_SECONDS", "PATCH_TIMEOUT_SECONDS", "AWS_CALL_TIMEOUT_SECONDS"}
-VARIABLES = {*settings.REQUIRED, *settings.OPTIONAL} - GOING
+VARIABLES = {*settings.REQUIRED, *settings.OPTIONAL}
 SHARED = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
 """What every function is given."""
 OF_RECONCILIATION = TEMPLATE["Resources"]["ReconcileFunction"]["Properties"]["Environment"]["Variables"]
@@ -49,7 +47,7 @@ def test_a_row_of_the_readme_names_the_variable_its_parameter_becomes() -> None:
 
 def test_the_templates_defaults_are_those_of_the_code() -> None:
     for name, default in settings.OPTIONAL.items():
-        if name in {"RECONCILE_SCOPE", "POWERTOOLS_SERVICE_NAME", *GOING}:  # of two parameters, and of none
+        if name in {"RECONCILE_SCOPE", "POWERTOOLS_SERVICE_NAME"}:  # of two parameters, and of none
             continue
         (parameter,) = [known for known in TEMPLATE["Parameters"] if re.search(rf"'{known}'", str(SET[name]))]
         # One that has to be given has no default in the template.

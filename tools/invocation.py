@@ -17,7 +17,7 @@ from typing import Any, TextIO
 from tools.examples import CONTACTS, Examples, files
 from tools.local.stack import ROOT, LocalStack
 from voicecall_sync import handlers, settings
-from voicecall_sync.contact import contact_id_in, source_of
+from voicecall_sync.contact import asked_by
 from voicecall_sync.errors import InvalidInput, VoiceCallSyncError
 from voicecall_sync.reconcile_request import KEYS as REQUEST_KEYS
 from voicecall_sync.reconcile_request import Scope, Usual, parse
@@ -101,7 +101,7 @@ def shown(path: Path) -> str:
 def source_name(event: object) -> str:
     """Return who sent the event, as the handler logs it."""
     try:
-        return source_of(event).value
+        return asked_by(event).source.value
     except InvalidInput:
         return "unknown"
 
@@ -161,7 +161,7 @@ def load_contacts(stack: LocalStack, examples: Examples) -> frozenset[str]:
     known: Any = examples.read(CONTACTS)
     stack.connect.load(known)
     offered = {contact["Id"] for contact in known["contacts"] if _was_with_an_agent(contact)}
-    told_of = {contact_id_in(examples.read(path)) for path in files() if path.name.startswith("contact-flow")}
+    told_of = {asked_by(examples.read(path)).contact_id for path in files() if path.name.startswith("contact-flow")}
     for call_id in sorted(offered | told_of):
         stack.salesforce.seed(call_id)
     return frozenset(offered | told_of)

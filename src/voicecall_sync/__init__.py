@@ -4,15 +4,14 @@ Never two, and none lost without a trace. To follow one contact through the code
 in this order; each imports only from those above it (a test keeps it so):
 
     errors         what can go wrong, and who should catch it
-    clock          wall clock and monotonic clock, handed in; a deadline that trusts neither alone
+    clock          the two clocks, handed in; deadlines, and the moments of one contact
     outcome        what became of one contact, as frozen values
     contact        Contact, and its making from each source; knows Connect's spelling
     custom_fields  contact attributes -> the fields of callAttributes
     voice_call     Contact -> body of the PATCH; knows Salesforce's spelling
     token          text of the secret -> credentials -> signed JWT
-    wire           one HTTP try that, once given up, can never send
+    attempt        one HTTP attempt, on a connection opened before the claim
     telephony      the request, and what an answer or a failure means
-    attribute_value  how DynamoDB spells a value
     record         a contact's record in the ledger, and how one reads it defensively
     table          the edge to DynamoDB
     ledger         claim, settle, read: what lets a contact be sent once

@@ -68,7 +68,7 @@ class Backlog:
         self._new_owner = new_owner
 
     def known(self, contact_ids: Sequence[str]) -> Mapping[str, Record]:
-        """Return the records there are of these contacts, without their digests and details."""
+        """Return the records there are of these contacts, without what their PATCHes carried."""
         items = self._table.get_all(list(dict.fromkeys(contact_ids)), _NEEDED)
         return {record.contact_id: record for record in map(_record, items)}
 
@@ -164,7 +164,7 @@ class Backlog:
     def cursor(self, name: str) -> Cursor:
         """Return how far a window has been worked off."""
         item = self._table.get(_CURSOR_PREFIX + name) or {}
-        moments = (item.get(name, {}).get("N") for name in _CURSOR_ATTRIBUTES)
+        moments = (item.get(name) for name in _CURSOR_ATTRIBUTES)
         return Cursor(*(datetime.fromtimestamp(float(moment), UTC) if moment else None for moment in moments))
 
     def save_cursor(self, name: str, cursor: Cursor, now: datetime) -> None:
@@ -187,4 +187,4 @@ class Backlog:
 
 
 def _record(item: Item) -> Record:
-    return record_of(item["contactId"]["S"], item)
+    return record_of(item["contactId"], item)

@@ -1,10 +1,16 @@
-"""The two clocks of a machine, handed in; and a deadline that trusts neither of them alone."""
+"""The two clocks of a machine, handed in; and what must be over when.
+
+Deadlines are on the monotonic clock. The time of day is for one thing only: the lease, which an invocation in another
+sandbox judges by its own. A sandbox that was frozen may find its monotonic clock unmoved, and then the lease, looked
+at right before the first byte of the request, keeps it from sending.
+"""
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 
@@ -42,25 +48,92 @@ class SystemClock:
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A moment by which something must be over, held on both clocks.
-
-    A frozen sandbox may find its monotonic clock unmoved; a corrected wall clock may jump back. The
-    nearer of the two decides, so either fault can only shorten the time, never lengthen it.
-    """
+    """A moment on the monotonic clock by which something must be over."""
 
     clock: Clock
-    wall_end: float
-    monotonic_end: float
+    end: float
 
     @classmethod
     def after(cls, clock: Clock, seconds: float) -> Deadline:
         """Return the deadline ``seconds`` from now."""
-        return cls(clock, clock.now().timestamp() + seconds, clock.monotonic() + seconds)
+        return cls(clock, clock.monotonic() + seconds)
 
     def left(self) -> float:
         """Return the seconds left; zero or less when it has passed."""
-        return min(self.wall_end - self.clock.now().timestamp(), self.monotonic_end - self.clock.monotonic())
+        return self.end - self.clock.monotonic()
 
     def later(self, seconds: float) -> Deadline:
         """Return the deadline ``seconds`` after this one; before it, where they are negative."""
-        return Deadline(self.clock, self.wall_end + seconds, self.monotonic_end + seconds)
+        return Deadline(self.clock, self.end + seconds)
+
+    def or_after(self, seconds: float) -> Deadline:
+        """Return this deadline, or the one ``seconds`` from now where that is earlier."""
+        return min(self, Deadline.after(self.clock, seconds), key=lambda one: one.end)
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """How long things may take, in seconds. They depend on one another, so a contact center has none to choose.
+
+    Attributes:
+        flow: From the handler's first line to a contact flow's answer. Connect waits 8: the rest is for a cold start.
+        contact: The same for every other contact; it bounds what no other number here bounds.
+        last_lines: Kept back for the log line and the metrics.
+        settle: Kept back for settling: two tries of one request to the table, both of which time out.
+        answer: With less than this for Salesforce's answer, nothing is claimed and nothing is sent.
+        patch: How long Salesforce may take to answer.
+        explanation: How long a refusal's body may take; it only makes the detail better.
+        aws_connect, aws_answer: For one try of a request to the table or to Secrets Manager; each has two tries.
+        connect_connect, connect_answer: For one try of a request to Amazon Connect, which happens before the claim.
+    """
+
+    flow: float = 6.5
+    contact: float = 25.0
+    last_lines: float = 0.5
+    settle: float = 2.5
+    answer: float = 1.0
+    patch: float = 15.0
+    explanation: float = 0.3
+    aws_connect: float = 0.3
+    aws_answer: float = 0.9
+    connect_connect: float = 2.0
+    connect_answer: float = 4.0
+
+
+TIMINGS = Timings()
+"""What is deployed; tests of what hangs have shorter ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """By when what has to be done about one contact.
+
+        first line ──> claimed ──────────> answered ──────> settled, and the handler's answer
+                       claim_before        answer_before    over
+
+    Attributes:
+        claim_before: The claim must be made; so the connection must be open, too.
+        answer_before: Salesforce's answer must be there: after that, there is just time to settle.
+        over: All must be done but the last lines of the log.
+        lease: Until when the invocation can go on, by the time of day: then Lambda ends it.
+    """
+
+    claim_before: Deadline
+    answer_before: Deadline
+    over: Deadline
+    lease: datetime
+
+    @classmethod
+    def of(cls, clock: Clock, timings: Timings, remaining: float, budget: float = math.inf) -> Moments:
+        """Return the moments of an invocation that Lambda gives so many seconds from now, a contact of it fewer."""
+        return cls.ending(
+            Deadline.after(clock, min(budget, remaining - timings.last_lines)),
+            timings,
+            clock.now() + timedelta(seconds=remaining),
+        )
+
+    @classmethod
+    def ending(cls, over: Deadline, timings: Timings, lease: datetime) -> Moments:
+        """Return the moments of what must be over by then."""
+        answer_before = over.later(-timings.settle)
+        return cls(answer_before.later(-timings.answer), answer_before, over, lease)

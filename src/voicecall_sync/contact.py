@@ -119,45 +119,56 @@ class Contact:
     parameters: Mapping[str, object] = field(default_factory=dict)
 
 
-def source_of(event: object) -> Source:
-    """Tell which source an event came from.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an event says, read once.
+
+    Attributes:
+        contact_id: "" where the event holds none that may be repeated in an answer.
+        details: A contact flow's ``Details``; a contact event's ``detail``, with its names in lower case, because
+            Amazon's samples have contactId and ContactId, instanceArn, InstanceArn and InstanceARN.
+    """
+
+    source: Source
+    contact_id: str
+    details: Mapping[str, object]
+
+
+def asked_by(event: object) -> Asked:
+    """Read an event, as far as it says which contact it is about; `from_flow` and `finished_contact_id` go on.
 
     Raises:
         InvalidInput: It is neither a contact flow's event nor a contact event.
     """
     if isinstance(event, Mapping):
         if "Details" in event or _text(event.get("Name")) in _FLOW_EVENT_NAMES:
-            return Source.CONTACT_FLOW
+            details = _mapping(event.get("Details"))
+            contact_id = _usable_id(_mapping(details.get("ContactData")).get("ContactId"))
+            return Asked(Source.CONTACT_FLOW, contact_id, details)
         if event.get("detail-type") == _CONTACT_EVENT:
-            return Source.CONTACT_EVENT
+            detail = {str(name).lower(): value for name, value in _mapping(event.get("detail")).items()}
+            return Asked(Source.CONTACT_EVENT, _usable_id(detail.get("contactid")), detail)
     raise InvalidInput("event", f'a contact flow\'s event, or an EventBridge event of type "{_CONTACT_EVENT}"')
 
 
-def contact_id_in(event: object) -> str:
-    """Return the contact id an event holds, or "" where it holds none that may be repeated in an answer."""
-    for path in (("Details", "ContactData", "ContactId"), ("detail", "contactId"), ("detail", "ContactId")):
-        found = event
-        for name in path:
-            found = found.get(name) if isinstance(found, Mapping) else None
-        if isinstance(found, str) and _CONTACT_ID.fullmatch(found):
-            return _canonical(found)
-    return ""
+def _usable_id(value: object) -> str:
+    return _canonical(value) if isinstance(value, str) and _CONTACT_ID.fullmatch(value) else ""
 
 
-def from_flow(event: Mapping[str, object], instance_id: str) -> Contact:
+def from_flow(asked: Asked, instance_id: str) -> Contact:
     """Make a contact of the event that an "Invoke AWS Lambda function" block sends.
 
     The event holds no timestamps, disconnect reason, agent or recording: those can only come as Parameters.
 
     Args:
-        event: ``{"Name": "ContactFlowEvent", "Details": {"ContactData": {…}, "Parameters": {…}}}``.
+        asked: Its details are ``{"ContactData": {…}, "Parameters": {…}}``.
         instance_id: The Connect instance that is ours.
 
     Raises:
         InvalidInput: A field without which there is no update is missing or wrong.
         NotOurs: The contact is no voice contact, or another instance's.
     """
-    details = _required_mapping(event, "Details", "Details")
+    details = asked.details
     data = _required_mapping(details, "ContactData", "Details.ContactData")
     contact_id = contact_id_of(data.get("ContactId"), "Details.ContactData.ContactId")
     _require_instance(data.get("InstanceARN"), instance_id, "Details.ContactData.InstanceARN")
@@ -176,19 +187,21 @@ def from_flow(event: Mapping[str, object], instance_id: str) -> Contact:
     )
 
 
-def finished_contact_id(event: Mapping[str, object], instance_id: str) -> str:
+def finished_contact_id(asked: Asked, instance_id: str) -> str:
     """Return the id of the finished voice contact that a contact event tells of.
 
     Contact events lack the attributes, the customer's endpoint, the queue's name and the disconnect reason, so
     the id is all that is taken from them; the rest is described by Connect.
 
+    Args:
+        asked: Its details are the event's ``detail``, with names in lower case.
+        instance_id: The Connect instance that is ours.
+
     Raises:
         InvalidInput: A field without which the event means nothing is missing or wrong.
         NotOurs: Not a voice contact, not finished, or another instance's.
     """
-    raw = _required_mapping(event, "detail", "detail")
-    # Amazon's samples have contactId and ContactId, instanceArn, InstanceArn and InstanceARN.
-    detail = {name.lower(): value for name, value in raw.items()}
+    detail = asked.details
     contact_id = contact_id_of(detail.get("contactid"), "detail.contactId")
     _require_instance(detail.get("instancearn"), instance_id, "detail.instanceArn")
     _require_voice(detail.get("channel"), "detail.channel")

@@ -9,6 +9,7 @@
     │   ├── ConnectUnavailable  Amazon Connect did not tell us of the contact
     │   ├── NotFinishedYet      the event says finished, the described contact does not
     │   ├── LedgerUnavailable   the table did not answer, or refused
+    │   ├── SalesforceUnreachable  no connection: name, TCP, TLS or certificate
     │   └── TooLittleTime       the invocation would not outlive a PATCH and its settling
     └── Redeliver           what an asynchronous source raises, so that Lambda delivers the event again
 
@@ -63,6 +64,10 @@ class NotFinishedYet(NotReady):
 
 class LedgerUnavailable(NotReady):
     """The idempotency table failed."""
+
+
+class SalesforceUnreachable(NotReady):
+    """No connection to Salesforce could be opened."""
 
 
 class TooLittleTime(NotReady):

@@ -17,13 +17,12 @@ This module is what a contact's own update needs; what is left open afterwards i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from voicecall_sync.errors import LedgerUnavailable, TooLittleTime
+from voicecall_sync.errors import LedgerUnavailable
 from voicecall_sync.outcome import Settlement, Source, State
 from voicecall_sync.record import Record, forgotten_at, record_of, retry_at, stored
 from voicecall_sync.table import NOBODYS, OURS, STILL_AS_READ, ConditionFailedError, Table
@@ -47,55 +46,77 @@ class ClaimRequest:
     """What a claim puts into the record.
 
     Attributes:
-        owner_until: When the claiming invocation must be over.
-        digests: See ``digests_of``.
-        has_time: Whether there is time for one more call to the table; asked before each call after the first.
+        lease: When the claiming invocation must be over, by the time of day.
+        properties, custom_fields: The names of what the PATCH is to carry.
     """
 
     contact_id: str
     source: Source
     now: datetime
-    owner_until: datetime
-    digests: Mapping[str, str]
-    has_time: Callable[[], bool] = lambda: True
+    lease: datetime
+    properties: tuple[str, ...] = ()
+    custom_fields: tuple[str, ...] = ()
+
+
+class ClaimUnconfirmedError(LedgerUnavailable):
+    """We never learnt whether a claim got through. Nothing may be sent for it; it may be taken back.
+
+    Attributes:
+        claim: The claim.
+    """
+
+    def __init__(self, claim: Claim, failure: LedgerUnavailable) -> None:
+        super().__init__(str(failure))
+        self.claim = claim
 
 
 class Ledger:
-    """The idempotency table, as one contact's update sees it.
+    """The idempotency table, as one contact's update sees it. Each method makes one request, or two tries of one.
 
     Args:
         table: Where the records are.
         new_owner: Gives a fresh uuid4 at each call. Not the request id: an asynchronous retry keeps that, and would
-            take a dead invocation's claim for its own.
+            take the claim of an invocation that died for its own.
     """
 
     def __init__(self, table: Table, new_owner: Callable[[], str]) -> None:
         self._table = table
         self._new_owner = new_owner
 
-    def claim(self, request: ClaimRequest) -> Claim | Record:
+    def claim(self, request: ClaimRequest, over: Record | None = None) -> Claim | Record:
         """Take the right to send, or return the record that stands against it.
 
-        A record that is NOT_APPLIED and due is claimed again. A CLAIMED one whose owner is long dead is turned
-        UNCERTAIN, and returned as that.
+        Args:
+            request: What to write.
+            over: A record that is due, which was read before; the claim replaces it if it is still as it was read.
+                None for a contact without a record.
 
         Raises:
-            LedgerUnavailable: The table refused, or we never learnt whether the claim got through. Then nothing may
-                be sent, and we try to take the claim back; if that fails too, the record may stay CLAIMED.
-            TooLittleTime: The contact is due, and there is no time left to claim it again.
+            ClaimUnconfirmedError: The table refused, or did not answer.
         """
-        claim = Claim(request.contact_id, self._new_owner(), attempts=1)
-        standing = self._put(claim, request, None)
-        if standing is not None and standing.due(request.now):
-            if not request.has_time():
-                raise TooLittleTime("too little time is left to claim it again")
-            claim = Claim(request.contact_id, claim.owner, standing.attempts + 1)
-            standing = self._put(claim, request, standing)
-        if standing is None or standing.owner == claim.owner:
-            return claim
-        if standing.owner_dead(request.now) and request.has_time():
-            return self.give_up_dead_owner(standing, request.now)
-        return standing
+        claim = Claim(request.contact_id, self._new_owner(), over.attempts + 1 if over else 1)
+        as_read = {":state": State.NOT_APPLIED.value, ":owner": over.owner} if over else None
+        try:
+            self._table.put(_claimed(claim, request, over), STILL_AS_READ if over else NOBODYS, as_read)
+        except ConditionFailedError as failure:
+            standing = self._in_the_way(claim.contact_id, failure)
+            # Our own owner: a first try did get through, and only its answer was lost.
+            return claim if standing.owner == claim.owner else standing
+        except LedgerUnavailable as failure:
+            raise ClaimUnconfirmedError(claim, failure) from None
+        return claim
+
+    def take_back(self, claim: Claim, now: datetime) -> None:
+        """Make the best of a claim that perhaps got through: nothing was sent, so let the next one send it.
+
+        The claim may yet arrive after this, on a connection that we no longer hear from. It then expires and becomes
+        UNCERTAIN, like any expired claim.
+
+        Raises:
+            LedgerUnavailable: The table failed, or the claim is not there.
+        """
+        unsent = Settlement(State.NOT_APPLIED, "not sent: the table did not confirm the claim")
+        self.settle(claim, unsent, now)
 
     def settle(self, claim: Claim, settlement: Settlement, now: datetime) -> None:
         """Write how a claim ended.
@@ -147,34 +168,11 @@ class Ledger:
         item = self._table.get(contact_id)
         return record_of(contact_id, item) if item else None
 
-    def _put(self, claim: Claim, request: ClaimRequest, standing: Record | None) -> Record | None:
-        """Put a claim over nothing, or over the record read; return None, or the record that was in the way."""
-        as_read = {":state": State.NOT_APPLIED.value, ":owner": standing.owner} if standing else None
-        try:
-            self._table.put(_claimed(claim, request, standing), STILL_AS_READ if standing else NOBODYS, as_read)
-        except ConditionFailedError as failure:
-            return self._in_the_way(claim.contact_id, failure)
-        except LedgerUnavailable:
-            if request.has_time():
-                self._take_back(claim, request.now)
-            raise
-        return None
-
     def _in_the_way(self, contact_id: str, failure: ConditionFailedError) -> Record:
         record = record_of(contact_id, failure.standing) if failure.standing else self.read(contact_id)
         if record is None:
             raise LedgerUnavailable("the record went away while it was being claimed")
         return record
-
-    def _take_back(self, claim: Claim, now: datetime) -> None:
-        """Make the best of a claim that perhaps got through: nothing was sent, so let the next one send it.
-
-        The claim may yet arrive after this, on a connection we no longer hear from. It is then a claim of an owner
-        that never sends, and ends UNCERTAIN before an operator, as any dead owner's does.
-        """
-        with suppress(LedgerUnavailable):
-            unsent = Settlement(State.NOT_APPLIED, "not sent: the table did not confirm the claim")
-            self.settle(claim, unsent, now)
 
 
 def _claimed(claim: Claim, request: ClaimRequest, standing: Record | None) -> dict[str, Any]:
@@ -184,11 +182,12 @@ def _claimed(claim: Claim, request: ClaimRequest, standing: Record | None) -> di
         "open": State.CLAIMED.value,
         "since": stored(request.now),
         "owner": claim.owner,
-        "ownerUntil": stored(request.owner_until),
+        "ownerUntil": stored(request.lease),
         "source": request.source.value,
         "claimedAt": stored(request.now),
         "attempts": claim.attempts,
-        "digests": dict(request.digests),
+        "properties": list(request.properties),
+        "customFields": list(request.custom_fields),
         "expiresAt": forgotten_at(request.now),
         "firstClaimedAt": stored(request.now),
         "firstSource": request.source.value,

@@ -70,7 +70,6 @@ class Outcome:
         status: What to tell the caller.
         contact_id: The contact, or "" where the event did not hold a usable one.
         detail: A sentence for a person; no value of the contact in it.
-        redeliver: An asynchronous source must raise, so that the event comes again or is kept.
         state: The state of the record in the ledger afterwards, as far as we know; None for no record.
         http_status: The status code of Salesforce's answer, where one came.
         differs: For a DUPLICATE, the properties in which it differs from what was sent.
@@ -82,12 +81,16 @@ class Outcome:
     status: Status
     contact_id: str
     detail: str
-    redeliver: bool = False
     state: State | None = None
     http_status: int | None = None
     differs: tuple[str, ...] = ()
     final_blocked: bool = False
     given_up: bool = False
+
+    @property
+    def redeliver(self) -> bool:
+        """Whether an asynchronous source must raise, so that the event comes again or is kept."""
+        return self.status in {Status.RETRY_LATER, Status.INVALID}
 
     def as_answer(self) -> dict[str, str]:
         """Return the flat object of strings that a contact flow can read (STRING_MAP)."""

@@ -22,7 +22,7 @@ from itertools import islice
 from traceback import extract_tb
 
 from voicecall_sync.backlog import TRIED_FOR, Backlog, Cursor
-from voicecall_sync.clock import Clock
+from voicecall_sync.clock import Clock, Deadline, Moments, Timings
 from voicecall_sync.connect import Connect
 from voicecall_sync.contact import Contact, FoundContact
 from voicecall_sync.errors import InvalidInput, LedgerUnavailable, NotOurs, NotReady, TooLittleTime
@@ -33,7 +33,7 @@ from voicecall_sync.record import Record
 from voicecall_sync.report import Report
 from voicecall_sync.search import ContactSearch, Page
 from voicecall_sync.summary import Summary
-from voicecall_sync.sync import Sync, TimeLimits, expecting
+from voicecall_sync.sync import Sync, expecting
 from voicecall_sync.table import BATCH
 
 MOST_FAILURES_IN_A_ROW = 25
@@ -63,6 +63,7 @@ class Means:
     ledger: Ledger
     backlog: Backlog
     clock: Clock
+    timings: Timings
     report: Report
     usual: Usual
     concurrency: int
@@ -92,14 +93,16 @@ class Reconciliation:
     Args:
         means: What it works with.
         request: What it is to do.
-        limits: The invocation's.
+        over: When it must be over but for its last request to the table.
+        lease: Until when the invocation can go on, by the time of day.
         reserve: Seconds of the invocation's time in which no contact is begun any more.
         request_id: The invocation's, for the log.
     """
 
     means: Means
     request: ReconcileRequest
-    limits: TimeLimits
+    over: Deadline
+    lease: datetime
     reserve: float
     request_id: str
     _started: datetime = field(init=False)
@@ -158,7 +161,7 @@ class Reconciliation:
             if record.owner_dead(self._started):
                 with suppress(LedgerUnavailable):  # the next run meets it again
                     self._give_up_dead_owner(record)
-            if self.limits.deadline.left() < self.reserve:
+            if self.over.left() < self.reserve:
                 break
         self._summary.oldest_claim_seconds = oldest
 
@@ -176,7 +179,7 @@ class Reconciliation:
 
     def _take_due(self) -> None:
         """Try once what may be tried again, the longest waiting first, for a part of the time."""
-        until = self.limits.deadline.left() * (1 - RETRIES_SHARE)
+        until = self.over.left() * (1 - RETRIES_SHARE)
         due = (record for record in self._waiting() if record.due(self._started))
         while batch := list(islice(due, BATCH)):
             jobs = [_Job(record.contact_id, self._retry(record)) for record in batch]
@@ -222,9 +225,7 @@ class Reconciliation:
             return outcome
         if not self.means.backlog.give_up(record, detail, self.means.clock.now()):
             return outcome
-        return replace(
-            outcome, status=Status.REJECTED, detail=detail, redeliver=False, state=State.REJECTED, given_up=True
-        )
+        return replace(outcome, status=Status.REJECTED, detail=detail, state=State.REJECTED, given_up=True)
 
     def _put_off(self, record: Record, outcome: Outcome) -> Outcome:
         """Let the others have their turn first, the next time, where a contact failed before it was claimed."""
@@ -236,7 +237,7 @@ class Reconciliation:
 
     def _note_lost_parameters(self, record: Record, contact: Contact) -> None:
         if record.first_source == Source.CONTACT_FLOW and not self.request.dry_run:
-            self.means.report.parameters_gone(contact.contact_id, record.digests)
+            self.means.report.parameters_gone(contact.contact_id, record.properties)
 
     # ---------------------------------------------------------------- 3  the window
 
@@ -368,7 +369,9 @@ class Reconciliation:
             contact = self.means.connect.finished_contact(contact_id, Source.RECONCILE)
             look(contact)
             if not self.request.dry_run:
-                return self.means.sync.update(contact, self.limits)
+                timings = self.means.timings
+                over = self.over.or_after(timings.contact)
+                return self.means.sync.update(contact, Moments.ending(over, timings, self.lease))
             self.means.sync.rehearse(contact)
             return "update"
 
@@ -414,7 +417,7 @@ class Reconciliation:
         return list(waiting)
 
     def _stop_reason(self, reserve: float) -> str | None:
-        if self._summary.stopped is None and self.limits.deadline.left() < reserve:
+        if self._summary.stopped is None and self.over.left() < reserve:
             if reserve > self.reserve:
                 return "the share of time for contacts due again is used up"
             self._summary.stop(_TIME_IS_UP, harmless=True)
@@ -435,7 +438,7 @@ class Reconciliation:
             self._one_went_through = True
             self._in_vain += outcome.status is not Status.DUPLICATE
         if outcome.http_status == HTTPStatus.UNAUTHORIZED:
-            self._summary.stop("Salesforce refused a fresh token (401): the rest would fare no better")
+            self._summary.stop("Salesforce refused the token (401): the rest would fare no better")
         elif self._in_vain >= MOST_FAILURES_IN_A_ROW:
             self._summary.stop(f"{MOST_FAILURES_IN_A_ROW} updates in a row did not succeed: see the log for why")
         return self._keep_trace(job, outcome)

@@ -1,22 +1,18 @@
 """A contact's record in the ledger: what it holds, how it is written, and how one reads it defensively.
 
-Times are stored as seconds since 1970, durations in seconds. A record holds no phone number, attribute value or token:
-of the properties sent it keeps digests of two bytes, salted with the contact id.
+Times are stored as seconds since 1970, durations in seconds. A record holds no phone number, attribute value or token,
+nor anything made of one: of what its PATCH carried it keeps the names.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from types import MappingProxyType
 from typing import Any
 
-from voicecall_sync.attribute_value import read, spelled
 from voicecall_sync.outcome import State
 
 KEPT = timedelta(days=775)
@@ -28,7 +24,6 @@ FIRST_BACKOFF = timedelta(minutes=1)
 MOST_ATTEMPTS = 1_000_000
 
 _HISTORY = ("firstClaimedAt", "firstSource", "releasedAt", "releasedBy")
-_canonical = json.JSONEncoder(sort_keys=True).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +35,7 @@ class Record:
         since: When it came into a state that is still open; None once it is UPDATED.
         scope: For a contact that was found and never claimed, the scope it was found in.
         closed_at, closed_by: When and by whom it was closed: an operator found its update in Salesforce.
+        properties, custom_fields: The names of the properties and of the custom fields that its PATCH carried.
         history: What a further claim carries over.
         given_up: Its owner was found dead just now, by us.
     """
@@ -63,7 +59,8 @@ class Record:
     released_by: str | None = None
     closed_at: datetime | None = None
     closed_by: str | None = None
-    digests: Mapping[str, str] = field(default_factory=dict)
+    properties: tuple[str, ...] = ()
+    custom_fields: tuple[str, ...] = ()
     history: Mapping[str, Any] = field(default_factory=dict)
     given_up: bool = False
 
@@ -81,13 +78,9 @@ class Record:
         return max((moment for moment in (self.first_claimed_at, self.released_at) if moment), default=None)
 
 
-def record_of(contact_id: str, item: Mapping[str, Any]) -> Record:
-    """Read a record, in DynamoDB's spelling: one that somebody edited must stop a contact, not a program."""
-    try:
-        values = {name: read(value) for name, value in item.items()}
-    except (ArithmeticError, ValueError, TypeError, AttributeError):
-        return Record(contact_id, state=None)
-    state, owner, digests = values.get("state"), values.get("owner"), values.get("digests")
+def record_of(contact_id: str, values: Mapping[str, Any]) -> Record:
+    """Read a record: one that was edited by hand must stop a contact, not a program."""
+    state, owner = values.get("state"), values.get("owner")
     scope = values.get("scope")
     return Record(
         contact_id=contact_id,
@@ -109,18 +102,10 @@ def record_of(contact_id: str, item: Mapping[str, Any]) -> Record:
         released_by=_name(values.get("releasedBy")),
         closed_at=_moment(values.get("closedAt")),
         closed_by=_name(values.get("closedBy")),
-        digests=digests if isinstance(digests, Mapping) else {},
+        properties=_names(values.get("properties")),
+        custom_fields=_names(values.get("customFields")),
         history={name: values[name] for name in _HISTORY if name in values},
     )
-
-
-def digests_of(contact_id: str, properties: Mapping[str, object]) -> Mapping[str, str]:
-    """Return two bytes, in hex, for each property: enough to name those that differ, not to reveal them."""
-
-    def digest(name: str, value: object) -> str:
-        return hashlib.sha256(_canonical([contact_id, name, value]).encode()).hexdigest()[:4]
-
-    return MappingProxyType({name: digest(name, value) for name, value in properties.items()})
 
 
 def retry_at(now: datetime, attempts: int, retry_after: float | None) -> datetime:
@@ -148,11 +133,6 @@ def forgotten_at(now: datetime) -> int:
     return int((now + KEPT).timestamp())
 
 
-def marshalled(values: Mapping[str, object]) -> dict[str, Any]:
-    """Return values in DynamoDB's spelling."""
-    return {name: spelled(value) for name, value in values.items()}
-
-
 def _moment(value: object) -> datetime | None:
     try:
         return datetime.fromtimestamp(float(value), UTC) if isinstance(value, Decimal) else None
@@ -162,6 +142,10 @@ def _moment(value: object) -> datetime | None:
 
 def _name(value: object) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _names(value: object) -> tuple[str, ...]:
+    return tuple(name for name in value if isinstance(name, str)) if isinstance(value, list) else ()
 
 
 def _whole(value: object) -> int | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -126,7 +126,7 @@ class Report:
             state="UNCERTAIN",
         )
 
-    def parameters_gone(self, contact_id: str, properties: Mapping[str, str]) -> None:
+    def parameters_gone(self, contact_id: str, properties: Sequence[str]) -> None:
         """Say that a contact flow's update is sent again without what the flow's Parameters said."""
         self._count("ParametersGone")
         self._logger.warning(

@@ -29,9 +29,6 @@ OPTIONAL: Mapping[str, str] = {
     "CUSTOM_FIELDS": "",
     "LOG_LEVEL": "INFO",
     "POWERTOOLS_SERVICE_NAME": "voicecall-sync",
-    "FLOW_BUDGET_SECONDS": "6.5",
-    "PATCH_TIMEOUT_SECONDS": "15",
-    "AWS_CALL_TIMEOUT_SECONDS": "1.0",
     "RECONCILE_SCOPE": "none",
     "RECONCILE_NOT_BEFORE": "",
     "RECONCILE_LOOK_BACK_HOURS": "24",
@@ -50,14 +47,11 @@ class Settings:
 
     Attributes:
         endpoint_base: https, or plain http on a loopback address.
-        flow_budget: Seconds after which a contact flow has its answer, of the 8 it waits. The rest is for a cold start.
-        patch_timeout: Seconds the PATCH may take at the most.
-        aws_call_timeout: Seconds for one try of a call to the table or to Secrets Manager; each has two tries.
         usual: What a scheduled reconciliation does.
         concurrency: How many contacts a reconciliation updates at once.
         searches_per_second, describes_per_second: How often it calls Connect; for the names of queues and of agents, a
             fifth of the describes each.
-        ca_bundle: File or folder of the certificate authorities to trust, or None for plain http.
+        ca_bundle: File or folder of the certificate authorities to trust.
     """
 
     endpoint_base: str
@@ -69,14 +63,11 @@ class Settings:
     instance_id: str
     custom_fields: Mapping[str, CustomField]
     log_level: str
-    flow_budget: float
-    patch_timeout: float
-    aws_call_timeout: float
     usual: Usual
     concurrency: int
     searches_per_second: float
     describes_per_second: float
-    ca_bundle: str | None
+    ca_bundle: str
 
 
 def log_level() -> str:
@@ -114,9 +105,6 @@ def read() -> Settings:
         instance_id=_instance(values["CONNECT_INSTANCE_ID"]),
         custom_fields=parse_setting(values["CUSTOM_FIELDS"]),
         log_level=log_level(),
-        flow_budget=_seconds("FLOW_BUDGET_SECONDS", values, 1, 8),
-        patch_timeout=_seconds("PATCH_TIMEOUT_SECONDS", values, 0.5, 600),
-        aws_call_timeout=_seconds("AWS_CALL_TIMEOUT_SECONDS", values, 0.05, 60),
         usual=Usual(
             scope=_scope(values["RECONCILE_SCOPE"]),
             look_back=timedelta(hours=_number("RECONCILE_LOOK_BACK_HOURS", values, 1, 24 * 30, "hours")),
@@ -125,7 +113,7 @@ def read() -> Settings:
         concurrency=int(_number("RECONCILE_CONCURRENCY", values, 1, 32, "contacts")),
         searches_per_second=_number("RECONCILE_SEARCHES_PER_SECOND", values, 0.2, 10_000, "calls"),
         describes_per_second=_number("RECONCILE_DESCRIBES_PER_SECOND", values, 0.1, 10_000, "calls"),
-        ca_bundle=bundle if endpoint.startswith("https:") else None,
+        ca_bundle=bundle,
     )
 
 
@@ -182,10 +170,6 @@ def _not_before(text: str) -> datetime | None:
     if text and moment is None:
         raise WrongSettings("RECONCILE_NOT_BEFORE must be a moment with its zone, such as 2026-11-01T00:00:00Z")
     return moment
-
-
-def _seconds(name: str, values: Mapping[str, str], least: float, most: float) -> float:
-    return _number(name, values, least, most, "seconds")
 
 
 def _number(name: str, values: Mapping[str, str], least: float, most: float, of: str) -> float:

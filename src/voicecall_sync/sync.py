@@ -1,47 +1,34 @@
-"""The pipeline: what happens to one contact, from its event to its outcome.
+"""The pipeline: what happens to one contact, from its values to its outcome.
 
-    Contact ─> VoiceCall ─> token ─> request ─> CLAIM ─> PATCH ─> SETTLE ─> Outcome
+    Contact ─> VoiceCall ─> token ─> request ─> CONNECT ─> CLAIM ─> PATCH ─> SETTLE ─> Outcome
 
-Everything that can fail for a reason of ours happens before the claim. Between claim and settle there is the PATCH and
-nothing else (and after a 401, once, a fresh token and the PATCH again). If the process dies at any line of
-``Sync.update`` after the claim, the record stays CLAIMED: nobody takes it over, and it ends before an operator.
+Everything that can fail for a reason of ours happens before the claim. Between claim and settle there is one look at
+the lease, the PATCH and nothing else. If the process dies at any line of ``Sync.update`` after the claim, the record
+stays CLAIMED: no other invocation takes it over, and an operator must decide.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-from voicecall_sync.clock import Clock, Deadline
+from voicecall_sync import telephony
+from voicecall_sync.attempt import Connection, NotSent, Reply, Salesforce, composed
+from voicecall_sync.clock import Clock, Moments, Timings
 from voicecall_sync.contact import Contact
 from voicecall_sync.custom_fields import CustomField
-from voicecall_sync.errors import (
-    InvalidInput,
-    LedgerUnavailable,
-    NotOurs,
-    NotReady,
-    SecretUnusable,
-    TooLittleTime,
-)
-from voicecall_sync.ledger import Claim, ClaimRequest, Ledger
+from voicecall_sync.errors import InvalidInput, LedgerUnavailable, NotOurs, NotReady, TooLittleTime
+from voicecall_sync.ledger import Claim, ClaimRequest, ClaimUnconfirmedError, Ledger
 from voicecall_sync.outcome import Outcome, Settlement, Source, State, Status
-from voicecall_sync.record import Record, digests_of
+from voicecall_sync.record import Record
 from voicecall_sync.report import Report
-from voicecall_sync.telephony import Telephony, explanation, meaning
-from voicecall_sync.token import Token, TokenSource
+from voicecall_sync.token import TokenSource
 from voicecall_sync.voice_call import VoiceCall, from_contact
-from voicecall_sync.wire import Answered, Reply
-
-if TYPE_CHECKING:
-    from requests import PreparedRequest
 
 T = TypeVar("T")
-
-SHORTEST_PATCH_SECONDS = 1.0
-"""With less time than this for the PATCH, and for settling it, nothing is claimed."""
 
 _STATUS = {
     State.UPDATED: Status.UPDATED,
@@ -49,38 +36,8 @@ _STATUS = {
     State.REJECTED: Status.REJECTED,
     State.NOT_APPLIED: Status.RETRY_LATER,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class TimeLimits:
-    """How long one contact may take.
-
-    Attributes:
-        deadline: When the answer must be there.
-        owner_until: When the invocation must be over, whatever happens: then Lambda ends it.
-        settling: Seconds kept back for settling: two tries that hang, one of them while connecting.
-        patch: Seconds that the PATCH may take at the most.
-    """
-
-    deadline: Deadline
-    owner_until: datetime
-    settling: float
-    patch: float
-
-    def patch_deadline(self) -> Deadline:
-        """Return when to give up the PATCH: early enough to settle it."""
-        latest = self.deadline.later(-self.settling)
-        capped = Deadline.after(latest.clock, self.patch)
-        return capped if capped.left() < latest.left() else latest
-
-    def has_time_to_settle(self) -> bool:
-        """Tell whether one more call to the table would be over in time."""
-        return self.deadline.left() >= self.settling
-
-    def require_time(self) -> None:
-        """Raise TooLittleTime where a PATCH and its settling would not fit into what is left."""
-        if self.deadline.left() < SHORTEST_PATCH_SECONDS + self.settling:
-            raise TooLittleTime("too little time is left to send and to settle")
+_FLOW_SENT = frozenset({State.UPDATED, State.UNCERTAIN})
+"""States in which the PATCH of a contact flow may be in Salesforce, and stands against the finished call's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,108 +46,123 @@ class _Prepared:
 
     contact: Contact
     voice_call: VoiceCall
-    token: Token
-    request: PreparedRequest
-    digests: Mapping[str, str]
+    request: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """What came of sending; no reply where there was no time to send.
+    """What came of sending.
 
     Attributes:
         seconds: How long it took.
     """
 
-    reply: Reply | None
+    reply: Reply
     settlement: Settlement
     seconds: float
-
-    def adding(self, detail: str) -> _Sent:
-        return replace(self, settlement=replace(self.settlement, detail=f"{self.settlement.detail}; {detail}"))
 
 
 @dataclass(frozen=True, slots=True)
 class Sync:
-    """What the pipeline needs; the composition root puts it together."""
+    """What the pipeline needs; the composition root puts it together.
+
+    Attributes:
+        endpoint_base, provider_name: See ``telephony.patch``.
+    """
 
     ledger: Ledger
     tokens: TokenSource
-    telephony: Telephony
+    salesforce: Salesforce
+    endpoint_base: str
+    provider_name: str
     custom_fields: Mapping[str, CustomField]
     clock: Clock
+    timings: Timings
     report: Report
 
-    def update(self, contact: Contact, limits: TimeLimits) -> Outcome:
+    def update(self, contact: Contact, moments: Moments) -> Outcome:
         """Update the VoiceCall of a contact, unless that was done, or tried, before.
 
         Raises:
             InvalidInput: A parameter is wrong. Nothing was claimed.
+            NotOurs: A contact flow says nothing that could be sent. Nothing was claimed.
             NotReady: Something of ours failed before the claim. Nothing was sent.
         """
         prepared = self._prepare(contact)
-        limits.require_time()
-        claim = self._claim(prepared, limits)
-        if isinstance(claim, Record):
-            return self._known_already(claim, prepared)
-        sent = self._send(prepared, limits)
-        return self._settle(claim, prepared, sent)
+        connection = self.salesforce.connect(moments.claim_before)
+        try:
+            claim = self._claim(prepared, moments)
+            if isinstance(claim, Record):
+                return self._known_already(claim, prepared, moments)
+            sent = self._send(connection, prepared, moments)
+            outcome = self._settle(claim, prepared, sent)
+            return self._explained(outcome, connection, prepared, moments)
+        finally:
+            connection.close()
 
     def rehearse(self, contact: Contact) -> tuple[str, ...]:
-        """Do all that comes before the claim, and return the names of the properties that would be sent.
+        """Do all that comes before the connection, and return the names of the properties that would be sent.
 
         Raises:
-            InvalidInput, NotReady: As for ``update``.
+            InvalidInput, NotOurs, NotReady: As for ``update``.
         """
         return tuple(self._prepare(contact).voice_call.properties)
 
     def _prepare(self, contact: Contact) -> _Prepared:
         voice_call = from_contact(contact, self.custom_fields)
+        if contact.source is Source.CONTACT_FLOW and not voice_call.says_something:
+            raise NotOurs(_nothing_to_send(voice_call))
         token = self.tokens.current(self.clock.now())
         voice_call = voice_call.with_call_center(token.call_center_api_name)
-        request = self.telephony.prepare(contact.contact_id, token.text, voice_call.as_json())
-        digests = digests_of(contact.contact_id, voice_call.properties)
-        return _Prepared(contact, voice_call, token, request, digests)
-
-    def _claim(self, prepared: _Prepared, limits: TimeLimits) -> Claim | Record:
-        contact = prepared.contact
-        return self.ledger.claim(
-            ClaimRequest(
-                contact.contact_id,
-                contact.source,
-                self.clock.now(),
-                limits.owner_until,
-                prepared.digests,
-                has_time=limits.has_time_to_settle,
-            )
+        request = telephony.patch(
+            self.endpoint_base, self.provider_name, contact.contact_id, token.text, voice_call.as_json()
         )
+        return _Prepared(contact, voice_call, composed(request))
 
-    def _send(self, prepared: _Prepared, limits: TimeLimits) -> _Sent:
-        """Send once; once more after a 401, with a token that is another one, if there is time for all that."""
-        sent = self._patch(prepared.request, limits)
-        if sent.settlement.http_status != HTTPStatus.UNAUTHORIZED:
-            return sent
-        if limits.deadline.left() < 2 * limits.settling:
-            return sent.adding("no time for a fresh token")
+    def _claim(self, prepared: _Prepared, moments: Moments) -> Claim | Record:
+        contact, voice_call = prepared.contact, prepared.voice_call
+        names = tuple(voice_call.properties), voice_call.custom_fields
+        request = ClaimRequest(contact.contact_id, contact.source, self.clock.now(), moments.lease, *names)
+        claim = self._claim_once(request, None, moments)
+        if isinstance(claim, Record) and claim.due(request.now):
+            claim = self._claim_once(request, claim, moments)
+        return claim
+
+    def _claim_once(self, request: ClaimRequest, over: Record | None, moments: Moments) -> Claim | Record:
+        if moments.claim_before.left() <= 0:
+            raise TooLittleTime("too little time is left to claim, to send and to settle")
         try:
-            fresh = self.tokens.replacement(prepared.token, self.clock.now())
-        except SecretUnusable as failure:
-            return sent.adding(f"no fresh token: {failure}")
-        if fresh is None:
-            return sent.adding("the secret still holds the token that was refused")
-        body = prepared.voice_call.with_call_center(fresh.call_center_api_name).as_json()
-        request = self.telephony.prepare(prepared.contact.contact_id, fresh.text, body)
-        return self._patch(request, limits)
+            return self.ledger.claim(request, over)
+        except ClaimUnconfirmedError as failure:
+            if moments.answer_before.left() > 0:
+                with suppress(LedgerUnavailable):  # then it expires, like any claim
+                    self.ledger.take_back(failure.claim, self.clock.now())
+            raise
 
-    def _patch(self, request: PreparedRequest, limits: TimeLimits) -> _Sent:
-        """Send once, if there still is time to settle what comes of it."""
-        deadline = limits.patch_deadline()
-        if deadline.left() < SHORTEST_PATCH_SECONDS / 2:
-            unsent = Settlement(State.NOT_APPLIED, "not sent: too little time was left after the claim")
-            return _Sent(None, unsent, 0)
+    def _send(self, connection: Connection, prepared: _Prepared, moments: Moments) -> _Sent:
+        """Send once, if the claim still allows it."""
         started = self.clock.monotonic()
-        reply = self.telephony.patch(request, deadline)
-        return _Sent(reply, meaning(reply, self.clock.now()), self.clock.monotonic() - started)
+        unsent = self._why_not(connection, moments)
+        if unsent is not None:
+            reply: Reply = NotSent(unsent)
+        else:
+            reply = connection.send(prepared.request, moments.answer_before.or_after(self.timings.patch))
+        settlement = telephony.meaning(reply, self.clock.now())
+        if settlement.state is not State.REJECTED:
+            connection.close()
+        if settlement.http_status == HTTPStatus.UNAUTHORIZED:
+            self.tokens.forget()
+        return _Sent(reply, settlement, self.clock.monotonic() - started)
+
+    def _why_not(self, connection: Connection, moments: Moments) -> str | None:
+        """Look once more, right before the first byte, whether it may be sent; a sandbox may have been frozen."""
+        if self.clock.now() >= moments.lease:
+            return "the invocation's time was over after the claim"
+        if moments.claim_before.left() <= 0:
+            return "too little time was left after the claim"
+        if not connection.is_open():
+            return "Salesforce closed the connection before the request"
+        return None
 
     def _settle(self, claim: Claim, prepared: _Prepared, sent: _Sent) -> Outcome:
         contact_id, settlement = claim.contact_id, sent.settlement
@@ -199,29 +171,59 @@ class Sync:
         except LedgerUnavailable as failure:
             self.report.settle_failed(contact_id, settlement, failure)
             return _unsettled(contact_id, settlement)
-        self.report.sent(prepared.contact, prepared.voice_call, sent.seconds)
-        detail = settlement.detail
-        if settlement.state is State.REJECTED and isinstance(sent.reply, Answered):
-            detail = f"{detail} {explanation(sent.reply.body, prepared.voice_call)}".rstrip()
+        if not isinstance(sent.reply, NotSent):
+            self.report.sent(prepared.contact, prepared.voice_call, sent.seconds)
         status = _STATUS[settlement.state]
-        redeliver = settlement.state is State.NOT_APPLIED
-        return Outcome(status, contact_id, detail, redeliver, settlement.state, settlement.http_status)
+        return Outcome(status, contact_id, settlement.detail, settlement.state, settlement.http_status)
 
-    def _known_already(self, record: Record, prepared: _Prepared) -> Outcome:
-        """Say why nothing was sent: somebody else has the contact, or had it, or it is not yet time again."""
+    def _explained(self, outcome: Outcome, connection: Connection, prepared: _Prepared, moments: Moments) -> Outcome:
+        """Add what a refusal says, now that it is settled."""
+        if outcome.state is not State.REJECTED:
+            return outcome
+        body = connection.read_body(moments.over.or_after(self.timings.explanation))
+        explained = f"{outcome.detail} {telephony.explanation(body, prepared.voice_call)}".rstrip()
+        return replace(outcome, detail=explained)
+
+    def _known_already(self, record: Record, prepared: _Prepared, moments: Moments) -> Outcome:
+        """Say why nothing was sent: the contact is another's, or was, or it is not yet time again."""
         contact_id = record.contact_id
+        if record.owner_dead(self.clock.now()) and moments.answer_before.left() > 0:
+            record = self.ledger.give_up_dead_owner(record, self.clock.now())
         if record.given_up:
             self.report.owner_died(contact_id)
         if record.state is State.NOT_APPLIED:
             due = f", due again at {record.retry_at.isoformat()}" if record.retry_at else ""
-            return Outcome(Status.RETRY_LATER, contact_id, f"not applied yet{due}", redeliver=True, state=record.state)
-        ours, theirs = prepared.digests, record.digests
-        differs = tuple(name for name in sorted(ours.keys() | theirs.keys()) if ours.get(name) != theirs.get(name))
+            return Outcome(Status.RETRY_LATER, contact_id, f"not applied yet{due}", record.state)
         detail = f"already {record.state or 'in the ledger, in a state we do not know'}"
+        ours, theirs = _carried(prepared.voice_call), {*record.properties, *record.custom_fields}
+        differs = tuple(sorted(ours ^ theirs))
         if differs:
             detail += f"; differs in {', '.join(differs)}"
-        blocked = prepared.voice_call.final and bool(differs) and record.source == Source.CONTACT_FLOW
-        return Outcome(Status.DUPLICATE, contact_id, detail, state=record.state, differs=differs, final_blocked=blocked)
+        return Outcome(
+            Status.DUPLICATE,
+            contact_id,
+            detail,
+            record.state,
+            differs=differs,
+            final_blocked=_final_blocked(record, prepared.voice_call),
+        )
+
+
+def _carried(voice_call: VoiceCall) -> set[str]:
+    return {*voice_call.properties, *voice_call.custom_fields}
+
+
+def _final_blocked(record: Record, voice_call: VoiceCall) -> bool:
+    """Tell whether a contact flow's update stands against one that holds more of the finished call."""
+    flow_sent = record.state in _FLOW_SENT and record.source == Source.CONTACT_FLOW
+    lacking = voice_call.properties.keys() - {*record.properties, "callAttributes"}
+    return voice_call.final and flow_sent and bool(lacking)
+
+
+def _nothing_to_send(voice_call: VoiceCall) -> str:
+    left_out = ", ".join(sorted(voice_call.attributes_left_out))
+    because = f" (left out: {left_out})" if left_out else ""
+    return f"nothing to send: the flow passes no custom field and no property{because}; the contact keeps its update"
 
 
 def _unsettled(contact_id: str, settlement: Settlement) -> Outcome:
@@ -238,6 +240,6 @@ def expecting(contact_id: str, work: Callable[[], T]) -> T | Outcome:
     except NotOurs as reason:
         return Outcome(Status.IGNORED, contact_id, str(reason))
     except InvalidInput as reason:
-        return Outcome(Status.INVALID, contact_id, str(reason), redeliver=True)
+        return Outcome(Status.INVALID, contact_id, str(reason))
     except NotReady as reason:
-        return Outcome(Status.RETRY_LATER, contact_id, str(reason), redeliver=True)
+        return Outcome(Status.RETRY_LATER, contact_id, str(reason))

@@ -1,6 +1,7 @@
 """The edge to DynamoDB: conditional writes and the few ways to read, each failure turned into LedgerUnavailable.
 
-Items go out and come in in DynamoDB's own spelling (``{"S": …}``); ``record`` knows what they mean.
+Plain values go in and come out: text, whole numbers and Decimals, lists and mappings of such. Only this module has
+DynamoDB's spelling of them (``{"S": …}``); ``record`` knows what they mean.
 """
 
 from __future__ import annotations
@@ -8,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
 from voicecall_sync.errors import LedgerUnavailable, aws_reason
 from voicecall_sync.outcome import State
-from voicecall_sync.record import marshalled
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
 
 Item = Mapping[str, Any]
+"""Attribute name -> plain value."""
 
 NOBODYS = "attribute_not_exists(contactId)"
 STILL_AS_READ = "#state = :state AND #owner = :owner"
@@ -59,7 +61,7 @@ class Table:
         """Return an item as it is now."""
         try:
             answer = self._client.get_item(TableName=self._name, Key=_key(contact_id), ConsistentRead=True)
-            return answer.get("Item") or None
+            return _plain(answer["Item"]) if answer.get("Item") else None
         except Exception as failure:  # noqa: BLE001 - see the class
             raise _unavailable("read", failure) from None
 
@@ -76,12 +78,13 @@ class Table:
             arguments = {"ConditionExpression": condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
         if expected:
             arguments["ExpressionAttributeNames"] = {"#state": "state", "#owner": "owner"}
-            arguments["ExpressionAttributeValues"] = marshalled(expected)
+            arguments["ExpressionAttributeValues"] = _spelled(expected)
         try:
-            self._client.put_item(TableName=self._name, Item=marshalled(values), **arguments)
+            self._client.put_item(TableName=self._name, Item=_spelled(values), **arguments)
         except Exception as failure:  # noqa: BLE001 - see the class
             if _condition_failed(failure):
-                raise ConditionFailedError(cast("Item | None", failure.response.get("Item")) or {}) from None
+                standing = cast("Mapping[str, Any]", failure.response.get("Item") or {})
+                raise ConditionFailedError(_plain(standing)) from None
             raise _unavailable("claim", failure) from None
 
     def update(
@@ -103,7 +106,7 @@ class Table:
                 ConditionExpression=condition,
                 # state and owner have a name of their own in any case: each condition speaks of them
                 ExpressionAttributeNames={f"#{name}": name for name in dict.fromkeys((*values, "owner"))},
-                ExpressionAttributeValues=marshalled(
+                ExpressionAttributeValues=_spelled(
                     {**{f":new_{name}": value for name, value in assigned.items()}, **expected}
                 ),
             )
@@ -126,7 +129,7 @@ class Table:
                 }
                 try:
                     answer = self._client.batch_get_item(RequestItems={self._name: wanted})
-                    yield from answer["Responses"].get(self._name, [])
+                    yield from map(_plain, answer["Responses"].get(self._name, []))
                     keys = list(answer.get("UnprocessedKeys", {}).get(self._name, {"Keys": []})["Keys"])
                 except Exception as failure:  # noqa: BLE001 - see the class
                     raise _unavailable("batched read", failure) from None
@@ -148,17 +151,27 @@ class Table:
                     IndexName=OPEN_INDEX,
                     KeyConditionExpression="#open = :open",
                     ExpressionAttributeNames={"#open": "open"},
-                    ExpressionAttributeValues=marshalled({":open": state.value}),
+                    ExpressionAttributeValues=_spelled({":open": state.value}),
                     ScanIndexForward=not newest_first,
                     **start,
                 )
-                yield from answer["Items"]
+                yield from map(_plain, answer["Items"])
                 last = answer.get("LastEvaluatedKey")
             except Exception as failure:  # noqa: BLE001 - see the class
                 raise _unavailable("query", failure) from None
             if not last:
                 return
             start = {"ExclusiveStartKey": last}
+
+
+def _spelled(values: Mapping[str, object]) -> dict[str, Any]:
+    serialize = TypeSerializer().serialize
+    return {name: serialize(value) for name, value in values.items()}
+
+
+def _plain(item: Mapping[str, Any]) -> Item:
+    deserialize = TypeDeserializer().deserialize
+    return {name: deserialize(value) for name, value in item.items()}
 
 
 def _key(contact_id: str) -> dict[str, Any]:

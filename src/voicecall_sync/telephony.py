@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -20,13 +17,11 @@ from types import MappingProxyType
 
 import requests
 
-from voicecall_sync.clock import Deadline
+from voicecall_sync.attempt import Answered, NotSent, Reply
 from voicecall_sync.outcome import Settlement, State
 from voicecall_sync.voice_call import VoiceCall
-from voicecall_sync.wire import Answered, NotSent, Reply, Wire
 
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
-EXPLANATION_SECONDS = 0.3
 _LONGEST_EXPLANATION = 200
 
 _BY_CLASS = MappingProxyType({2: State.UPDATED, 3: State.REJECTED, 4: State.REJECTED})
@@ -92,51 +87,34 @@ def _seconds(retry_after: str | None, now: datetime) -> float | None:
     return min(max(0.0, (until - now).total_seconds()), LONGEST_RETRY_AFTER_SECONDS)
 
 
-class Telephony:
-    """Salesforce's end of the update.
+def patch(endpoint_base: str, provider_name: str, contact_id: str, token: str, body: bytes) -> requests.PreparedRequest:
+    """Return the request, checked as requests does.
 
     Args:
-        wire: Sends.
         endpoint_base: See ``call_url``.
         provider_name: Value of the header Telephony-Provider-Name.
+        contact_id: Connect's ContactId.
+        token: What goes behind "Bearer".
+        body: JSON.
     """
-
-    def __init__(self, wire: Wire, endpoint_base: str, provider_name: str) -> None:
-        self._wire = wire
-        # requests checks and normalises the address; once is enough, as no contact's id needs quoting.
-        self._endpoint_base = requests.Request("PATCH", endpoint_base).prepare().url or ""
-        self._provider_name = provider_name
-
-    def prepare(self, contact_id: str, token: str, body: bytes) -> requests.PreparedRequest:
-        """Make the request, so that anything wrong with it shows before the claim."""
-        headers = {
-            "Authorization": f"Bearer {token}",
-            "Content-Type": "application/json",
-            "Telephony-Provider-Name": self._provider_name,
-            "User-Agent": "voicecall-sync",
-        }
-        request = requests.PreparedRequest()
-        request.method, request.url = "PATCH", call_url(self._endpoint_base, contact_id)
-        request.prepare_headers(headers)
-        request.prepare_body(body, None)
-        return request
-
-    def patch(self, request: requests.PreparedRequest, deadline: Deadline) -> Reply:
-        """Send it, once."""
-        return self._wire.send(request, deadline)
+    headers = {
+        "Authorization": f"Bearer {token}",
+        "Content-Type": "application/json",
+        "Telephony-Provider-Name": provider_name,
+        "User-Agent": "voicecall-sync",
+        "Connection": "close",
+    }
+    return requests.Request("PATCH", call_url(endpoint_base, contact_id), headers=headers, data=body).prepare()
 
 
-def explanation(body: Future[bytes], voice_call: VoiceCall) -> str:
-    """Return what a refusal says, as far as it may be logged. Waits a moment for the body: call it after settling.
+def explanation(body: bytes, voice_call: VoiceCall) -> str:
+    """Return what a refusal's body says, as far as it may be logged.
 
     A body is free to repeat what we sent, so only words that cannot be a value are kept: names of properties and
     fields we sent, and codes such as INVALID_FIELD that stand in no value we sent.
     """
-    try:
-        text = body.result(timeout=EXPLANATION_SECONDS).decode("ascii", "replace")
-    except (FutureTimeoutError, OSError):
-        return ""
-    names = {name.lower(): name for name in _names(voice_call)}
+    text = body.decode("ascii", "replace")
+    names = {name.lower(): name for name in (*voice_call.properties, *voice_call.custom_fields)}
     values = json.dumps(dict(voice_call.properties)).upper()
     words = []
     for word in re.findall(r"[A-Za-z][A-Za-z0-9_]*", text):
@@ -145,9 +123,3 @@ def explanation(body: Future[bytes], voice_call: VoiceCall) -> str:
         elif re.fullmatch(r"[A-Z]+(_[A-Z]+)+", word) and word not in values:
             words.append(word)
     return " ".join(dict.fromkeys(words))[:_LONGEST_EXPLANATION]
-
-
-def _names(voice_call: VoiceCall) -> list[str]:
-    attributes = voice_call.properties.get("callAttributes")
-    fields: Mapping[str, object] = json.loads(attributes) if isinstance(attributes, str) else {}
-    return [*voice_call.properties, *fields]

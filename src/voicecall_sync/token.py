@@ -197,7 +197,6 @@ class TokenSource:
         self._read_secret = read_secret
         self._defaults = (org_id, call_center_api_name)
         self._lock = threading.Lock()
-        self._text: str | None = None
         self._credentials: ReadyJwt | SigningCredentials | None = None
         self._token: Token | None = None
 
@@ -213,31 +212,18 @@ class TokenSource:
             if isinstance(self._credentials, SigningCredentials):
                 return self._issue(self._credentials, now)
             # Nothing yet; or a stored JWT that ran out, which may have been replaced in the meantime.
-            return self._issue(self._load(), now)
+            self._credentials = parse_secret(self._read_secret(), *self._defaults)
+            return self._issue(self._credentials, now)
 
-    def replacement(self, refused: Token, now: datetime) -> Token | None:
-        """Return a fresh token from a fresh secret after a 401, or None where it would be the refused one again.
-
-        Raises:
-            SecretUnusable: As for ``current``.
-        """
+    def forget(self) -> None:
+        """Forget token and secret, because Salesforce refused the token: the next contact reads both anew."""
         with self._lock:
-            credentials = self._load()
-            token = self._issue(credentials, now)
-            unchanged = isinstance(credentials, ReadyJwt) and token.text == refused.text
-            return None if unchanged else token
+            self._credentials = self._token = None
 
     def expires_at(self) -> datetime | None:
         """Return when the JWT stored in the secret expires; None where there is a key to sign with, or no end."""
         with self._lock:
             return self._credentials.expires_at if isinstance(self._credentials, ReadyJwt) else None
-
-    def _load(self) -> ReadyJwt | SigningCredentials:
-        text = self._read_secret()
-        if self._credentials is None or text != self._text:
-            self._credentials = parse_secret(text, *self._defaults)
-            self._text = text
-        return self._credentials
 
     def _issue(self, credentials: ReadyJwt | SigningCredentials, now: datetime) -> Token:
         self._token = issue(credentials, now)

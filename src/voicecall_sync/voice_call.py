@@ -52,12 +52,17 @@ class VoiceCall:
         left_out: Names of properties and attributes that were there but could not be sent -> the reason.
         ignored_parameters: Parameters of the flow that no property goes by.
         attributes_left_out: Those of ``left_out`` that are attributes: a custom field each.
+        custom_fields: The names of the fields in ``callAttributes``.
+        says_something: A custom field is filled, or a property set, by attributes or Parameters. A contact flow that
+            says nothing must not spend the contact's one update.
     """
 
     properties: Mapping[str, JsonValue]
     left_out: Mapping[str, str]
     ignored_parameters: tuple[str, ...] = ()
     attributes_left_out: frozenset[str] = frozenset()
+    custom_fields: tuple[str, ...] = ()
+    says_something: bool = True
 
     def with_call_center(self, api_name: str) -> VoiceCall:
         """Return the same with callCenterApiName, which the secret or a setting knows."""
@@ -108,7 +113,12 @@ def from_contact(contact: Contact, custom_fields: Mapping[str, CustomField]) -> 
     known_names = {rule.name for rule in _PROPERTIES} | {"callAttributes"}
     ignored = (name for name in contact.parameters if name not in known_names and not name.startswith(PREFIX))
     return VoiceCall(
-        MappingProxyType(properties), {**left_out, **fields.left_out}, tuple(ignored), frozenset(fields.left_out)
+        MappingProxyType(properties),
+        {**left_out, **fields.left_out},
+        tuple(ignored),
+        frozenset(fields.left_out),
+        tuple(fields.values),
+        bool(fields.values) or "callOrigin" in properties or not known_names.isdisjoint(parameters),
     )
 
 

@@ -209,7 +209,7 @@ def put(stack: LocalStack) -> Callable[..., str]:
             "claimedAt": now,
             "firstClaimedAt": now,
             "detail": "a detail",
-            "digests": {"endTime": "ab12", "queue": "cd34"},
+            "properties": ["endTime", "queue"],
             **({} if state == "UPDATED" else {"open": state, "since": now}),
             **values,
         }

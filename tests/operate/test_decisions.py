@@ -96,14 +96,14 @@ def test_a_release_that_is_only_half_noted_counts(
     assert "second update" in done.flat
 
 
-CARRIED_BY_A_FLOW = dict.fromkeys(("fromNumber", "queue", "callAttributes", "isActiveCall"), "ab12")
+CARRIED_BY_A_FLOW = ["fromNumber", "queue", "callAttributes", "isActiveCall"]
 
 
 def test_what_an_uncertain_update_of_mid_call_leaves_in_salesforce(
     operate: Operate, deployed: DeployedStack, put: Callable[..., str]
 ) -> None:
     """It never carried an end time or a disconnect reason: who missed them sent the contact a second time."""
-    contact_id = put("UNCERTAIN", source="contact-flow", digests=CARRIED_BY_A_FLOW)
+    contact_id = put("UNCERTAIN", source="contact-flow", properties=CARRIED_BY_A_FLOW)
 
     shown = operate("--stack", deployed.name, "show", contact_id)
     released = operate("--stack", deployed.name, "release", contact_id, typed="no\n")
@@ -125,7 +125,7 @@ def test_what_an_uncertain_update_of_mid_call_leaves_in_salesforce(
 def test_the_question_names_what_a_finished_call_carried(
     operate: Operate, deployed: DeployedStack, put: Callable[..., str], stack: LocalStack
 ) -> None:
-    contact_id = put("UNCERTAIN", digests=dict.fromkeys(("endTime", "disconnectReason", "enqueueTime"), "ab12"))
+    contact_id = put("UNCERTAIN", properties=["endTime", "disconnectReason", "enqueueTime"])
 
     done = operate("--stack", deployed.name, "close", contact_id, typed="yes\n")
 

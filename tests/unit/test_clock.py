@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import HandClock
-from voicecall_sync.clock import Deadline, SystemClock
+from voicecall_sync.clock import TIMINGS, Deadline, Moments, SystemClock
 
 
 def test_a_deadline_comes_nearer_as_time_passes() -> None:
@@ -22,53 +22,49 @@ def test_a_deadline_comes_nearer_as_time_passes() -> None:
     assert deadline.left() == pytest.approx(-5)
 
 
-def test_a_sandbox_that_was_frozen_has_no_time_left_though_its_monotonic_clock_stood_still() -> None:
-    clock = HandClock()
-    deadline = Deadline.after(clock, 10)
-    clock.wall += timedelta(hours=1)
-    assert deadline.left() <= -3590 + 1e-3
-
-
-def test_a_wall_clock_set_back_gives_no_time() -> None:
-    clock = HandClock()
-    deadline = Deadline.after(clock, 10)
-    clock.pass_time(9)
-    clock.wall -= timedelta(hours=1)
-    assert deadline.left() == pytest.approx(1)
-
-
-def test_a_wall_clock_set_forward_only_takes_time() -> None:
-    clock = HandClock()
-    deadline = Deadline.after(clock, 10)
-    clock.wall += timedelta(seconds=3)
-    assert deadline.left() == pytest.approx(7)
-
-
 def test_an_earlier_and_a_later_deadline_leave_that_much_less_and_more() -> None:
     clock = HandClock()
     deadline = Deadline.after(clock, 10)
     assert deadline.later(-3).left() == pytest.approx(7)
     assert deadline.later(3).left() == pytest.approx(13)
-    clock.wall += timedelta(seconds=5)
-    assert deadline.later(-3).left() == pytest.approx(2)
-    clock.steady += 9
-    assert deadline.later(-3).left() == pytest.approx(-2)
+    assert deadline.or_after(4).left() == pytest.approx(4)
+    assert deadline.or_after(40).left() == pytest.approx(10)
 
 
 STEPS = st.lists(st.tuples(st.floats(-1e6, 1e6), st.floats(0, 1e6)), max_size=8)
 
 
 @given(st.floats(-100, 1e4), STEPS)
-def test_however_the_clocks_jump_no_time_is_gained(seconds: float, steps: list[tuple[float, float]]) -> None:
-    """The monotonic clock may stand still and the wall clock go either way; the nearer end counts."""
+def test_however_the_time_of_day_jumps_a_deadline_stays(seconds: float, steps: list[tuple[float, float]]) -> None:
     clock = HandClock()
-    deadline = Deadline.after(clock, seconds)
-    start, started = clock.wall, clock.steady
+    deadline, started = Deadline.after(clock, seconds), clock.steady
     for jump, passed in steps:
         clock.wall += timedelta(seconds=jump)
         clock.steady += passed
-        gone = max((clock.wall - start).total_seconds(), clock.steady - started)
-        assert deadline.left() == pytest.approx(seconds - gone, abs=1e-3)
+        assert deadline.left() == pytest.approx(seconds - (clock.steady - started), abs=1e-3)
+
+
+def test_the_moments_of_a_contact_flow() -> None:
+    clock = HandClock()
+    moments = Moments.of(clock, TIMINGS, remaining=8.0, budget=TIMINGS.flow)
+    assert [one.left() for one in (moments.claim_before, moments.answer_before, moments.over)] == pytest.approx(
+        [3.0, 4.0, 6.5]
+    )
+    assert moments.lease - clock.now() == timedelta(seconds=8)
+
+
+@given(st.floats(0, 900), st.floats(0.1, 60))
+def test_the_moments_are_in_order_and_before_lambda_ends_it(remaining: float, budget: float) -> None:
+    clock = HandClock()
+    moments = Moments.of(clock, TIMINGS, remaining, budget)
+    assert moments.claim_before.end < moments.answer_before.end < moments.over.end
+    assert moments.over.left() == pytest.approx(min(budget, remaining - TIMINGS.last_lines), abs=1e-6)
+    assert moments.over.left() - moments.answer_before.left() == pytest.approx(TIMINGS.settle)
+
+
+def test_settling_has_time_for_two_tries_that_hang() -> None:
+    """botocore's legacy retries wait 50 ms before DynamoDB's second try."""
+    assert 2 * (TIMINGS.aws_connect + TIMINGS.aws_answer) + 0.05 <= TIMINGS.settle
 
 
 def test_the_machines_clocks_agree_on_their_units() -> None:

@@ -41,12 +41,11 @@ from voicecall_sync.contact import (
     Initiation,
     Recording,
     agent_id,
-    contact_id_in,
+    asked_by,
     finished_contact_id,
     from_described,
     from_flow,
     queue_id,
-    source_of,
 )
 from voicecall_sync.errors import InvalidInput, NotFinishedYet, NotOurs, VoiceCallSyncError
 from voicecall_sync.outcome import Source
@@ -97,7 +96,7 @@ def is_one_path_segment(contact_id: str) -> bool:
     ],
 )
 def test_an_event_tells_its_source(event: object, source: Source) -> None:
-    assert source_of(event) is source
+    assert asked_by(event).source is source
 
 
 @pytest.mark.parametrize(
@@ -118,7 +117,7 @@ def test_an_event_tells_its_source(event: object, source: Source) -> None:
 )
 def test_another_event_is_invalid(event: object) -> None:
     with pytest.raises(InvalidInput):
-        source_of(event)
+        asked_by(event)
 
 
 # --- the contact id ------------------------------------------------------------------------------------------------
@@ -127,10 +126,10 @@ def test_another_event_is_invalid(event: object) -> None:
 @pytest.mark.parametrize("contact_id", SOUND_IDS)
 def test_a_sound_id_is_taken_as_it_is(contact_id: str) -> None:
     assert flow_contact(ContactId=contact_id).contact_id == contact_id
-    assert finished_contact_id(contact_event(contactId=contact_id), INSTANCE_ID) == contact_id
+    assert finished_contact_id(asked_by(contact_event(contactId=contact_id)), INSTANCE_ID) == contact_id
     assert from_described(described(Id=contact_id), Source.CONTACT_EVENT).contact_id == contact_id
-    assert contact_id_in(flow_event(ContactId=contact_id)) == contact_id
-    assert contact_id_in(contact_event(contactId=contact_id)) == contact_id
+    assert asked_by(flow_event(ContactId=contact_id)).contact_id == contact_id
+    assert asked_by(contact_event(contactId=contact_id)).contact_id == contact_id
 
 
 @pytest.mark.parametrize("contact_id", UNSOUND_IDS)
@@ -138,18 +137,18 @@ def test_an_unsound_id_is_invalid_and_never_repeated(contact_id: object) -> None
     with pytest.raises(InvalidInput, match=r"^Details\.ContactData\.ContactId must be"):
         flow_contact(ContactId=contact_id)
     with pytest.raises(InvalidInput, match=r"^detail\.contactId must be"):
-        finished_contact_id(contact_event(contactId=contact_id), INSTANCE_ID)
+        finished_contact_id(asked_by(contact_event(contactId=contact_id)), INSTANCE_ID)
     with pytest.raises(InvalidInput, match=r"^Contact\.Id must be"):
         from_described(described(Id=contact_id), Source.CONTACT_EVENT)
-    assert contact_id_in(flow_event(ContactId=contact_id)) == ""
-    assert contact_id_in(contact_event(contactId=contact_id)) == ""
+    assert asked_by(flow_event(ContactId=contact_id)).contact_id == ""
+    assert asked_by(contact_event(contactId=contact_id)).contact_id == ""
 
 
 def test_one_uuid_is_one_key_however_it_is_written() -> None:
     upper = CONTACT_ID.upper()
     assert flow_contact(ContactId=upper).contact_id == CONTACT_ID
-    assert finished_contact_id(contact_event(contactId=upper), INSTANCE_ID) == CONTACT_ID
-    assert contact_id_in(flow_event(ContactId=upper)) == CONTACT_ID
+    assert finished_contact_id(asked_by(contact_event(contactId=upper)), INSTANCE_ID) == CONTACT_ID
+    assert asked_by(flow_event(ContactId=upper)).contact_id == CONTACT_ID
 
 
 def test_an_id_that_is_no_uuid_keeps_its_case() -> None:
@@ -157,14 +156,20 @@ def test_an_id_that_is_no_uuid_keeps_its_case() -> None:
 
 
 @pytest.mark.parametrize(
-    "event", [None, [], "x", {}, {"Details": None}, {"Details": {"ContactData": []}}, {"detail": "{}"}]
+    "event",
+    [
+        {"Details": None},
+        {"Details": {"ContactData": []}},
+        {**contact_event(), "detail": "{}"},
+        {"Name": "ContactFlowEvent"},
+    ],
 )
 def test_no_id_is_found_where_there_is_none(event: object) -> None:
-    assert contact_id_in(event) == ""
+    assert asked_by(event).contact_id == ""
 
 
 def test_the_id_of_a_pascal_case_detail_is_found() -> None:
-    assert contact_id_in({"detail": {"ContactId": CONTACT_ID}}) == CONTACT_ID
+    assert asked_by({**contact_event(), "detail": {"ContactId": CONTACT_ID}}).contact_id == CONTACT_ID
 
 
 # --- whose contact, and is it a call -------------------------------------------------------------------------------
@@ -184,7 +189,7 @@ def test_the_id_of_a_pascal_case_detail_is_found() -> None:
 )
 def test_a_contact_of_our_instance_or_of_none_stated_is_ours(arn: str | None) -> None:
     assert flow_contact(InstanceARN=arn).contact_id == CONTACT_ID
-    assert finished_contact_id(contact_event(instanceArn=arn), INSTANCE_ID) == CONTACT_ID
+    assert finished_contact_id(asked_by(contact_event(instanceArn=arn)), INSTANCE_ID) == CONTACT_ID
 
 
 @pytest.mark.parametrize("arn", [OTHER_INSTANCE, f"{OTHER_INSTANCE}/x/{INSTANCE_ID}", f"{INSTANCE_ARN}0", "nonsense"])
@@ -192,13 +197,13 @@ def test_a_contact_of_another_instance_is_not_ours(arn: str) -> None:
     with pytest.raises(NotOurs):
         flow_contact(InstanceARN=arn)
     with pytest.raises(NotOurs):
-        finished_contact_id(contact_event(instanceArn=arn), INSTANCE_ID)
+        finished_contact_id(asked_by(contact_event(instanceArn=arn)), INSTANCE_ID)
 
 
 @pytest.mark.parametrize("channel", ["VOICE", "Voice", "voice", " VOICE "])
 def test_a_call_is_a_call_however_it_is_written(channel: str) -> None:
     assert flow_contact(Channel=channel).contact_id == CONTACT_ID
-    assert finished_contact_id(contact_event(channel=channel), INSTANCE_ID) == CONTACT_ID
+    assert finished_contact_id(asked_by(contact_event(channel=channel)), INSTANCE_ID) == CONTACT_ID
     assert from_described(described(Channel=channel), Source.CONTACT_EVENT).contact_id == CONTACT_ID
 
 
@@ -207,7 +212,7 @@ def test_what_is_no_call_is_not_ours(channel: str) -> None:
     with pytest.raises(NotOurs):
         flow_contact(Channel=channel)
     with pytest.raises(NotOurs):
-        finished_contact_id(contact_event(channel=channel), INSTANCE_ID)
+        finished_contact_id(asked_by(contact_event(channel=channel)), INSTANCE_ID)
     with pytest.raises(NotOurs):
         from_described(described(Channel=channel), Source.CONTACT_EVENT)
 
@@ -217,7 +222,7 @@ def test_a_contact_without_a_channel_is_invalid(channel: object) -> None:
     with pytest.raises(InvalidInput, match="Channel"):
         flow_contact(Channel=channel)
     with pytest.raises(InvalidInput, match="channel"):
-        finished_contact_id(contact_event(channel=channel), INSTANCE_ID)
+        finished_contact_id(asked_by(contact_event(channel=channel)), INSTANCE_ID)
 
 
 # --- contact flow --------------------------------------------------------------------------------------------------
@@ -256,7 +261,7 @@ def test_a_flow_event_knows_no_times_reason_agent_or_recording() -> None:
 def test_what_real_events_leave_out_may_be_null_or_absent(name: str) -> None:
     assert flow_contact(**{name: None}).contact_id == CONTACT_ID
     absent = without(flow_event(), ("Details", "ContactData", name))
-    assert from_flow(absent, INSTANCE_ID).contact_id == CONTACT_ID
+    assert from_flow(asked_by(absent), INSTANCE_ID).contact_id == CONTACT_ID
 
 
 def test_without_endpoints_and_queue_numbers_and_queue_are_unknown() -> None:
@@ -267,25 +272,25 @@ def test_without_endpoints_and_queue_numbers_and_queue_are_unknown() -> None:
 @pytest.mark.parametrize("name", ["Attributes", "Parameters"])
 def test_attributes_and_parameters_may_be_null_but_not_something_else(name: str) -> None:
     path: Path = ("Details", "ContactData", "Attributes") if name == "Attributes" else ("Details", "Parameters")
-    contact = from_flow(with_replaced(flow_event(), path, None), INSTANCE_ID)
+    contact = from_flow(asked_by(with_replaced(flow_event(), path, None)), INSTANCE_ID)
     assert getattr(contact, name.lower()) == {}
     for wrong in ("text", ["a"], 5):
         with pytest.raises(InvalidInput, match=f"^{'.'.join(map(str, path))} must be an object"):
-            from_flow(with_replaced(flow_event(), path, wrong), INSTANCE_ID)
+            from_flow(asked_by(with_replaced(flow_event(), path, wrong)), INSTANCE_ID)
 
 
 @pytest.mark.parametrize(
     ("event", "field"),
     [
-        ({"Name": "ContactFlowEvent"}, "Details"),
-        ({"Details": []}, "Details"),
+        ({"Name": "ContactFlowEvent"}, "Details.ContactData"),
+        ({"Details": []}, "Details.ContactData"),
         ({"Details": {}}, "Details.ContactData"),
         ({"Details": {"ContactData": "x"}}, "Details.ContactData"),
     ],
 )
 def test_a_flow_event_without_contact_data_is_invalid(event: Mapping[str, object], field: str) -> None:
     with pytest.raises(InvalidInput) as raised:
-        from_flow(event, INSTANCE_ID)
+        from_flow(asked_by(event), INSTANCE_ID)
     assert raised.value.field == field
 
 
@@ -364,7 +369,7 @@ def test_an_endpoint_without_an_address_is_unknown(endpoint: object) -> None:
 
 @pytest.mark.parametrize("event_type", ["COMPLETED", "Completed"])
 def test_a_finished_contact_gives_its_id(event_type: str) -> None:
-    assert finished_contact_id(contact_event(eventType=event_type), INSTANCE_ID) == CONTACT_ID
+    assert finished_contact_id(asked_by(contact_event(eventType=event_type)), INSTANCE_ID) == CONTACT_ID
 
 
 @pytest.mark.parametrize(
@@ -385,25 +390,25 @@ def test_a_finished_contact_gives_its_id(event_type: str) -> None:
 )
 def test_a_contact_that_goes_on_is_not_ours_yet(event_type: str) -> None:
     with pytest.raises(NotOurs, match="not finished"):
-        finished_contact_id(contact_event(eventType=event_type), INSTANCE_ID)
+        finished_contact_id(asked_by(contact_event(eventType=event_type)), INSTANCE_ID)
 
 
 @pytest.mark.parametrize("event_type", [None, "", 5, ["COMPLETED"]])
 def test_a_contact_event_of_no_type_is_invalid(event_type: object) -> None:
     with pytest.raises(InvalidInput, match=r"^detail\.eventType must be"):
-        finished_contact_id(contact_event(eventType=event_type), INSTANCE_ID)
+        finished_contact_id(asked_by(contact_event(eventType=event_type)), INSTANCE_ID)
 
 
 def test_a_pascal_case_detail_is_read_too() -> None:
     event = contact_event()
     event["detail"] = {name[0].upper() + name[1:]: value for name, value in event["detail"].items()}
-    assert finished_contact_id(event, INSTANCE_ID) == CONTACT_ID
+    assert finished_contact_id(asked_by(event), INSTANCE_ID) == CONTACT_ID
 
 
 @pytest.mark.parametrize("detail", [None, "{}", [], 5])
 def test_a_contact_event_without_a_detail_is_invalid(detail: object) -> None:
-    with pytest.raises(InvalidInput, match=r"^detail must be an object"):
-        finished_contact_id({**contact_event(), "detail": detail}, INSTANCE_ID)
+    with pytest.raises(InvalidInput, match=r"^detail.contactId must be a contact id"):
+        finished_contact_id(asked_by({**contact_event(), "detail": detail}), INSTANCE_ID)
 
 
 # --- described contact ---------------------------------------------------------------------------------------------
@@ -570,17 +575,17 @@ FULL_FLOW = flow_event({"startTime": "2026-11-22T09:30:00Z", "callAttributes": {
 @given(one_field_replaced(FULL_FLOW))
 def test_a_spoilt_flow_event_gives_a_contact_or_is_refused(event: dict[str, Any]) -> None:
     try:
-        contact = from_flow(event, INSTANCE_ID)
+        contact = from_flow(asked_by(event), INSTANCE_ID)
     except (InvalidInput, NotOurs):
         return
     assert is_one_path_segment(contact.contact_id)
-    assert contact.contact_id == contact_id_in(event)
+    assert contact.contact_id == asked_by(event).contact_id
 
 
 @given(one_field_replaced(contact_event()))
 def test_a_spoilt_contact_event_gives_an_id_or_is_refused(event: dict[str, Any]) -> None:
     try:
-        contact_id = finished_contact_id(event, INSTANCE_ID)
+        contact_id = finished_contact_id(asked_by(event), INSTANCE_ID)
     except (InvalidInput, NotOurs):
         return
     assert is_one_path_segment(contact_id)
@@ -601,10 +606,10 @@ def test_a_spoilt_description_gives_a_contact_or_is_refused(contact: dict[str, A
 @example({"Name": []})
 @example({"detail-type": {}})
 def test_anything_at_all_has_a_source_or_is_invalid(event: object) -> None:
-    contact_id = contact_id_in(event)
-    assert contact_id == "" or is_one_path_segment(contact_id)
     with suppress(InvalidInput):
-        assert source_of(event) in Source
+        asked = asked_by(event)
+        assert asked.source in Source
+        assert asked.contact_id == "" or is_one_path_segment(asked.contact_id)
 
 
 @given(st.text())
@@ -636,8 +641,7 @@ def test_no_message_repeats_what_the_event_held(spoiler: object) -> None:
         for path in paths(valid):
             event = with_replaced(valid, path, spoiler)
             try:
-                source_of(event)
-                read(event, INSTANCE_ID)
+                read(asked_by(event), INSTANCE_ID)
             except VoiceCallSyncError as error:
                 messages.append("".join(traceback.format_exception(error)))
     assert len(messages) >= 8

@@ -35,7 +35,7 @@ OUTSIDE_WORLD = {
     *("select", "shutil", "signal", "socket", "ssl", "sys", "tempfile", "time", "urllib", "urllib3", "uuid"),
     *("aws_lambda_powertools", "concurrent", "queue"),
 }
-PURE = ("errors", "outcome", "contact", "custom_fields", "voice_call", "token", "attribute_value")
+PURE = ("errors", "outcome", "contact", "custom_fields", "voice_call", "token", "record")
 
 
 def imported(name: str) -> Iterator[tuple[str, str]]:

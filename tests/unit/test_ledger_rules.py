@@ -1,80 +1,19 @@
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.builders import ANY_JSON, ANY_TEXT
 from voicecall_sync.outcome import State
-from voicecall_sync.record import Record, digests_of, retry_at
+from voicecall_sync.record import Record, retry_at
 
 NOW = datetime(2026, 11, 22, 9, 30, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
-
-
-# --- digests ---------------------------------------------------------------------------------------------------------
-
-PROPERTIES: dict[str, object] = {
-    "fromNumber": "+498912345678",
-    "totalHoldDuration": 40,
-    "isActiveCall": False,
-    "disconnectReason": {"value": "EXPIRED", "isError": False},
-}
-
-
-@given(ANY_TEXT, st.dictionaries(ANY_TEXT, ANY_JSON, max_size=4))
-def test_a_digest_is_two_bytes_for_each_property(contact_id: str, properties: dict[str, object]) -> None:
-    digests = digests_of(contact_id, properties)
-    assert digests.keys() == properties.keys()
-    assert all(len(bytes.fromhex(digest)) == 2 for digest in digests.values())
-
-
-@given(ANY_TEXT, st.dictionaries(ANY_TEXT, ANY_JSON, max_size=4))
-def test_equal_properties_have_equal_digests(contact_id: str, properties: dict[str, object]) -> None:
-    again = json.loads(json.dumps(properties))
-    assert digests_of(contact_id, properties) == digests_of(contact_id, again)
-
-
-def test_the_order_inside_a_property_does_not_count() -> None:
-    turned = {"disconnectReason": {"isError": False, "value": "EXPIRED"}}
-    assert digests_of("c-1", turned)["disconnectReason"] == digests_of("c-1", PROPERTIES)["disconnectReason"]
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("fromNumber", "+498912345679"),
-        ("fromNumber", ""),
-        ("totalHoldDuration", 41),
-        ("totalHoldDuration", "40"),
-        ("isActiveCall", True),
-        ("isActiveCall", 0),
-        ("disconnectReason", {"value": "EXPIRED", "isError": True}),
-        ("disconnectReason", "EXPIRED"),
-    ],
-)
-def test_digests_name_the_property_that_differs(name: str, value: object) -> None:
-    sent, wanted = digests_of("c-1", PROPERTIES), digests_of("c-1", {**PROPERTIES, name: value})
-    assert [differing for differing in sent if sent[differing] != wanted[differing]] == [name]
-
-
-def test_digests_of_one_value_differ_from_contact_to_contact_and_from_property_to_property() -> None:
-    of_one = digests_of("c-1", {"fromNumber": "+1", "toNumber": "+1"})
-    of_other = digests_of("c-2", {"fromNumber": "+1"})
-    assert len({of_one["fromNumber"], of_one["toNumber"], of_other["fromNumber"]}) == 3
-
-
-def test_a_digest_is_not_one_that_could_be_looked_up() -> None:
-    number = "+498912345678"
-    unsalted = {hashlib.sha256(text.encode()).hexdigest()[:4] for text in (number, json.dumps(number))}
-    assert digests_of("c-1", {"fromNumber": number})["fromNumber"] not in unsalted
 
 
 # --- when to try again -----------------------------------------------------------------------------------------------

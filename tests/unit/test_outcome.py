@@ -14,7 +14,6 @@ def test_the_answer_to_a_flow_is_three_strings(status: Status) -> None:
         status,
         "c-1",
         "detail",
-        redeliver=True,
         state=State.CLAIMED,
         http_status=503,
         differs=("queue",),

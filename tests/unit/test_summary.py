@@ -10,7 +10,7 @@ from voicecall_sync.summary import MOST_NAMED, Summary
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 WINDOW = Window(NOW - timedelta(days=1), NOW)
 SCHEDULED = ReconcileRequest(WINDOW, Scope.ABANDONED, cursor="")
-RETRY = Outcome(Status.RETRY_LATER, "c", "detail", redeliver=True)
+RETRY = Outcome(Status.RETRY_LATER, "c", "detail")
 
 
 def test_ten_thousand_failures_are_counted_and_a_hundred_named() -> None:

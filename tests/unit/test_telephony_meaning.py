@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import re
-from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http import HTTPStatus
@@ -13,10 +12,10 @@ import requests
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from voicecall_sync.attempt import Answered, NoAnswer, NotSent
 from voicecall_sync.outcome import Settlement, State
 from voicecall_sync.telephony import call_url, explanation, meaning
 from voicecall_sync.voice_call import VoiceCall
-from voicecall_sync.wire import Answered, NoAnswer, NotSent
 
 NOW = datetime(2026, 11, 22, 9, 30, 0, tzinfo=UTC)
 HOUR = 3600.0
@@ -183,13 +182,12 @@ VOICE_CALL = VoiceCall(
         "callAttributes": json.dumps({"Tier__c": "GOLD_TIER", "Note__c": "INVALID_TYPE of Zoë_ZOE_X"}),
     },
     {},
+    custom_fields=("Tier__c", "Note__c"),
 )
 
 
-def body(text: str | bytes) -> Future[bytes]:
-    done: Future[bytes] = Future()
-    done.set_result(text if isinstance(text, bytes) else text.encode())
-    return done
+def body(text: str | bytes) -> bytes:
+    return text if isinstance(text, bytes) else text.encode()
 
 
 @pytest.mark.parametrize(
@@ -218,16 +216,6 @@ def test_an_explanation_is_short() -> None:
     assert 0 < len(explanation(body(codes), VOICE_CALL)) <= 200
 
 
-def test_a_body_that_never_comes_is_not_waited_for() -> None:
-    assert explanation(Future(), VOICE_CALL) == ""
-
-
-def test_a_body_that_broke_off_explains_nothing() -> None:
-    broken: Future[bytes] = Future()
-    broken.set_exception(ConnectionResetError())
-    assert explanation(broken, VOICE_CALL) == ""
-
-
 VALUES = st.from_regex(r"[A-Z]{2,6}_[A-Z]{2,6}", fullmatch=True) | st.text(min_size=4, max_size=12)
 AROUND = st.sampled_from(["", " ", '"', "INVALID_FIELD ", " is no queue", "_", "-", "\n"])
 
@@ -241,7 +229,9 @@ def test_an_explanation_never_repeats_a_value(
     properties: dict[str, str], fields: dict[str, str], data: st.DataObject
 ) -> None:
     values = [*properties.values(), *fields.values()]
-    voice_call = VoiceCall({**properties, "callAttributes": json.dumps(fields), "isActiveCall": False}, {})
+    voice_call = VoiceCall(
+        {**properties, "callAttributes": json.dumps(fields), "isActiveCall": False}, {}, custom_fields=tuple(fields)
+    )
     echoes = data.draw(st.lists(st.sampled_from([*values, *map(str.upper, values)]), max_size=6))
     text = "".join(data.draw(AROUND) + echo + data.draw(AROUND) for echo in echoes)
     said = explanation(body(text), voice_call)

@@ -428,67 +428,41 @@ def test_a_stored_jwt_is_read_once_while_it_lasts(key: Key) -> None:
 # --- after a 401 -----------------------------------------------------------------------------------------------------
 
 
-def test_a_refused_token_is_replaced_under_the_new_key(key: Key, other_key: Key) -> None:
+def test_after_a_refusal_secret_and_token_are_new(key: Key, other_key: Key) -> None:
     vault = Vault(own_form(key.pkcs8))
     source = source_over(vault)
-    refused = source.current(NOW)
+    source.current(NOW)
     vault.text = own_form(other_key.pkcs8)
-    fresh = source.replacement(refused, NOW)
-    assert fresh is not None
-    assert accepted(fresh, other_key, NOW)
-    assert source.current(NOW) == fresh
+
+    source.forget()
+
+    assert accepted(source.current(NOW), other_key, NOW)
     assert vault.reads == 2
 
 
-def test_under_an_unchanged_key_a_refused_token_is_signed_anew(key: Key) -> None:
-    vault = Vault(own_form(key.pkcs8))
-    source = source_over(vault)
-    refused = source.current(NOW)
-    fresh = source.replacement(refused, NOW + timedelta(minutes=2))
-    assert fresh is not None
-    assert fresh.text != refused.text
-    assert vault.reads == 2
-
-
-@pytest.mark.parametrize("form", [str, lambda text: json.dumps({"jwt": text})], ids=["bare", "object"])
-def test_an_unchanged_jwt_has_no_replacement(form: Form, key: Key) -> None:
-    vault = Vault(form(stored_jwt(key)))
-    source = source_over(vault)
-    refused = source.current(NOW)
-    assert source.replacement(refused, NOW) is None
-    assert vault.reads == 2
-    assert source.current(NOW) == refused
-
-
-def test_a_changed_jwt_is_the_replacement(key: Key) -> None:
+def test_after_a_refusal_a_stored_jwt_may_have_become_a_key(key: Key) -> None:
     vault = Vault(stored_jwt(key))
     source = source_over(vault)
-    refused = source.current(NOW)
-    vault.text = stored_jwt(key, iat=NOW + timedelta(minutes=1))
-    fresh = source.replacement(refused, NOW)
-    assert fresh is not None
-    assert fresh.text == vault.text
-    assert source.current(NOW).text == vault.text
-
-
-def test_a_jwt_may_be_replaced_by_a_key(key: Key) -> None:
-    vault = Vault(stored_jwt(key))
-    source = source_over(vault)
-    refused = source.current(NOW)
+    source.current(NOW)
     vault.text = provisioned_form(key.pkcs1)
-    fresh = source.replacement(refused, NOW)
-    assert fresh is not None
-    assert accepted(fresh, key, NOW)
+
+    source.forget()
+
+    assert accepted(source.current(NOW), key, NOW)
 
 
 @pytest.mark.parametrize("now_there", ["nonsense", None])
-def test_there_is_no_replacement_from_a_secret_gone_bad(now_there: str | None, key: Key) -> None:
+def test_a_forgotten_token_is_not_sent_again_from_a_secret_gone_bad(now_there: str | None, key: Key) -> None:
     vault = Vault(own_form(key.pkcs8))
     source = source_over(vault)
-    refused = source.current(NOW)
+    source.current(NOW)
     vault.text, vault.broken = now_there or vault.text, now_there is None
-    with pytest.raises(SecretUnusable):
-        source.replacement(refused, NOW)
+
+    source.forget()
+
+    for _ in range(2):
+        with pytest.raises(SecretUnusable):
+            source.current(NOW)
 
 
 def test_no_key_and_no_token_shows_in_what_a_log_could_print_of_the_source(key: Key) -> None:

@@ -26,7 +26,7 @@ from tests.builders import (
     one_field_replaced,
 )
 from tools.local.voice_call_rules import PROPERTIES, complaints, missing_to_create
-from voicecall_sync.contact import Contact, Initiation, Recording, from_described, from_flow
+from voicecall_sync.contact import Contact, Initiation, Recording, asked_by, from_described, from_flow
 from voicecall_sync.custom_fields import parse_setting
 from voicecall_sync.errors import InvalidInput, NotFinishedYet, NotOurs
 from voicecall_sync.outcome import Source
@@ -590,7 +590,7 @@ FULL_FLOW = flow_event(
 @given(one_field_replaced(FULL_FLOW))
 def test_a_spoilt_flow_event_gives_a_body_salesforce_takes_or_is_refused(event: dict[str, Any]) -> None:
     try:
-        voice_call = from_contact(from_flow(event, INSTANCE_ID), CONFIGURED)
+        voice_call = from_contact(from_flow(asked_by(event), INSTANCE_ID), CONFIGURED)
     except (InvalidInput, NotOurs):
         return
     assert_salesforce_takes(voice_call)

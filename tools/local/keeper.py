@@ -19,7 +19,7 @@ from typing import IO
 
 import psutil
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _END_SECONDS = 10.0
 
 
@@ -70,7 +70,18 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def _adopt_orphans() -> None:
+    """Become the parent of what a process leaves behind that we kill; on Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+_killing = threading.Lock()
+"""Held so that this process does not end while its other thread still kills."""
+
+
 def _keep(command: Sequence[str]) -> int:
+    _adopt_orphans()
     child = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -90,11 +101,12 @@ def _kill_at_the_end_of_input() -> None:
 
 
 def _kill_descendants() -> None:
-    while descendants := psutil.Process().children(recursive=True):
-        for process in descendants:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        psutil.wait_procs(descendants)
+    with _killing:
+        while descendants := psutil.Process().children(recursive=True):
+            for process in descendants:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(descendants)
 
 
 if __name__ == "__main__":

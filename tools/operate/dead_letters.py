@@ -11,7 +11,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from voicecall_sync.contact import contact_id_in
+from voicecall_sync.contact import asked_by
+from voicecall_sync.errors import InvalidInput
 from voicecall_sync.outcome import Status
 
 HIDDEN_SECONDS = 900
@@ -41,8 +42,8 @@ class Letter:
     def contact_id(self) -> str:
         """Return the contact it is about, "" where it names none."""
         try:
-            return contact_id_in(json.loads(self.body))
-        except ValueError:
+            return asked_by(json.loads(self.body)).contact_id
+        except (ValueError, InvalidInput):
             return ""
 
 

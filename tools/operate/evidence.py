@@ -162,7 +162,8 @@ def evidence_of(record: Record) -> Evidence:
         InvalidInput: Its key is not a contact id, and must not get into SOQL.
     """
     contact_id = contact_id_of(record.contact_id, "contactId")
-    carried = (*(name for name in RULES if name in record.digests), *sorted(record.digests.keys() - RULES.keys()))
+    known = set(record.properties)
+    carried = (*(name for name in RULES if name in known), *sorted(known - RULES.keys()))
     return Evidence(contact_id, record.claimed_at, carried, record.source not in _SENT_AFTER_THE_CALL)
 
 

@@ -47,7 +47,8 @@ def details(record: Record) -> Table:
         ("closed", _noted(record.closed_at, record.closed_by)),
         ("HTTP", Text(str(record.http_status or "-"))),
         ("detail", Text(record.detail or "-")),
-        ("properties", Text(", ".join(sorted(record.digests)) or "-")),
+        ("properties", Text(", ".join(sorted(record.properties)) or "-")),
+        ("custom fields", Text(", ".join(sorted(record.custom_fields)) or "-")),
     ]
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
@@ -87,7 +88,8 @@ def as_json(record: Record) -> dict[str, object]:
         "closedBy": record.closed_by,
         "httpStatus": record.http_status,
         "detail": record.detail or None,
-        "properties": sorted(record.digests) or None,
+        "properties": sorted(record.properties) or None,
+        "customFields": sorted(record.custom_fields) or None,
     }
     return {name: value for name, value in fields.items() if value is not None}
 

@@ -1,0 +1,267 @@
+"""One HTTP attempt on one connection, opened before the claim. The only module that touches a socket of Salesforce's.
+
+    connect ──> is_open ──> send ──> status line ──> close
+       │           │          │
+       │           │          └── any failure from the first byte on: nobody can know whether it was applied
+       │           └───────────── there is something to read, or an error: closed by the other side, nothing was sent
+       └───────────────────────── any failure: before the claim, nothing was sent
+
+What is known of a failure follows from where the attempt stood, never from the exception's type: an SSLError while
+reading an answer is not a failed handshake. Each connect, handshake, send and receive gets the time that is left, so
+that a server that sends a byte now and then ends in time, like one that sends nothing. Only the resolver cannot be
+bounded: it is asked before the claim.
+
+Nothing is repeated, followed or added here, and no connection is used twice: urllib3's pool takes a fresh TLS 1.3
+connection for a dropped one, because the server's session tickets lie unread in it, and opens another.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import re
+import socket
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+from urllib.parse import urlsplit
+
+from voicecall_sync.clock import Deadline
+from voicecall_sync.errors import SalesforceUnreachable
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+    from requests import PreparedRequest
+
+CONNECT_SECONDS = 3.0
+"""For the TCP connection to one address: a name may have several, and the next must have its turn."""
+LONGEST_BODY = 8192
+_PIECE = 16384
+"""As much as one TLS record holds, so that no send waits for more than one."""
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] [1-9][0-9]{2}(?: [^\r\n]*)?\r?\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A whole status line came.
+
+    Attributes:
+        status: The status code.
+        retry_after: The header Retry-After, as it came; None where there was none or the headers never ended.
+    """
+
+    status: int
+    retry_after: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """Not a byte of the request went out."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """A byte of the request may have gone out, and no whole status line came back."""
+
+    reason: str
+
+
+Reply = Answered | NotSent | NoAnswer
+
+
+class Salesforce:
+    """The server that the PATCHes go to.
+
+    Args:
+        address: Scheme, host and perhaps a port; a path is not looked at.
+        ca_bundle: File or folder with the certificate authorities to trust; for https only.
+
+    Raises:
+        OSError, ValueError: The bundle cannot be read.
+    """
+
+    def __init__(self, address: str, ca_bundle: str) -> None:
+        parts = urlsplit(address)
+        tls = parts.scheme == "https"
+        self._host = parts.hostname or ""
+        self._port = parts.port or (443 if tls else 80)
+        self._trusted = _trusting(ca_bundle) if tls else None
+
+    def connect(self, before: Deadline) -> Connection:
+        """Open a connection: name, TCP, TLS and certificate.
+
+        Raises:
+            SalesforceUnreachable: That failed, or was not done in time.
+        """
+        try:
+            return Connection(self._secured(self._dial(before), before))
+        except (OSError, UnicodeError) as failure:  # UnicodeError: a name that cannot be one
+            raise SalesforceUnreachable(f"no connection to Salesforce: {type(failure).__name__}") from None
+
+    def _dial(self, before: Deadline) -> socket.socket:
+        failure = OSError("the name has no address")
+        for family, kind, protocol, _, address in socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM):
+            dialling = socket.socket(family, kind, protocol)
+            try:
+                dialling.settimeout(min(_left(before), CONNECT_SECONDS))
+                dialling.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                dialling.connect(address)
+            except OSError as error:
+                dialling.close()
+                failure = error
+            else:
+                return dialling
+        raise failure
+
+    def _secured(self, connected: socket.socket, before: Deadline) -> socket.socket:
+        if self._trusted is None:
+            return connected
+        try:
+            connected.settimeout(_left(before))  # for the handshake as a whole
+            return self._trusted.wrap_socket(connected, server_hostname=self._host)
+        except BaseException:
+            connected.close()
+            raise
+
+
+class Connection:
+    """An open connection, for one request."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+        self._answer: http.client.HTTPResponse | None = None
+        self._incoming = _Incoming(connected)
+
+    def is_open(self) -> bool:
+        """Tell whether the other side has left it open: there is nothing to read. TLS session tickets are not for us.
+
+        Nothing may be sent where it is not: whoever has something to say before the request will not read that.
+        """
+        self._socket.setblocking(False)  # noqa: FBT003 - socket's own signature
+        try:
+            self._socket.recv(1)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return True
+        except OSError:
+            return False
+        return False
+
+    def send(self, request: bytes, before: Deadline) -> Reply:
+        """Send a request and read the answer's status line and headers. The status line decides.
+
+        Args:
+            request: As `composed` gives it.
+            before: When the answer must be there.
+        """
+        passed = False
+        try:
+            for start in range(0, len(request), _PIECE):
+                self._socket.settimeout(_left(before))
+                passed = True
+                self._socket.sendall(request[start : start + _PIECE])
+            return self._read_head(before)
+        except (OSError, http.client.HTTPException) as failure:
+            reason = type(failure).__name__
+            return NoAnswer(reason) if passed else NotSent(reason)
+
+    def read_body(self, before: Deadline) -> bytes:
+        """Return what comes of the answer's body until then, at most ``LONGEST_BODY`` bytes."""
+        self._incoming.before = before
+        body = b""
+        try:
+            while self._answer is not None and (chunk := self._answer.read1(LONGEST_BODY - len(body))):
+                body += chunk
+        except (OSError, ValueError, http.client.HTTPException):
+            pass  # what came is all there is to say
+        return body
+
+    def close(self) -> None:
+        """Close it."""
+        self._socket.close()
+
+    def _read_head(self, before: Deadline) -> Answered:
+        self._incoming.before = before
+        self._answer = answer = http.client.HTTPResponse(cast("socket.socket", self._incoming), method="PATCH")
+        try:
+            answer.begin()
+        except (OSError, http.client.HTTPException):
+            if not isinstance(answer.status, int):  # until there is a status line, http.client has a text there
+                raise
+            return Answered(answer.status)
+        return Answered(answer.status, answer.headers.get("Retry-After"))
+
+
+class _Incoming(io.RawIOBase):
+    """What comes in on a connection; each wait for it gets the time that is left."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+        self.before: Deadline | None = None
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """Return the stream that http.client reads an answer from."""
+        return _WholeLines(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        if self.before is not None:
+            self._socket.settimeout(_left(self.before))
+        return self._socket.recv_into(cast("bytearray", buffer))
+
+
+class _WholeLines(io.BufferedReader):
+    """Lines, more strictly than http.client takes them.
+
+    It takes what a broken connection left of a line for a line, and a text like ``2_00`` for a status.
+    """
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(size)
+        if not line.endswith(b"\n") or (line.startswith(b"HTTP/") and not _STATUS_LINE.fullmatch(line)):
+            raise http.client.BadStatusLine("not a whole line of HTTP/1")
+        return line
+
+
+class _Composer(http.client.HTTPConnection):
+    """Writes a request down instead of sending it."""
+
+    auto_open = 0
+
+    def __init__(self, host: str) -> None:
+        super().__init__(host)
+        self.written = b""
+
+    def send(self, data: object) -> None:
+        self.written += cast("bytes", data)
+
+
+def composed(request: PreparedRequest) -> bytes:
+    """Return a request as it goes out, so that anything wrong with it shows before the claim."""
+    url = urlsplit(request.url or "")
+    composer = _Composer(str(url.hostname))
+    headers = {"Host": str(url.netloc), **{str(name): str(value) for name, value in request.headers.items()}}
+    composer.request(str(request.method), request.path_url, cast("bytes", request.body), headers)
+    return composer.written
+
+
+def _left(before: Deadline) -> float:
+    """Return the seconds that are left, more than none: a socket would take 0 for "do not wait".
+
+    Raises:
+        TimeoutError: There are none.
+    """
+    left = before.left()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _trusting(ca_bundle: str) -> ssl.SSLContext:
+    if Path(ca_bundle).is_dir():
+        return ssl.create_default_context(capath=ca_bundle)
+    return ssl.create_default_context(cafile=ca_bundle)
