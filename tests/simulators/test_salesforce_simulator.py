@@ -29,7 +29,6 @@ from tools.local.misbehaviour import (
     Garbage,
     Hang,
     Reset,
-    Stale,
     Truncated,
 )
 from tools.local.salesforce import Received, SalesforceSimulator
@@ -466,15 +465,6 @@ def test_a_drip_never_ends(
     salesforce.wait_for(lambda s: s.connections_open == 0)
 
 
-def test_a_stale_connection_is_closed_after_a_promising_answer(salesforce: SalesforceSimulator, client: Client) -> None:
-    salesforce.next(Stale())
-    answer = client.patch()
-    assert (answer.status_code, answer.headers.get("Connection")) == (200, None)
-    salesforce.wait_for(lambda s: s.connections_open == 0)
-    assert client.patch().status_code == 200
-    assert [(one.connection, one.status) for one in salesforce.received] == [(1, 200), (2, 200)]
-
-
 def test_queued_behaviours_come_before_the_usual_one(salesforce: SalesforceSimulator, client: Client) -> None:
     salesforce.always(Answer(503))
     salesforce.next(Answer(429), Answer(500))
@@ -636,14 +626,12 @@ def test_only_an_orderly_end_says_so_in_tls(
         what_the_client_reads(BreakTls(applied=False, how="eof"))
 
 
-def test_close_unread_and_stale_over_tls(salesforce_over_tls: SalesforceSimulator, tls_client: Client) -> None:
-    salesforce_over_tls.next(CloseUnread(), Stale())
+def test_close_unread_over_tls(salesforce_over_tls: SalesforceSimulator, tls_client: Client) -> None:
+    salesforce_over_tls.next(CloseUnread())
     with pytest.raises(requests.ConnectionError):
         tls_client.patch()
     assert tls_client.patch().status_code == 200
-    salesforce_over_tls.wait_for(lambda s: s.connections_open == 0)
-    assert tls_client.patch().status_code == 200
-    assert salesforce_over_tls.applied("call-1") == 2
+    assert salesforce_over_tls.applied("call-1") == 1
 
 
 def test_there_is_no_tls_to_break_over_plain_http(salesforce: SalesforceSimulator) -> None:

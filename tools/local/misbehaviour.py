@@ -1,7 +1,6 @@
 """How a server can fail its client, each way a small value that carries out itself.
 
     Answer       complete answer of our choosing: an error, a redirect, a 2xx with an odd body
-    Stale        proper answer that promises keep-alive, then the connection is closed
     Close        whole request read, then an orderly end without a byte of answer
     Reset        whole request read, then a RST
     CloseUnread  RST as soon as a request begins, nothing of it looked at
@@ -69,19 +68,6 @@ class Answer:
         if self.status in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}:
             return Reply(self.status, b"", self.headers)
         return plausible(self.status, self.headers)
-
-
-@dataclass(frozen=True, slots=True)
-class Stale:
-    """The proper answer, then the connection it promised to keep is closed: the client pools a dead one."""
-
-    applied: ClassVar[bool] = True
-    status: ClassVar[int | None] = None
-
-    def play(self, connection: Connection, proper: Reply) -> bool:
-        """Send the proper answer and close."""
-        connection.answer(proper)
-        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +220,6 @@ KINDS: Mapping[str, type[Behaviour]] = {
         Garbage,
         Hang,
         Reset,
-        Stale,
         Truncated,
     )
 }

@@ -18,7 +18,7 @@ from tools.local import misbehaviour, request_rules, salesforce_control, voice_c
 from tools.local.certificates import Certificate
 from tools.local.loopback import Connection, LoopbackServer
 from tools.local.messages import Clock, Reply, Request, utc_now
-from tools.local.misbehaviour import Behaviour, BreakTls, CloseUnread, Stale
+from tools.local.misbehaviour import Behaviour, BreakTls, CloseUnread
 from tools.local.token_rules import TokenRules
 from tools.local.voice_call_rules import VoiceCall
 
@@ -267,8 +267,7 @@ class SalesforceSimulator:
             self._amend(index, replace(entry, status=proper.status))
             connection.answer(proper)
             return True
-        status = proper.status if isinstance(behaviour, Stale) else behaviour.status
-        self._amend(index, replace(entry, status=status))
+        self._amend(index, replace(entry, status=behaviour.status))
         return behaviour.play(connection, proper)
 
     def _record(self, entry: Received) -> int:
