@@ -19,7 +19,7 @@ _count = iter(range(1_000_000))
 # Short, so that a call that hangs is soon given up; long enough for one that does not, on a busy machine. A flow has 8
 # seconds at the most, of which two and a half times the time-out of a call are kept back for settling.
 QUICK = {
-    "AWS_CALL_TIMEOUT_SECONDS": "1.5",
+    "AWS_CALL_TIMEOUT_SECONDS": "1",
     "PATCH_TIMEOUT_SECONDS": "3",
     "FLOW_BUDGET_SECONDS": "8",
     "AWS_MAX_ATTEMPTS": "2",

@@ -34,7 +34,7 @@ _forks.set_forkserver_preload(["tests.preload"])
 class Context:
     """Lambda's context, as far as anybody looks at it."""
 
-    remaining: float = 30.0
+    remaining: float = 120.0
     aws_request_id: str = "request-1"
 
     def get_remaining_time_in_millis(self) -> int:

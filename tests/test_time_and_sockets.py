@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import QUICK
-from tests.contacts import contact_event, flow_event, new_id
+from tests.contacts import contact_event, described, flow_event, new_id
 from tests.sandbox import Context, Sandbox, ShiftedClock
 from tools.local.certificates import Certificate, issue, issue_from_unknown_authority
 from tools.local.gateway import Fault
@@ -116,6 +116,7 @@ def test_a_tls_handshake_that_fails_is_nothing_certain(
 ) -> None:
     """The table of answers calls every TLS error but a refused certificate unknown."""
     contact_id = new_id()
+    tls_stack.connect.put_contact(described(contact_id, QueueInfo=None, AgentInfo=None))
     done = threading.Event()
 
     def serve(listener: socket.socket) -> None:
@@ -131,7 +132,7 @@ def test_a_tls_handshake_that_fails_is_nothing_certain(
         thread = threading.Thread(target=serve, args=(listener,), daemon=True)
         thread.start()
         monkeypatch.setenv("SCRT_ENDPOINT_BASE", f"https://127.0.0.1:{listener.getsockname()[1]}")
-        assert Sandbox().invoke(flow_event(contact_id)).status == "UNCERTAIN"
+        assert Sandbox().invoke(contact_event(contact_id)).status == "UNCERTAIN"
         done.set()
         thread.join()
     assert tls_stack.state(contact_id) == "UNCERTAIN"
