@@ -135,7 +135,8 @@ def rows(heading: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("line", OPERATE)
 def test_its_commands_are_commands(line: str) -> None:
-    assert parsed(shlex.split(line)).command in COMMANDS
+    gone_by = re.sub(r"\b20\d\d-", "2020-", line)  # a moment to begin at lies in the past, whatever today is
+    assert parsed(shlex.split(gone_by)).command in COMMANDS
 
 
 def test_it_shows_every_command() -> None:

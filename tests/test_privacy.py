@@ -164,8 +164,13 @@ def test_a_contact_id_that_is_none_is_not_repeated(run: Run, secrets: list[str])
 
 def test_the_record_holds_no_value(stack: LocalStack, run: Run, secrets: list[str]) -> None:
     contact_id = new_id()
-    run([flow_event(contact_id)])
-    record = str(stack.record(contact_id))
+    for _ in range(
+        5
+    ):  # a flow has 8 seconds at the most, and claims nothing where a busy machine leaves too few of them
+        run([flow_event(contact_id)])
+        record = str(stack.record(contact_id))
+        if "UPDATED" in record:
+            break
     assert "UPDATED" in record
     assert [secret for secret in secrets if secret in record] == []
 

@@ -36,7 +36,7 @@ def test_the_stack_is_called_voicecall_sync_unless_said_otherwise(operate: Opera
 def test_an_output_that_is_missing_is_named(operate: Operate, stack: LocalStack) -> None:
     older = DeployedStack(stack).create(without="ReconcileFunctionArn")
 
-    refused = operate("--stack", older.name, "backfill", "--from=2026-11-01T00:00:00Z", "--to=2026-11-02T00:00:00Z")
+    refused = operate("--stack", older.name, "backfill", "--from=2020-11-01T00:00:00Z", "--to=2020-11-02T00:00:00Z")
 
     assert refused.status == 2
     assert re.fullmatch(r"the stack \S+ in us-east-1 has no output ReconcileFunctionArn: [^\n]+\n", refused.err)
