@@ -366,7 +366,7 @@ def test_a_sandbox_frozen_after_its_claim_sends_nothing_when_it_wakes(
             clock.seconds += 31
 
     stack.gateway.after = freeze
-    Sandbox(clock).invoke(source(contact_id))
+    Sandbox(clock).invoke(source(contact_id), Context(remaining=30.0))
     record = stack.record(contact_id)
     assert record is not None
     assert "time was over after the claim" in record["detail"]["S"]
