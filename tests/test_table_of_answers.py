@@ -117,6 +117,32 @@ ROWS = {
     "200 with a header that is none": accepted(
         Truncated(b"HTTP/1.1 200 OK\r\nnot a header\r\nContent-Length: 0\r\n\r\n", applied=True)
     ),
+    **{
+        f"200 with a Content-Type that breaks the parser: {boundary!r}": accepted(
+            Truncated(b"HTTP/1.1 200 OK\r\nContent-Type: multipart/mixed; " + boundary + b"\r\n\r\n", applied=True)
+        )
+        for boundary in (b"boundary*=a; boundary*0=b", b"boundary*=\0''abc", b"boundary*=idna''%ff%ff")
+    },
+    "400 and half a header": rejected(Truncated(b"HTTP/1.1 400 Bad Request\r\nContent-Le", applied=False), 400),
+    "400 whose headers never end": rejected(Drip("headers", applied=False, code=400), 400),
+    "400 whose body never ends": rejected(Drip("body", applied=False, code=400), 400),
+    "400 with 200 headers": rejected(
+        Truncated(b"HTTP/1.1 400 Bad Request\r\n" + b"X: y\r\n" * 200 + b"\r\n", applied=False), 400
+    ),
+    "400 with a header of a megabyte": rejected(
+        Truncated(b"HTTP/1.1 400 Bad Request\r\nX: " + b"y" * 1_000_000 + b"\r\n\r\n", applied=False), 400
+    ),
+    "400 with chunks that are none": rejected(
+        Truncated(
+            b"HTTP/1.1 400 Bad Request\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n" + b"y" * 1_000_000, applied=False
+        ),
+        400,
+    ),
+    "a space before the 200": uncertain(Truncated(b" HTTP/1.1 200 OK\r\n\r\n", applied=True)),
+    "odd white space before the 200": uncertain(Truncated(b"\xa0HTTP/7.1 2_00 OK\r\n\r\n", applied=True)),
+    "100 before a line that is no status line": uncertain(
+        Truncated(b"HTTP/1.1 100 Continue\r\n\r\n HTTP/1.1 2_00 OK\r\n\r\n", applied=True)
+    ),
     "a status of four digits": uncertain(Truncated(b"HTTP/1.1 2000 OK\r\n\r\n", applied=True)),
     "a status with a sign": uncertain(Truncated(b"HTTP/1.1 +200 OK\r\n\r\n", applied=True)),
     "another protocol's 200": uncertain(Truncated(b"HTTP/2 200\r\n\r\n", applied=True)),
@@ -203,7 +229,7 @@ def test_a_connection_that_is_not_accepted_in_time(
             one.setblocking(False)  # noqa: FBT003 - socket's own signature
             one.connect_ex((host, port))
         monkeypatch.setenv("SCRT_ENDPOINT_BASE", f"http://{host}:{port}")
-        result = Sandbox().invoke(event_of(source, contact_id))
+        result = Sandbox().invoke(event_of(source, contact_id), Context(remaining=8.0))
         for one in waiting:
             one.close()
     assert result.status == ("RETRY_LATER" if source == FLOW else "raised")

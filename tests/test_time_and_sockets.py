@@ -9,7 +9,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ from tools.local.gateway import Fault
 from tools.local.ministack import MiniStack
 from tools.local.misbehaviour import Answer, BreakTls, Close, Drip, Hang, Reset
 from tools.local.stack import ROOT, LocalStack
+from voicecall_sync.attempt import Connection, NoAnswer, NotSent, Salesforce
+from voicecall_sync.clock import Deadline, SystemClock
 
 Finished = Callable[[str], str]
 
@@ -344,6 +347,63 @@ def test_the_clock_jumps_an_hour(stack: LocalStack, moment: str, jump: float) ->
         sandbox.invoke(flow_event(contact_id))
     assert stack.salesforce.applied(contact_id) <= 1
     assert stack.salesforce.applied(contact_id) == 1 or stack.state(contact_id) in {"NOT_APPLIED", "UNCERTAIN"}
+
+
+class LeaseEnds(SystemClock):
+    """The time of day is an hour on from the second look on."""
+
+    looks = 0
+
+    def now(self) -> datetime:
+        self.looks += 1
+        return super().now() + timedelta(hours=self.looks > 1)
+
+
+def test_a_sandbox_frozen_in_the_middle_of_a_request_sends_no_more_of_it() -> None:
+    """What an operator released meanwhile may have been sent by another."""
+    clock = LeaseEnds()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        lease = datetime.now(UTC) + timedelta(minutes=1)
+        reply = Connection(ours).send(b"x" * 100_000, Deadline.after(clock, 20), lease)
+        ours.close()
+        received = b"".join(iter(lambda: theirs.recv(65536), b""))
+    assert isinstance(reply, NoAnswer)
+    assert 0 < len(received) < 10_000
+
+
+def test_nothing_is_sent_once_the_lease_has_run_out() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        reply = Connection(ours).send(b"x", Deadline.after(SystemClock(), 20), datetime.now(UTC))
+        ours.close()
+        assert theirs.recv(10) == b""
+    assert isinstance(reply, NotSent)
+
+
+@contextmanager
+def swallowing() -> Iterator[tuple[str, int]]:
+    """An address that never answers: the queue of a listener that never accepts, once full, ignores the next."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as waiting:
+        for _ in range(8):
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)  # noqa: FBT003 - socket's own signature
+            one.connect_ex(full.getsockname())
+        yield full.getsockname()
+
+
+def test_an_address_that_swallows_leaves_the_next_its_turn(stack: LocalStack) -> None:
+    host, port = stack.salesforce.url.removeprefix("http://").split(":")
+    with swallowing() as mute:
+        addresses = [
+            (socket.AF_INET, socket.SOCK_STREAM, 12345, "", (host, int(port))),  # a kind that this machine lacks
+            (socket.AF_INET, socket.SOCK_STREAM, 0, "", mute),
+            (socket.AF_INET, socket.SOCK_STREAM, 0, "", (host, int(port))),
+        ]
+        salesforce = Salesforce(stack.salesforce.url, "", lambda *_, **__: addresses)
+        connection = salesforce.connect(Deadline.after(SystemClock(), 4.0))
+    assert connection.is_open()
+    connection.close()
 
 
 class FrozenClock(ShiftedClock):

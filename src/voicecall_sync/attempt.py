@@ -22,9 +22,12 @@ import io
 import re
 import socket
 import ssl
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from voicecall_sync.clock import Deadline
@@ -34,11 +37,9 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
     from requests import PreparedRequest
 
-CONNECT_SECONDS = 3.0
-"""For the TCP connection to one address: a name may have several, and the next must have its turn."""
 LONGEST_BODY = 8192
-_PIECE = 16384
-"""As much as one TLS record holds, so that no send waits for more than one."""
+_PIECE = 4096
+"""Before each piece of the request the lease is looked at: a sandbox may be frozen between two."""
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] [1-9][0-9]{2}(?: [^\r\n]*)?\r?\n")
 
 
@@ -78,17 +79,19 @@ class Salesforce:
     Args:
         address: Scheme, host and perhaps a port; a path is not looked at.
         ca_bundle: File or folder with the certificate authorities to trust; for https only.
+        resolve: Gives the addresses of a name, as ``socket.getaddrinfo`` does.
 
     Raises:
         OSError, ValueError: The bundle cannot be read.
     """
 
-    def __init__(self, address: str, ca_bundle: str) -> None:
+    def __init__(self, address: str, ca_bundle: str, resolve: Callable[..., Any] = socket.getaddrinfo) -> None:
         parts = urlsplit(address)
         tls = parts.scheme == "https"
         self._host = parts.hostname or ""
         self._port = parts.port or (443 if tls else 80)
         self._trusted = _trusting(ca_bundle) if tls else None
+        self._resolve = resolve
 
     def connect(self, before: Deadline) -> Connection:
         """Open a connection: name, TCP, TLS and certificate.
@@ -102,18 +105,21 @@ class Salesforce:
             raise SalesforceUnreachable(f"no connection to Salesforce: {type(failure).__name__}") from None
 
     def _dial(self, before: Deadline) -> socket.socket:
+        """Connect to one of the name's addresses; each gets its share of the time, so that all have their turn."""
         failure = OSError("the name has no address")
-        for family, kind, protocol, _, address in socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM):
-            dialling = socket.socket(family, kind, protocol)
-            try:
-                dialling.settimeout(min(_left(before), CONNECT_SECONDS))
-                dialling.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                dialling.connect(address)
-            except OSError as error:
-                dialling.close()
-                failure = error
-            else:
-                return dialling
+        addresses = self._resolve(self._host, self._port, type=socket.SOCK_STREAM)
+        for number, (family, kind, protocol, _, address) in enumerate(addresses):
+            with ExitStack() as failed:
+                try:
+                    dialling = failed.enter_context(socket.socket(family, kind, protocol))
+                    dialling.settimeout(_left(before) / (len(addresses) - number))
+                    dialling.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    dialling.connect(address)
+                except OSError as error:
+                    failure = error
+                else:
+                    failed.pop_all()
+                    return dialling
         raise failure
 
     def _secured(self, connected: socket.socket, before: Deadline) -> socket.socket:
@@ -149,21 +155,24 @@ class Connection:
             return False
         return False
 
-    def send(self, request: bytes, before: Deadline) -> Reply:
+    def send(self, request: bytes, before: Deadline, lease: datetime) -> Reply:
         """Send a request and read the answer's status line and headers. The status line decides.
 
         Args:
             request: As `composed` gives it.
             before: When the answer must be there.
+            lease: When no byte of the request may go out any more, by the time of day.
         """
         passed = False
         try:
             for start in range(0, len(request), _PIECE):
                 self._socket.settimeout(_left(before))
+                if before.clock.now() >= lease:
+                    raise TimeoutError  # noqa: TRY301 - it ends like any other
                 passed = True
                 self._socket.sendall(request[start : start + _PIECE])
             return self._read_head(before)
-        except (OSError, http.client.HTTPException) as failure:
+        except Exception as failure:  # noqa: BLE001 - whatever it is, where the attempt stood says what is known
             reason = type(failure).__name__
             return NoAnswer(reason) if passed else NotSent(reason)
 
@@ -172,11 +181,14 @@ class Connection:
         self._incoming.before = before
         body = b""
         try:
-            while self._answer is not None and (chunk := self._answer.read1(LONGEST_BODY - len(body))):
+            while self._answer is not None and len(body) < LONGEST_BODY:
+                chunk = self._answer.read1(LONGEST_BODY - len(body))
+                if not chunk:
+                    break
                 body += chunk
-        except (OSError, ValueError, http.client.HTTPException):
-            pass  # what came is all there is to say
-        return body
+        except Exception:  # noqa: BLE001, S110 - the contact is settled; what came is all there is to say
+            pass
+        return body[:LONGEST_BODY]
 
     def close(self) -> None:
         """Close it."""
@@ -184,13 +196,14 @@ class Connection:
 
     def _read_head(self, before: Deadline) -> Answered:
         self._incoming.before = before
-        self._answer = answer = http.client.HTTPResponse(cast("socket.socket", self._incoming), method="PATCH")
+        answer = http.client.HTTPResponse(cast("socket.socket", self._incoming), method="PATCH")
         try:
             answer.begin()
-        except (OSError, http.client.HTTPException):
+        except Exception:
             if not isinstance(answer.status, int):  # until there is a status line, http.client has a text there
                 raise
-            return Answered(answer.status)
+            return Answered(answer.status)  # its headers cannot be read, and so its body cannot
+        self._answer = answer
         return Answered(answer.status, answer.headers.get("Retry-After"))
 
 
@@ -217,13 +230,22 @@ class _Incoming(io.RawIOBase):
 class _WholeLines(io.BufferedReader):
     """Lines, more strictly than http.client takes them.
 
-    It takes what a broken connection left of a line for a line, and a text like ``2_00`` for a status.
+    It takes what a broken connection left of a line for a line, and a text like ``2_00`` for a status. The first line
+    is a status line, and so is the first one behind a 100, which http.client skips (RFC 9110, 15.2.1).
     """
+
+    _expects_status = True
+    _continues = False
 
     def readline(self, size: int | None = -1, /) -> bytes:
         line = super().readline(size)
-        if not line.endswith(b"\n") or (line.startswith(b"HTTP/") and not _STATUS_LINE.fullmatch(line)):
+        whole = line.endswith(b"\n")
+        if not whole or (self._expects_status and not _STATUS_LINE.fullmatch(line)):
             raise http.client.BadStatusLine("not a whole line of HTTP/1")
+        if self._expects_status:
+            self._expects_status, self._continues = False, line.split()[1] == b"100"
+        elif self._continues and line in {b"\r\n", b"\n"}:
+            self._expects_status = True
         return line
 
 

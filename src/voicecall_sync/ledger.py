@@ -99,7 +99,9 @@ class Ledger:
         try:
             self._table.put(_claimed(claim, request, over), STILL_AS_READ if over else NOBODYS, as_read)
         except ConditionFailedError as failure:
-            standing = self._in_the_way(claim.contact_id, failure)
+            if not failure.standing:
+                raise LedgerUnavailable("the record went away while it was being claimed") from None
+            standing = record_of(claim.contact_id, failure.standing)
             # Our own owner: a first try did get through, and only its answer was lost.
             return claim if standing.owner == claim.owner else standing
         except LedgerUnavailable as failure:
@@ -154,9 +156,9 @@ class Ledger:
         as_read = {":state": State.CLAIMED.value, ":owner": standing.owner}
         try:
             self._table.update(standing.contact_id, values, STILL_AS_READ, as_read)
-        except ConditionFailedError:
-            # Somebody else did it, or its owner settled after all: whatever is there now is the truth.
-            return self.read(standing.contact_id) or standing
+        except ConditionFailedError as failure:
+            # Another did it, or its owner settled after all: what is there now is the truth.
+            return record_of(standing.contact_id, failure.standing) if failure.standing else standing
         return replace(standing, state=State.UNCERTAIN, given_up=True)
 
     def read(self, contact_id: str) -> Record | None:
@@ -167,12 +169,6 @@ class Ledger:
         """
         item = self._table.get(contact_id)
         return record_of(contact_id, item) if item else None
-
-    def _in_the_way(self, contact_id: str, failure: ConditionFailedError) -> Record:
-        record = record_of(contact_id, failure.standing) if failure.standing else self.read(contact_id)
-        if record is None:
-            raise LedgerUnavailable("the record went away while it was being claimed")
-        return record
 
 
 def _claimed(claim: Claim, request: ClaimRequest, standing: Record | None) -> dict[str, Any]:

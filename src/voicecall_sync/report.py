@@ -92,6 +92,12 @@ class Report:
         """Record how long Salesforce took, and say what the update went without."""
         with self._lock:
             self._latencies.append(seconds * 1000)
+        self.went_without(contact, voice_call)
+        missing = dict.fromkeys(voice_call.missing_for_creation(), "not known, and a new record needs it")
+        self._named("CreationPropertyMissing", "Salesforce creates no record for this call", contact, missing)
+
+    def went_without(self, contact: Contact, voice_call: VoiceCall) -> None:
+        """Say which values and parameters could not be sent, and why."""
         left_out = {
             name: reason for name, reason in voice_call.left_out.items() if name in voice_call.attributes_left_out
         }
@@ -100,8 +106,6 @@ class Report:
         self._named("PropertyLeftOut", "properties left out", contact, others)
         ignored = dict.fromkeys(voice_call.ignored_parameters, "no property goes by this name")
         self._named("ParameterIgnored", "parameters ignored", contact, ignored)
-        missing = dict.fromkeys(voice_call.missing_for_creation(), "not known, and a new record needs it")
-        self._named("CreationPropertyMissing", "Salesforce creates no record for this call", contact, missing)
 
     def settle_failed(self, contact_id: str, settlement: Settlement, failure: Exception) -> None:
         """Say the truth about a PATCH that the ledger could not be told."""

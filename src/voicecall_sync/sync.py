@@ -96,6 +96,8 @@ class Sync:
                 return self._known_already(claim, prepared, moments)
             sent = self._send(connection, prepared, moments)
             outcome = self._settle(claim, prepared, sent)
+            if outcome.http_status == HTTPStatus.UNAUTHORIZED:
+                self.tokens.forget()
             return self._explained(outcome, connection, prepared, moments)
         finally:
             connection.close()
@@ -111,7 +113,8 @@ class Sync:
     def _prepare(self, contact: Contact) -> _Prepared:
         voice_call = from_contact(contact, self.custom_fields)
         if contact.source is Source.CONTACT_FLOW and not voice_call.says_something:
-            raise NotOurs(_nothing_to_send(voice_call))
+            self.report.went_without(contact, voice_call)
+            raise NotOurs("nothing to send: no custom field and no property; the contact keeps its one update")
         token = self.tokens.current(self.clock.now())
         voice_call = voice_call.with_call_center(token.call_center_api_name)
         request = telephony.patch(
@@ -146,12 +149,11 @@ class Sync:
         if unsent is not None:
             reply: Reply = NotSent(unsent)
         else:
-            reply = connection.send(prepared.request, moments.answer_before.or_after(self.timings.patch))
+            before = moments.answer_before.or_after(self.timings.patch)
+            reply = connection.send(prepared.request, before, moments.lease)
         settlement = telephony.meaning(reply, self.clock.now())
         if settlement.state is not State.REJECTED:
             connection.close()
-        if settlement.http_status == HTTPStatus.UNAUTHORIZED:
-            self.tokens.forget()
         return _Sent(reply, settlement, self.clock.monotonic() - started)
 
     def _why_not(self, connection: Connection, moments: Moments) -> str | None:
@@ -218,12 +220,6 @@ def _final_blocked(record: Record, voice_call: VoiceCall) -> bool:
     flow_sent = record.state in _FLOW_SENT and record.source == Source.CONTACT_FLOW
     lacking = voice_call.properties.keys() - {*record.properties, "callAttributes"}
     return voice_call.final and flow_sent and bool(lacking)
-
-
-def _nothing_to_send(voice_call: VoiceCall) -> str:
-    left_out = ", ".join(sorted(voice_call.attributes_left_out))
-    because = f" (left out: {left_out})" if left_out else ""
-    return f"nothing to send: the flow passes no custom field and no property{because}; the contact keeps its update"
 
 
 def _unsettled(contact_id: str, settlement: Settlement) -> Outcome:

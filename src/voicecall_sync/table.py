@@ -7,7 +7,7 @@ DynamoDB's spelling of them (``{"S": …}``); ``record`` knows what they mean.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
@@ -34,7 +34,7 @@ class ConditionFailedError(LedgerUnavailable):
     """The record was not as the write expected it.
 
     Attributes:
-        standing: What stood there instead; empty where the answer did not say.
+        standing: What stood there instead; empty for nothing.
     """
 
     def __init__(self, standing: Item) -> None:
@@ -82,10 +82,7 @@ class Table:
         try:
             self._client.put_item(TableName=self._name, Item=_spelled(values), **arguments)
         except Exception as failure:  # noqa: BLE001 - see the class
-            if _condition_failed(failure):
-                standing = cast("Mapping[str, Any]", failure.response.get("Item") or {})
-                raise ConditionFailedError(_plain(standing)) from None
-            raise _unavailable("claim", failure) from None
+            raise _refused("claim", failure) from None
 
     def update(
         self, contact_id: str, values: Mapping[str, object], condition: str, expected: Mapping[str, object]
@@ -104,6 +101,7 @@ class Table:
                 Key=_key(contact_id),
                 UpdateExpression=expression + (f" REMOVE {', '.join(removed)}" if removed else ""),
                 ConditionExpression=condition,
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 # state and owner have a name of their own in any case: each condition speaks of them
                 ExpressionAttributeNames={f"#{name}": name for name in dict.fromkeys((*values, "owner"))},
                 ExpressionAttributeValues=_spelled(
@@ -111,9 +109,7 @@ class Table:
                 ),
             )
         except Exception as failure:  # noqa: BLE001 - see the class
-            if _condition_failed(failure):
-                raise ConditionFailedError({}) from None
-            raise _unavailable("settle", failure) from None
+            raise _refused("settle", failure) from None
 
     def get_all(self, contact_ids: Sequence[str], attributes: Sequence[str]) -> Iterator[Item]:
         """Return those items that there are, as they are now, a hundred to a request; of each a few attributes."""
@@ -178,8 +174,15 @@ def _key(contact_id: str) -> dict[str, Any]:
     return {"contactId": {"S": contact_id}}
 
 
-def _condition_failed(failure: Exception) -> TypeGuard[ClientError]:
-    return aws_reason(failure) == "ConditionalCheckFailedException"
+def _refused(what: str, failure: Exception) -> LedgerUnavailable:
+    """Return the error of a conditional write: with what stood there, where that was the reason."""
+    if not isinstance(failure, ClientError) or aws_reason(failure) != "ConditionalCheckFailedException":
+        return _unavailable(what, failure)
+    standing = cast("Mapping[str, Any]", failure.response.get("Item") or {})
+    try:
+        return ConditionFailedError(_plain(standing))
+    except ArithmeticError as unreadable:  # a number that no Decimal holds, written by hand
+        return _unavailable(what, unreadable)
 
 
 def _unavailable(what: str, failure: Exception) -> LedgerUnavailable:

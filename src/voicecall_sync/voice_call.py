@@ -110,7 +110,8 @@ def from_contact(contact: Contact, custom_fields: Mapping[str, CustomField]) -> 
     fields = collect({**contact.attributes, **_call_attributes(parameters), **_prefixed(parameters)}, custom_fields)
     if fields.values:
         properties["callAttributes"] = json.dumps(dict(fields.values), ensure_ascii=False, allow_nan=False)
-    known_names = {rule.name for rule in _PROPERTIES} | {"callAttributes"}
+    property_names = {rule.name for rule in _PROPERTIES}
+    known_names = property_names | {"callAttributes"}
     ignored = (name for name in contact.parameters if name not in known_names and not name.startswith(PREFIX))
     return VoiceCall(
         MappingProxyType(properties),
@@ -118,7 +119,7 @@ def from_contact(contact: Contact, custom_fields: Mapping[str, CustomField]) -> 
         tuple(ignored),
         frozenset(fields.left_out),
         tuple(fields.values),
-        bool(fields.values) or "callOrigin" in properties or not known_names.isdisjoint(parameters),
+        bool(fields.values) or "callOrigin" in properties or not property_names.isdisjoint(parameters),
     )
 
 

@@ -1,5 +1,6 @@
 """Nothing of ours is reached from elsewhere: not from another machine, not from a web page, not after its parent."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -140,33 +141,29 @@ def server(request: pytest.FixtureRequest, stack: LocalStack, ministack: MiniSta
     }[request.param]
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"Host": "attacker.example"},
-        {"Host": "attacker.example:{port}"},
-        {"Host": "127.0.0.1"},
-        {"Host": "127.0.0.1:1"},
-        {"Host": "host.docker.internal:{port}"},
-        {"Origin": "https://attacker.example"},
-        {"Origin": "http://127.0.0.1:1"},
-        {"Origin": "null"},
-        {"Origin": ""},
-    ],
+FOREIGN: tuple[Mapping[str, str], ...] = (
+    {"Host": "attacker.example"},
+    {"Host": "attacker.example:{port}"},
+    {"Host": "127.0.0.1"},
+    {"Host": "127.0.0.1:1"},
+    {"Host": "host.docker.internal:{port}"},
+    {"Origin": "https://attacker.example"},
+    {"Origin": "http://127.0.0.1:1"},
+    {"Origin": "null"},
+    {"Origin": ""},
+    {"Sec-Fetch-Site": "cross-site"},
 )
-@pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "OPTIONS"])
-def test_a_web_page_is_refused(server: str, method: str, headers: dict[str, str]) -> None:
+
+
+def test_a_web_page_is_refused(server: str) -> None:
     port = server.rpartition(":")[2]
+    for method, headers in itertools.product(("GET", "POST", "PATCH", "OPTIONS"), FOREIGN):
+        sent = {name: value.format(port=port) for name, value in headers.items()}
 
-    answer = requests.request(
-        method,
-        f"{server}/simulator/received",
-        headers={name: value.format(port=port) for name, value in headers.items()},
-        timeout=10,
-    )
+        answer = requests.request(method, f"{server}/simulator/received", headers=sent, timeout=10)
 
-    assert answer.status_code == 403
-    assert "Access-Control-Allow-Origin" not in answer.headers
+        assert answer.status_code == 403, (method, sent)
+        assert "Access-Control-Allow-Origin" not in answer.headers
 
 
 @pytest.mark.parametrize("headers", [{}, {"Host": "localhost:{port}"}, {"Origin": "{server}"}])
@@ -190,24 +187,37 @@ def test_a_refused_request_has_no_effect(stack: LocalStack) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "origin", "let_in"),
+    ("headers", "let_in"),
     [
-        ("127.0.0.1:80", None, True),
-        ("LOCALHOST:80", "http://localhost:80", True),
-        ("127.0.0.1:80", "https://127.0.0.1:80", True),
-        (None, None, False),
-        ("", None, False),
-        ("127.0.0.1:80, a.example", None, False),
-        ("127.0.0.1:80", "127.0.0.1:80", False),
-        ("host.docker.internal:80", None, False),
+        ({"Host": "127.0.0.1:80"}, True),
+        ({"Host": "LOCALHOST:80", "Origin": "http://localhost:80"}, True),
+        ({"Host": "127.0.0.1:80", "Origin": "https://127.0.0.1:80"}, True),
+        ({"Host": "127.0.0.1:80", "Sec-Fetch-Site": "none"}, True),
+        ({"Host": "127.0.0.1:80", "Sec-Fetch-Site": "same-origin"}, True),
+        ({"Host": "127.0.0.1:80", "Sec-Fetch-Site": "cross-site"}, False),
+        ({"Host": "127.0.0.1:80", "Sec-Fetch-Site": "same-site"}, False),
+        ({}, False),
+        ({"Host": ""}, False),
+        ({"Host": "127.0.0.1:80, a.example"}, False),
+        ({"Host": "127.0.0.1:80", "Origin": "127.0.0.1:80"}, False),
+        ({"Host": "host.docker.internal:80"}, False),
     ],
 )
-def test_whom_the_door_lets_in(host: str | None, origin: str | None, let_in: bool) -> None:  # noqa: FBT001
-    assert (refusal(host, origin, own_hosts(80)) is None) is let_in
+def test_whom_the_door_lets_in(headers: Mapping[str, str], let_in: bool) -> None:  # noqa: FBT001
+    assert (refusal(headers.get, own_hosts(80)) is None) is let_in
 
 
 def test_what_is_started_for_containers_lets_them_in() -> None:
-    assert refusal("host.docker.internal:80", None, own_hosts(80, for_containers=True)) is None
+    headers = {"Host": "host.docker.internal:80"}
+    assert refusal(headers.get, own_hosts(80, for_containers=True)) is None
+
+
+def test_a_link_or_an_image_makes_aws_do_nothing(stack: LocalStack, ministack: MiniStack) -> None:
+    """A browser that says nothing of Sec-Fetch-Site sends no Origin with them either."""
+    for server in (ministack.url, stack.gateway.url):
+        answer = requests.get(f"{server}/?Action=CreateQueue&QueueName=by-a-page&Version=2012-11-05", timeout=10)
+        assert answer.status_code == 403
+    assert "by-a-page" not in str(stack.sqs.list_queues().get("QueueUrls"))
 
 
 @pytest.mark.parametrize("service", ["lambda", "s3", "iam", "cloudformation"])

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.builders import ANY_JSON, ANY_TEXT
@@ -386,6 +386,7 @@ def test_a_token_from_the_future_is_not_sent_once_the_clock_has_jumped_back(key:
     assert claims_of(source.current(earlier), key)["iat"] <= earlier.timestamp()
 
 
+@settings(max_examples=30)  # each example signs
 @given(jumps=st.lists(st.floats(-1e7, 1e7), max_size=8))
 def test_however_the_clock_jumps_salesforce_takes_the_current_token(jumps: list[float], key: Key) -> None:
     source = source_over(Vault(own_form(key.pkcs8)))

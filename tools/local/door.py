@@ -1,12 +1,13 @@
 """Whom a local server lets in: programs of this machine, never a page in somebody's browser.
 
 A web page reaches what listens on loopback too. If it names our address, the browser adds the page's Origin, which is
-another. If the page's own name leads to 127.0.0.1 (DNS rebinding), the Host is that name.
+another; for an image or a link it adds none, but says in Sec-Fetch-Site that the page is another site's. If the page's
+own name leads to 127.0.0.1 (DNS rebinding), the Host is that name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 HOST = "127.0.0.1"
 """The one address that servers here listen on."""
@@ -20,16 +21,18 @@ def own_hosts(port: int, *, for_containers: bool = False) -> frozenset[str]:
     return frozenset(f"{name}:{port}" for name in names)
 
 
-def refusal(host: str | None, origin: str | None, own: Collection[str]) -> str | None:
+def refusal(header: Callable[[str], str | None], own: Collection[str]) -> str | None:
     """Tell why a request is refused, None for one that is let in.
 
     Args:
-        host: its header Host, None without one.
-        origin: its header Origin, None without one.
+        header: gives its header of a name, None without one.
         own: what `own_hosts` returns.
     """
+    host, origin, site = header("Host"), header("Origin"), header("Sec-Fetch-Site")
     if host is None or host.lower() not in own:
         return "the Host is not this server's own address"
     if origin is not None and origin.partition("://")[2].lower() not in own:
         return "the Origin is not this server's own address"
+    if site is not None and site not in {"same-origin", "none"}:  # none: typed into the browser's address bar
+        return "another site's page sent it"
     return None

@@ -198,7 +198,11 @@ class AwsGateway:
 
 
 def _is_connect(request: Request) -> bool:
-    return request.header("X-Amz-Target") is None and request.target.split("/")[1] in _CONNECT_PATHS
+    return request.header("X-Amz-Target") is None and _first_part(request.target) in _CONNECT_PATHS
+
+
+def _first_part(target: str) -> str:
+    return target.removeprefix("/").partition("/")[0]
 
 
 def _operation(request: Request) -> str:
@@ -206,4 +210,4 @@ def _operation(request: Request) -> str:
     target = request.header("X-Amz-Target")
     if target is not None:
         return target.rpartition(".")[2]
-    return _CONNECT_PATHS.get(request.target.split("/")[1], request.target)
+    return _CONNECT_PATHS.get(_first_part(request.target), request.target)

@@ -98,7 +98,7 @@ class Connection:
         if len(body) < length:
             raise ClientGoneError
         request = Request(self.number, method, target, dict(headers.items()), body)
-        if why := refusal(request.header("Host"), request.header("Origin"), self._own):
+        if why := refusal(request.header, self._own):
             raise ForeignRequestError(why)
         self.is_last_request = request.wants_close
         return request

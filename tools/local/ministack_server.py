@@ -30,8 +30,11 @@ def main(port: int) -> None:
         if scope["type"] == "websocket":  # no client of ours opens one; unanswered, hypercorn refuses it
             return
         if scope["type"] == "http":
-            headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
-            if why := refusal(headers.get(b"host"), headers.get(b"origin"), own):
+            headers = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+            why = refusal(lambda name: headers.get(name.lower()), own)
+            if why is None and scope["method"] == "GET" and b"Action=" in scope["query_string"]:
+                why = "AWS's clients ask for an action by POST only"  # a page's image or link would do it by GET
+            if why is not None:
                 await _refuse(why, send)
                 return
         await app(scope, receive, send)
