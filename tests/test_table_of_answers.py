@@ -155,12 +155,14 @@ ROWS = {
 @sources
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
 def test_an_answer_of_salesforce(
-    stack: LocalStack, sandbox: Sandbox, finished: Finished, source: str, row: Row
+    stack: LocalStack, finished: Finished, source: str, row: Row, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     contact_id = finished(new_id())
     stack.salesforce.always(row.behaviour)
-
-    result = sandbox.invoke(event_of(source, contact_id))
+    with monkeypatch.context() as patch:
+        if isinstance(row.behaviour, Hang | Drip):
+            patch.setenv("TEST_PATCH_SECONDS", "0.9")
+        result = Sandbox().invoke(event_of(source, contact_id))
 
     assert result.status == (row.flow if source == FLOW else row.event)
     record = stack.record(contact_id)
@@ -173,6 +175,7 @@ def test_an_answer_of_salesforce(
     # Salesforce recovers, and the event comes again, and then again.
     stack.salesforce.always(None)
     before = stack.salesforce.applied(contact_id)
+    sandbox = Sandbox()
     again = [sandbox.invoke(event_of(source, contact_id)).status for _ in range(2)]
     waits = float(record["retryAt"]["N"]) > float(record["settledAt"]["N"]) if "retryAt" in record else False
     if waits:

@@ -27,6 +27,7 @@ COMMANDS = {
     "reconcile": ["--calls", "20", "--quota-factor", "40"],
     "stack": FREE_PORTS,
 }
+POLL_SECONDS = 0.05
 PARTS = 4
 """The gateway, MiniStack, Salesforce and Connect."""
 
@@ -90,6 +91,7 @@ def test_a_command_listens_on_loopback_only(command: str, own: Mapping[str, str]
         root = psutil.Process(process.pid)
         while process.poll() is None and not (command == "stack" and len(seen) == PARTS):
             seen |= listening(root)
+            time.sleep(POLL_SECONDS)
         process.terminate()
 
     assert len(seen) == PARTS
@@ -258,6 +260,7 @@ def test_nothing_outlives_a_killed_command(command: str, own: Mapping[str, str])
     root = psutil.Process(process.pid)
     while len(listening(root)) < PARTS:
         assert process.poll() is None
+        time.sleep(POLL_SECONDS)
     left = processes(root)
 
     process.kill()
