@@ -20,6 +20,7 @@ from tools.local.gateway import Fault
 from tools.local.ministack import MiniStack
 from tools.local.runtime import Kit, LambdaRuntime
 from tools.local.stack import ROOT, LocalStack
+from tools.sam import is_one_address
 
 COMMANDS = {
     "demo": [],
@@ -117,10 +118,25 @@ def test_so_do_the_tests_and_lambdas_emulator(
     assert {ip for ip, _ in seen} == {"127.0.0.1"}
 
 
-@pytest.mark.parametrize("address", ["0.0.0.0", "::", "203.0.113.5x", "8.8.8.8", "all"])  # noqa: S104 - refused
-def test_a_container_reaches_one_private_address_only(address: str, own: Mapping[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("address", "taken"),
+    [
+        ("172.17.0.1", True),
+        ("127.0.0.2", True),
+        ("0.0.0.0", False),  # noqa: S104 - refused
+        ("::", False),
+        ("203.0.113.5x", False),
+        ("8.8.8.8", False),
+        ("all", False),
+    ],
+)
+def test_which_address_a_container_may_reach(address: str, taken: bool) -> None:  # noqa: FBT001
+    assert is_one_address(address) is taken
+
+
+def test_a_container_reaches_one_private_address_only(own: Mapping[str, str], tmp_path: Path) -> None:
     (tmp_path / "artifact").mkdir()
-    words = ["--sam", f"--artifact={tmp_path / 'artifact'}", f"--container-address={address}"]
+    words = ["--sam", f"--artifact={tmp_path / 'artifact'}", "--container-address=0.0.0.0"]
 
     refused = subprocess.run(
         [sys.executable, "-m", "tools.stack", *words], cwd=ROOT, env=own, capture_output=True, text=True, check=False
