@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from tools.check import STYLE_AND_TYPES, run, run_all
 
-WORKERS = 5
+WORKERS = 4
 """More than a small machine has cores: the tests of time-outs mostly wait."""
 COVERAGE = "--coverage"
 _PYTEST = ("pytest", "-n", str(WORKERS), "--dist", "worksteal")
