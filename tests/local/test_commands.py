@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import requests
@@ -50,6 +51,23 @@ def test_a_stack_writes_its_settings_for_sam(running_stack: str, environment: di
     settings = json.loads(Path(environment["VOICECALL_SYNC_LOCAL"], "env.json").read_text(encoding="utf-8"))
 
     assert settings["UpdateVoiceCallFunction"]["SCRT_ENDPOINT_BASE"] == running_stack
+
+
+def test_a_stack_keeps_the_events_of_its_contacts_for_sam(running_stack: str, environment: dict[str, str]) -> None:
+    """Moved by the same time as the contacts it holds, whenever it was started; `sam local invoke -e` takes a file."""
+    assert running_stack
+    kept = Path(environment["VOICECALL_SYNC_LOCAL"], "events")
+    event, contacts = (
+        json.loads((kept / f"{name}.json").read_text()) for name in ("contact-event-completed", "contacts")
+    )
+    detail = event["detail"]
+    (contact,) = [one for one in contacts["contacts"] if one["Id"] == detail["contactId"]]
+
+    assert {path.name for path in kept.iterdir()} == {path.name for path in (ROOT / "events").iterdir()}
+    assert timedelta(0) < datetime.now(UTC) - datetime.fromisoformat(event["time"]) < timedelta(days=1)
+    assert datetime.fromisoformat(detail["disconnectTimestamp"]) == datetime.fromisoformat(
+        contact["DisconnectTimestamp"]
+    )
 
 
 def test_invoke_ignores_what_a_killed_stack_left(run: Run, tmp_path: Path) -> None:
