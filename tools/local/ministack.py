@@ -18,8 +18,8 @@ from tools.local.loopback import free_ports
 
 ROOT = Path(__file__).parents[2]
 _START_SECONDS = 30.0
-# MiniStack's own names. The second and third keep it from opening further ports.
-_QUIET = {"BIND_HOST": HOST, "IOT_MTLS_ENABLED": "0", "SFTP_ENABLED": "0", "LOG_LEVEL": "WARNING"}
+# MiniStack's own names. The first two keep it from opening further ports; ours is bound by `ministack_server`.
+_QUIET = {"IOT_MTLS_ENABLED": "0", "SFTP_ENABLED": "0", "LOG_LEVEL": "WARNING"}
 SERVICES = ("dynamodb", "secretsmanager", "sqs")
 """What the function talks to beside Amazon Connect; what a stack needs that nothing is deployed into."""
 
