@@ -372,6 +372,18 @@ def test_a_sandbox_frozen_in_the_middle_of_a_request_sends_no_more_of_it() -> No
     assert 0 < len(received) < 10_000
 
 
+class BreaksOnClose(socket.socket):
+    def close(self) -> None:
+        super().close()
+        raise OSError("input/output error")
+
+
+def test_a_close_that_fails_keeps_no_contact_from_being_settled() -> None:
+    connection = Connection(BreaksOnClose())
+    connection.close()
+    assert not connection.is_open()
+
+
 def test_nothing_is_sent_once_the_lease_has_run_out() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:

@@ -23,7 +23,7 @@ import re
 import socket
 import ssl
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -146,8 +146,8 @@ class Connection:
 
         Nothing may be sent where it is not: whoever has something to say before the request will not read that.
         """
-        self._socket.setblocking(False)  # noqa: FBT003 - socket's own signature
         try:
+            self._socket.setblocking(False)  # noqa: FBT003 - socket's own signature
             self._socket.recv(1)
         except (BlockingIOError, ssl.SSLWantReadError):
             return True
@@ -191,8 +191,9 @@ class Connection:
         return body[:LONGEST_BODY]
 
     def close(self) -> None:
-        """Close it."""
-        self._socket.close()
+        """Close it. That comes before settling, which its failure must not keep from happening."""
+        with suppress(OSError):
+            self._socket.close()
 
     def _read_head(self, before: Deadline) -> Answered:
         self._incoming.before = before
