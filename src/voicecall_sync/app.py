@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from traceback import extract_tb
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -19,44 +20,47 @@ from voicecall_sync import reconcile_request
 from voicecall_sync import settings as environment
 from voicecall_sync.attempt import Salesforce
 from voicecall_sync.backlog import Backlog
-from voicecall_sync.clock import TIMINGS, Clock, Deadline, Moments, SystemClock, Timings
+from voicecall_sync.breaker import Breaker
+from voicecall_sync.clock import AWS_TRIES, TIMINGS, Clock, Moments, SystemClock, Timings
 from voicecall_sync.connect import Connect
-from voicecall_sync.contact import Asked, asked_by, finished_contact_id, from_flow
+from voicecall_sync.contact import Asked, asked_by, from_flow
+from voicecall_sync.contact_queue import ContactQueue
+from voicecall_sync.enqueue import FlowContacts
 from voicecall_sync.errors import InvalidInput, Redeliver, SecretUnusable, WrongSettings, aws_reason
 from voicecall_sync.ledger import Ledger
+from voicecall_sync.messages import Message, messages_of
 from voicecall_sync.outcome import Outcome, Source, Status
-from voicecall_sync.pace import Pacer
-from voicecall_sync.reconcile import Means, Reconciliation
+from voicecall_sync.reconcile import ReconcileParts, Reconciliation
 from voicecall_sync.report import Report
-from voicecall_sync.settings import Settings
+from voicecall_sync.settings import WORKING_OFF, Settings
 from voicecall_sync.sync import Sync, expecting
 from voicecall_sync.table import Table
 from voicecall_sync.token import TokenSource
+from voicecall_sync.waiting import Waiting
+from voicecall_sync.worker import Worker
 
 if TYPE_CHECKING:
     from types_boto3_secretsmanager import SecretsManagerClient
 
-AWS_TRIES = 2
 UNKNOWN_TIME_SECONDS = 30.0
 """What to assume is left where a context does not say, as in a test console."""
-DESCRIBING_SECONDS = 8.0
-"""What describing a contact, names and all, takes at the most, as a rule."""
+LAST_PAGE_SECONDS = 60.0
+"""So long before the end of a run of the reconciliation no further page is asked for."""
+SHORTEST_TURN_SECONDS = 10.0
+"""With less time than this no further message of a batch is begun. A batch has one message as deployed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """What the environment makes of us.
+class SendingParts:
+    """What the environment makes of us, for the functions that send.
 
     Attributes:
-        connect: For single contacts.
-        new_paced_client: Gives a client of Amazon Connect, always the same, that tries nothing again by itself.
+        flow_contacts: Leaves in the queue what a contact flow could not have updated.
     """
 
     settings: Settings
-    sync: Sync
-    backlog: Backlog
-    connect: Connect
-    new_paced_client: Callable[[], Any]
+    worker: Worker
+    flow_contacts: FlowContacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +68,22 @@ class App:
     """Takes events.
 
     Attributes:
-        parts: Gives the parts; raises WrongSettings. Called for each event, and so expected to remember.
+        sending, working_off, reconciling: Give the parts of a function; each raises WrongSettings. Called for each
+            event, and so expected to remember.
     """
 
-    parts: Callable[[], Parts]
+    sending: Callable[[], SendingParts]
+    working_off: Callable[[], SendingParts]
+    reconciling: Callable[[], ReconcileParts]
     clock: Clock
     timings: Timings
     report: Report
 
     def update_voice_call(self, event: object, context: object) -> dict[str, str]:
-        """Update the VoiceCall of the contact that an event tells of.
+        """Update the VoiceCall of the contact that a contact flow, or a contact event given directly, tells of.
 
         Raises:
-            Redeliver: An asynchronous event that must come again, or be kept in the dead-letter queue. Never raised
-                for a contact flow's event.
+            Redeliver: A contact event that must come again. Never raised for a contact flow's event.
         """
         try:
             asked = asked_by(event)
@@ -86,7 +92,18 @@ class App:
         budget = self.timings.flow if asked.source is Source.CONTACT_FLOW else self.timings.contact
         moments = Moments.of(self.clock, self.timings, _remaining_seconds(context), budget)
         outcome = expecting(asked.contact_id, lambda: self._update(asked, moments))
+        if asked.source is Source.CONTACT_FLOW and outcome.status is Status.RETRY_LATER:
+            outcome = self._left_in_the_queue(outcome, moments)
         return self._answer(outcome, asked.source.value, context)
+
+    def contact_queue(self, event: object, context: object) -> dict[str, object]:
+        """Work off a batch of the contact queue, and name the messages that come back.
+
+        Raises:
+            InvalidInput: The event is not such a batch.
+        """
+        failed = [message.message_id for message in messages_of(event) if not self._done(message, context)]
+        return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
     def reconcile(self, event: object, context: object) -> dict[str, object]:
         """Run the reconciliation, as a schedule or a request by hand asks for it.
@@ -95,58 +112,49 @@ class App:
             InvalidInput: The request is wrong; the message names what.
             WrongSettings: A variable is missing or wrong.
         """
-        remaining = _remaining_seconds(context)
-        moments = Moments.of(self.clock, self.timings, remaining)
+        moments = Moments.of(self.clock, self.timings, _remaining_seconds(context))
         try:
-            parts = self.parts()
-            request = reconcile_request.parse(event, parts.settings.usual, self.clock.now())
+            parts = self.reconciling()
+            request = reconcile_request.parse(event, parts.usual, self.clock.now())
         except (InvalidInput, WrongSettings) as failure:
             self.report.stopped(str(failure))
             raise
-        timings = self.timings
-        # One more request to the table comes after the last contact: where to carry on. What is kept back for what
-        # hangs is a part, at the most, of an invocation that is short.
-        over = moments.over.later(-min(timings.settle, remaining / 10))
-        sending = timings.settle + timings.answer
-        call = min(timings.connect_connect + timings.connect_answer, remaining / 4)
-        ample = timings.patch + timings.settle + DESCRIBING_SECONDS
-        reserve = max(sending + timings.last_lines, min(ample, remaining / 2))
-        means = self._means(parts, over.later(-sending - call))
-        request_id = str(getattr(context, "aws_request_id", ""))
-        run = Reconciliation(means, request, over, moments.lease, reserve, request_id)
-        return run.run().as_answer()
-
-    def _means(self, parts: Parts, latest: Deadline) -> Means:
-        """Put together what one run works with: a Connect that paces its calls, the last before this moment."""
-        settings = parts.settings
-        per_second = {
-            "SearchContacts": settings.searches_per_second,
-            "DescribeContact": settings.describes_per_second,
-            # Connect allows a fifth of the describes for names; no name is asked for twice in a run
-            "DescribeQueue": settings.describes_per_second / 5,
-            "DescribeUser": settings.describes_per_second / 5,
-        }
-        paced = Pacer(per_second, self.clock, latest).call
-        return Means(
-            sync=parts.sync,
-            connect=Connect(parts.new_paced_client, settings.instance_id, self.clock, paced),
-            ledger=parts.sync.ledger,
-            backlog=parts.backlog,
-            clock=self.clock,
-            timings=self.timings,
-            report=self.report,
-            usual=settings.usual,
-            concurrency=settings.concurrency,
-        )
+        reserve = min(LAST_PAGE_SECONDS, moments.over.left() / 3)
+        return Reconciliation(parts, request, moments.over, reserve).run()
 
     def _update(self, asked: Asked, moments: Moments) -> Outcome:
-        parts = self.parts()
+        worker = self.sending().worker
         if asked.source is Source.CONTACT_FLOW:
-            contact = from_flow(asked, parts.settings.instance_id)
-        else:
-            contact_id = finished_contact_id(asked, parts.settings.instance_id)
-            contact = parts.connect.finished_contact(contact_id, asked.source)
-        return parts.sync.update(contact, moments)
+            return worker.sync.update(from_flow(asked, worker.instance_id), moments)
+        worker.chosen(asked)
+        return worker.sync.update(worker.described(asked, None), moments)
+
+    def _left_in_the_queue(self, outcome: Outcome, moments: Moments) -> Outcome:
+        try:
+            return self.sending().flow_contacts.leave(outcome, moments.over)
+        except WrongSettings:
+            self.report.not_kept(outcome.contact_id, outcome.detail)
+            return outcome
+
+    def _done(self, message: Message, context: object) -> bool:
+        """Work off one message. Nothing is raised: a message that comes back is not an error of the function."""
+        remaining = _remaining_seconds(context)
+        if remaining < SHORTEST_TURN_SECONDS:
+            return False
+        moments = Moments.of(self.clock, self.timings, remaining, self.timings.contact)
+        request_id = str(getattr(context, "aws_request_id", ""))
+        try:
+            worker = self.working_off().worker
+            done = worker.take(message, moments, request_id)
+            self._tell_token_expiry(worker)
+        except WrongSettings as failure:
+            self.report.outcome(Outcome(Status.RETRY_LATER, "", str(failure)), "unknown", request_id)
+            done = False
+        except Exception as defect:  # noqa: BLE001 - see above
+            self.report.defect("", f"{type(defect).__name__} at {extract_tb(defect.__traceback__)[-1].name}")
+            done = False
+        self.report.flush("unknown")
+        return done
 
     def _answer(self, outcome: Outcome, source: str, context: object) -> dict[str, str]:
         self.report.outcome(outcome, source, str(getattr(context, "aws_request_id", "")))
@@ -154,6 +162,11 @@ class App:
         if outcome.redeliver and source != Source.CONTACT_FLOW:
             raise Redeliver(f"{outcome.status}: {outcome.detail}")
         return outcome.as_answer()
+
+    def _tell_token_expiry(self, worker: Worker) -> None:
+        expires_at = worker.sync.tokens.expires_at()
+        if expires_at is not None:
+            self.report.gauge("TokenHoursLeft", (expires_at - self.clock.now()).total_seconds() / 3600)
 
 
 def _remaining_seconds(context: object) -> float:
@@ -182,61 +195,118 @@ def build(
             has loaded.
         timings: How long things may take.
     """
+    report = Report(environment.service(), environment.log_level())
+    clients = _Clients(functools.cache(new_session), timings)
 
-    @functools.cache
-    def parts() -> Parts:
-        settings = environment.read()
-        try:
-            session = new_session()
-            new_client = functools.partial(_quick_client, session, timings, settings.concurrency)
-            table = Table(new_client("dynamodb"), settings.table)
-            sync = Sync(
-                ledger=Ledger(table, new_owner),
-                tokens=TokenSource(
-                    functools.partial(_read_secret, new_client("secretsmanager"), settings.secret_id),
-                    settings.org_id,
-                    settings.call_center_api_name,
-                ),
-                salesforce=Salesforce(settings.endpoint_base, settings.ca_bundle),
-                endpoint_base=settings.endpoint_base,
-                provider_name=settings.provider_name,
-                custom_fields=settings.custom_fields,
-                clock=clock,
-                timings=timings,
-                report=report,
-            )
-        except (BotoCoreError, OSError, ValueError) as failure:  # botocore's own variables, or the CA bundle's
-            raise WrongSettings(f"a variable of botocore's or requests' is wrong: {aws_reason(failure)}") from None
-        return Parts(
-            settings=settings,
-            sync=sync,
+    def sending(*more: str) -> SendingParts:
+        settings = environment.read(*more)
+        with_one_try = Table(clients.quick("dynamodb", 1), settings.table)
+        flow_queue = ContactQueue(functools.partial(clients.quick, "sqs", 1), settings.queue_url)
+        worker = _worker(settings, clients, clock, new_owner, report)
+        waiting = Waiting(with_one_try, new_owner)
+        flow_contacts = FlowContacts(Ledger(with_one_try, new_owner), waiting, flow_queue, clock, timings, report)
+        return SendingParts(settings, worker, flow_contacts)
+
+    def reconciling() -> ReconcileParts:
+        settings = environment.read_reconciling()
+        table = Table(clients.quick("dynamodb"), settings.table)
+        return ReconcileParts(
+            search_page=Connect(clients.connect, settings.instance_id, clock).search_page,
+            ledger=Ledger(table, new_owner),
             backlog=Backlog(table, new_owner),
-            # How often to try again is left to botocore's own setting (AWS_MAX_ATTEMPTS): Connect throttles early, and
-            # before the claim there is nothing to lose but time.
-            connect=Connect(_new_connect_client(session, timings, settings.concurrency), settings.instance_id, clock),
-            new_paced_client=_new_connect_client(
-                session, timings, settings.concurrency, retries={"total_max_attempts": 1}
-            ),
+            waiting=Waiting(table, new_owner),
+            queue=ContactQueue(functools.partial(clients.quick, "sqs"), settings.queue_url),
+            clock=clock,
+            report=report,
+            usual=settings.usual,
+            searches_per_second=settings.searches_per_second,
+            paused=settings.paused,
         )
 
-    report = Report(environment.service(), environment.log_level())
-    return App(parts, clock, timings, report)
-
-
-def _quick_client(session: Session, timings: Timings, connections: int, service: str) -> Any:  # noqa: ANN401 - made from its model
-    made: Any = session
-    quick = Config(
-        connect_timeout=timings.aws_connect,
-        read_timeout=timings.aws_answer,
-        # legacy: its pause before DynamoDB's second try is 50 ms, where the standard mode's may take a second
-        retries={"mode": "legacy", "total_max_attempts": AWS_TRIES},
-        max_pool_connections=max(10, connections),
-        # botocore puts its own together anew for each request, and checks what DynamoDB checks again: together a tenth
-        # of the CPU that a contact takes
-        user_agent="voicecall-sync",
-        parameter_validation=False,
+    return App(
+        functools.cache(functools.partial(_checked, sending)),
+        functools.cache(functools.partial(_checked, functools.partial(sending, *WORKING_OFF))),
+        functools.cache(functools.partial(_checked, reconciling)),
+        clock,
+        timings,
+        report,
     )
-    return made.client(service, config=quick)
+
+
+def _checked(make: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever it makes
+    try:
+        return make()
+    except (BotoCoreError, OSError, ValueError) as failure:  # botocore's own variables, or the CA bundle's
+        raise WrongSettings(f"a variable of botocore's or requests' is wrong: {aws_reason(failure)}") from None
+
+
+def _worker(
+    settings: Settings, clients: _Clients, clock: Clock, new_owner: Callable[[], str], report: Report
+) -> Worker:
+    table = Table(clients.quick("dynamodb"), settings.table)
+    ledger = Ledger(table, new_owner)
+    read_secret = functools.partial(_read_secret, clients.quick("secretsmanager"), settings.secret_id)
+    return Worker(
+        sync=Sync(
+            ledger=ledger,
+            tokens=TokenSource(read_secret, settings.org_id, settings.call_center_api_name),
+            salesforce=Salesforce(settings.endpoint_base, settings.ca_bundle),
+            breaker=Breaker(clock, clients.timings),
+            endpoint_base=settings.endpoint_base,
+            provider_name=settings.provider_name,
+            custom_fields=settings.custom_fields,
+            clock=clock,
+            timings=clients.timings,
+            report=report,
+        ),
+        connect=Connect(clients.connect, settings.instance_id, clock),
+        ledger=ledger,
+        waiting=Waiting(table, new_owner),
+        queue=ContactQueue(functools.partial(clients.quick, "sqs"), settings.queue_url, settings.dead_letter_url),
+        clock=clock,
+        timings=clients.timings,
+        report=report,
+        instance_id=settings.instance_id,
+        not_before=settings.not_before,
+    )
+
+
+class _Clients:
+    """The clients of a sandbox, each made once, when it is first needed."""
+
+    def __init__(self, session: Callable[[], Session], timings: Timings) -> None:
+        self._session = session
+        self.timings = timings
+        self._made: dict[object, Any] = {}
+
+    def quick(self, service: str, tries: int = AWS_TRIES) -> Any:  # noqa: ANN401 - made from its model
+        """Return a client with short time-outs."""
+        config = Config(
+            connect_timeout=self.timings.aws_connect,
+            read_timeout=self.timings.aws_answer,
+            # legacy: its pause before DynamoDB's second try is 50 ms, where the standard mode's may take a second
+            retries={"mode": "legacy", "total_max_attempts": tries},
+            # botocore puts its own together anew for each request, and checks what DynamoDB checks again: together a
+            # tenth of the CPU that a contact takes
+            user_agent="voicecall-sync",
+            parameter_validation=False,
+        )
+        return self._once((service, tries), service, config)
+
+    def connect(self) -> Any:  # noqa: ANN401 - made from its model
+        """Return Amazon Connect's client.
+
+        How often it tries again is left to botocore's own setting (AWS_MAX_ATTEMPTS): Connect throttles early, and
+        before the claim there is nothing to lose but time.
+        """
+        config = Config(connect_timeout=self.timings.connect_connect, read_timeout=self.timings.connect_answer)
+        return self._once("connect", "connect", config)
+
+    def _once(self, key: object, service: str, config: Config) -> Any:  # noqa: ANN401
+        if key not in self._made:
+            session: Any = self._session()
+            self._made[key] = session.client(service, config=config)
+        return self._made[key]
 
 
 def _read_secret(secrets: SecretsManagerClient, secret_id: str) -> str:
@@ -248,18 +318,3 @@ def _read_secret(secrets: SecretsManagerClient, secret_id: str) -> str:
     if not isinstance(text, str):
         raise SecretUnusable("the secret must be text, not binary")
     return text
-
-
-def _new_connect_client(
-    session: Session,
-    timings: Timings,
-    connections: int,
-    **others: Any,  # noqa: ANN401 - Config's own
-) -> Callable[[], Any]:
-    patient = Config(
-        connect_timeout=timings.connect_connect,
-        read_timeout=timings.connect_answer,
-        max_pool_connections=max(10, connections),
-        **others,
-    )
-    return functools.cache(functools.partial(session.client, "connect", config=patient))

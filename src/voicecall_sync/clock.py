@@ -71,6 +71,9 @@ class Deadline:
         return min(self, Deadline.after(self.clock, seconds), key=lambda one: one.end)
 
 
+AWS_TRIES = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Timings:
     """How long things may take, in seconds. They depend on one another, so a contact center has none to choose.
@@ -85,6 +88,10 @@ class Timings:
         explanation: How long a refusal's body may take; it only makes the detail better.
         aws_connect, aws_answer: For one try of a request to the table or to Secrets Manager; each has two tries.
         connect_connect, connect_answer: For one try of a request to Amazon Connect, which happens before the claim.
+        ladder: After how long a message comes back, by how often its contact has failed; the last one for all further
+            failures.
+        breaker_shortest, breaker_longest: How long a sandbox claims nothing once Salesforce has stopped answering; each
+            probe that fails doubles it.
     """
 
     flow: float = 6.5
@@ -98,6 +105,14 @@ class Timings:
     aws_answer: float = 0.9
     connect_connect: float = 2.0
     connect_answer: float = 4.0
+    ladder: tuple[float, ...] = (60.0, 300.0, 900.0, 3600.0)
+    breaker_shortest: float = 60.0
+    breaker_longest: float = 600.0
+
+    @property
+    def aws_request(self) -> float:
+        """Return how long one request to the table, to the queue or to Secrets Manager may take, with all its tries."""
+        return AWS_TRIES * (self.aws_connect + self.aws_answer)
 
 
 TIMINGS = Timings()

@@ -6,18 +6,15 @@ are kept for an hour. DescribeContact has no queue name and no agent user name, 
 
 from __future__ import annotations
 
-import threading
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from voicecall_sync.clock import Clock
 from voicecall_sync.contact import Contact, agent_id, from_described, queue_id
-from voicecall_sync.errors import ConnectUnavailable, TooLittleTime, aws_reason
+from voicecall_sync.errors import ConnectUnavailable, aws_reason
 from voicecall_sync.outcome import Source
-from voicecall_sync.pace import at_once
 
 if TYPE_CHECKING:
     from types_boto3_connect import ConnectClient
@@ -31,42 +28,26 @@ _NO_SUCH_NAME = frozenset({"ResourceNotFoundException", "InvalidParameterExcepti
 T = TypeVar("T")
 
 
-class Paced(Protocol):
-    """Does a call when it is its turn; see ``Pacer.call``."""
-
-    def __call__(self, operation: str, work: Callable[[], T], /) -> T:
-        """Do the work of an operation."""
-        ...
-
-
 class Connect:
-    """One Amazon Connect instance, for one thread or several.
+    """One Amazon Connect instance.
 
     Args:
-        new_client: Makes the client. Called when it is first needed, since it costs 50 ms and more.
+        new_client: Gives the client, always the same. Called when it is first needed: making it costs 50 ms and more.
         instance_id: The instance.
         clock: Ages the names.
-        paced: Does the calls.
     """
 
-    def __init__(
-        self, new_client: Callable[[], ConnectClient], instance_id: str, clock: Clock, paced: Paced = at_once
-    ) -> None:
-        self._new_client = new_client
-        self._made: ConnectClient | None = None
+    def __init__(self, new_client: Callable[[], ConnectClient], instance_id: str, clock: Clock) -> None:
+        self._client = new_client
         self._instance_id = instance_id
         self._clock = clock
-        self._paced = paced
         self._names: dict[tuple[str, str], tuple[datetime, str | None]] = {}
-        self._making = threading.Lock()
-        self._looking_up: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
 
     def finished_contact(self, contact_id: str, source: Source) -> Contact:
         """Describe a contact, with the names of its queue and agent.
 
         Raises:
             ConnectUnavailable: Connect failed, or does not know the contact. (Not a missing name: see below.)
-            TooLittleTime: A paced call would have come too late.
             NotFinishedYet: The contact is not finished.
             NotOurs: It is no voice contact.
             InvalidInput: What Connect describes is no contact.
@@ -86,35 +67,25 @@ class Connect:
 
         Raises:
             ConnectUnavailable: Connect failed.
-            TooLittleTime: A paced call would have come too late.
         """
         arguments: dict[str, Any] = {**request, "InstanceId": self._instance_id}
-        return self._call("SearchContacts", lambda: self._client.search_contacts(**arguments))
-
-    @property
-    def _client(self) -> ConnectClient:
-        with self._making:
-            if self._made is None:
-                self._made = self._new_client()
-            return self._made
+        return self._call("SearchContacts", lambda: self._client().search_contacts(**arguments))
 
     def _call(self, operation: str, work: Callable[[], T]) -> T:
         try:
-            return self._paced(operation, work)
-        except TooLittleTime:
-            raise
+            return work()
         except Exception as failure:  # noqa: BLE001 - an answer that botocore cannot read makes it raise anything
             raise _unavailable(operation, failure) from None
 
     def _describe(self, contact_id: str) -> Mapping[str, Any]:
-        answer = self._client.describe_contact(InstanceId=self._instance_id, ContactId=contact_id)
+        answer = self._client().describe_contact(InstanceId=self._instance_id, ContactId=contact_id)
         return answer["Contact"]
 
     def _queue_name(self, queue: str) -> str | None:
-        return self._client.describe_queue(InstanceId=self._instance_id, QueueId=queue)["Queue"].get("Name")
+        return self._client().describe_queue(InstanceId=self._instance_id, QueueId=queue)["Queue"].get("Name")
 
     def _agent_name(self, agent: str) -> str | None:
-        return self._client.describe_user(InstanceId=self._instance_id, UserId=agent)["User"].get("Username")
+        return self._client().describe_user(InstanceId=self._instance_id, UserId=agent)["User"].get("Username")
 
     def _name(self, operation: str, key: str | None, look_up: Callable[[str], str | None]) -> str | None:
         """Return a name, from the cache if it is there; None for what was deleted since.
@@ -124,16 +95,15 @@ class Connect:
         """
         if key is None:
             return None
-        with self._looking_up[operation, key]:  # one look-up a name, however many contacts wait for it
-            now = self._clock.now()
-            known = self._names.get((operation, key))
-            if known is not None and timedelta(0) <= now - known[0] < NAMES_KEPT:
-                return known[1]
-            name = self._call(operation, lambda: _unless_gone(look_up, key))
-            if len(self._names) >= MOST_NAMES:
-                self._names.clear()
-            self._names[operation, key] = (now, name)
-            return name
+        now = self._clock.now()
+        known = self._names.get((operation, key))
+        if known is not None and timedelta(0) <= now - known[0] < NAMES_KEPT:
+            return known[1]
+        name = self._call(operation, lambda: _unless_gone(look_up, key))
+        if len(self._names) >= MOST_NAMES:
+            self._names.clear()
+        self._names[operation, key] = (now, name)
+        return name
 
 
 def _unless_gone(look_up: Callable[[str], str | None], key: str) -> str | None:

@@ -93,6 +93,7 @@ class Contact:
         attributes: The contact attributes. Connect's are strings, but dirty events hold other scalars.
         parameters: What a contact flow's block passes as function input parameters; empty elsewhere.
         interaction_seconds: Talk time without hold time.
+        work_ended_at: When the agent's after-contact work ended.
         handed_on: Connect names a contact that goes on from this one.
     """
 
@@ -113,6 +114,7 @@ class Contact:
     longest_hold_seconds: int | None = None
     number_of_holds: int | None = None
     interaction_seconds: int | None = None
+    work_ended_at: datetime | None = None
     recording: Recording | None = None
     handed_on: bool = False
     attributes: Mapping[str, object] = field(default_factory=dict)
@@ -246,6 +248,7 @@ def from_described(described: Mapping[str, object], source: Source) -> Contact:
         interaction_seconds=_interaction(
             connected_at, _time(agent_info.get("AfterContactWorkStartTimestamp")), hold_seconds
         ),
+        work_ended_at=_time(agent_info.get("AfterContactWorkEndTimestamp")),
         recording=_recording(described.get("Recordings")),
         handed_on=bool(described.get("NextContacts")),
         attributes=_mapping(described.get("Attributes")),

@@ -10,15 +10,19 @@
     │   ├── NotFinishedYet      the event says finished, the described contact does not
     │   ├── LedgerUnavailable   the table did not answer, or refused
     │   ├── SalesforceUnreachable  no connection: name, TCP, TLS or certificate
+    │   ├── SalesforceFailing   the breaker is open: several contacts in a row had no answer
+    │   ├── QueueUnavailable    the contact queue did not answer, or refused
     │   └── TooLittleTime       the invocation would not outlive a PATCH and its settling
-    └── Redeliver           what an asynchronous source raises, so that Lambda delivers the event again
+    └── Redeliver           what a contact event that was given directly raises, so that it comes again
 
 Messages name fields, variables and operations. They never hold a value out of an event, a secret or a
-record: they end in logs, in a contact flow and in the dead-letter queue's attributes.
+record: they end in logs, in a contact flow and beside a message in the dead-letter queue.
 What happens between claim and settle is no exception but a value: see ``outcome.Settlement``.
 """
 
 from __future__ import annotations
+
+from datetime import datetime
 
 
 class VoiceCallSyncError(Exception):
@@ -43,7 +47,13 @@ class NotOurs(VoiceCallSyncError):  # noqa: N818
 
 
 class NotReady(VoiceCallSyncError):  # noqa: N818
-    """Something on our side failed before the claim: nothing was claimed, nothing sent."""
+    """Something on our side failed before the claim: nothing was claimed, nothing sent.
+
+    Attributes:
+        due: From when on it makes sense to try again, where that is known.
+    """
+
+    due: datetime | None = None
 
 
 class WrongSettings(NotReady):
@@ -70,12 +80,24 @@ class SalesforceUnreachable(NotReady):
     """No connection to Salesforce could be opened."""
 
 
+class SalesforceFailing(NotReady):
+    """Salesforce has just left several contacts without an answer; see ``breaker``."""
+
+    def __init__(self, due: datetime) -> None:
+        super().__init__("Salesforce did not answer for the last contacts, so nothing is sent for a while")
+        self.due = due
+
+
+class QueueUnavailable(NotReady):
+    """The contact queue, or the dead-letter queue, failed."""
+
+
 class TooLittleTime(NotReady):
     """What is left of the invocation is less than a PATCH and its settling need."""
 
 
 class Redeliver(VoiceCallSyncError):  # noqa: N818
-    """Raised to Lambda by an asynchronous source: deliver this event again, and keep it if that fails."""
+    """Raised for a contact event that was given directly, without the queue: give it again."""
 
 
 def aws_reason(failure: Exception) -> str:

@@ -6,7 +6,7 @@ from voicecall_sync import app
 
 
 def update_voice_call(event: object, context: object) -> dict[str, str]:
-    """Update the VoiceCall of a contact, told of by a contact flow or by EventBridge.
+    """Update the VoiceCall of a contact that a contact flow tells of, or a contact event that is given directly.
 
     Returns:
         ``{"status": …, "contactId": …, "detail": …}``, all strings.
@@ -17,11 +17,23 @@ def update_voice_call(event: object, context: object) -> dict[str, str]:
     return app.root().update_voice_call(event, context)
 
 
-def reconcile(event: object, context: object) -> dict[str, object]:
-    """Find contacts nobody told us of and what is left open, on a schedule or by hand; then the same pipeline.
+def contact_queue(event: object, context: object) -> dict[str, object]:
+    """Work off messages of the contact queue: contact events, and what the others left there.
 
     Returns:
-        The counts by outcome, what was found, skipped and left over, and the window. See ``Summary.as_answer``.
+        ``{"batchItemFailures": [{"itemIdentifier": …}]}``: the messages that come back.
+
+    Raises:
+        InvalidInput: The event is not a batch of SQS messages.
+    """
+    return app.root().contact_queue(event, context)
+
+
+def reconcile(event: object, context: object) -> dict[str, object]:
+    """Find finished contacts that no event told of, on a schedule or by hand, and enqueue them.
+
+    Returns:
+        What was found, known and enqueued, and how far a window by hand came. See ``Reconciliation.run``.
 
     Raises:
         InvalidInput: See ``App.reconcile``.

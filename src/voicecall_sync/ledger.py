@@ -1,30 +1,32 @@
 """Claim, settle, read: the table that lets a contact be sent once.
 
+    (none) ──left waiting──> NOT_APPLIED (see ``waiting``)
     (none) ──claim──> CLAIMED ──settle──> UPDATED <──────────────────────── close ─┐
                          │  └───settle──> REJECTED ──────release──┐                │
                          │  └───settle──> UNCERTAIN ─────release──┤── UNCERTAIN ───┘
                          │                    ↑                   ↓
                          │  └───settle──> NOT_APPLIED ──claim, from retryAt on──> CLAIMED
-                         └──owner long dead──> UNCERTAIN          └──given up after a week──> REJECTED
+                         └──owner long dead──> UNCERTAIN
 
 Every write is conditional, and conditional on the *owner*, a fresh uuid4 for each attempt to claim. So whatever comes
 late (a write whose answer was lost and which was sent again, a sandbox that thaws) meets another owner, or its own
 finished work, and changes nothing. An answer that is lost costs nothing either: the second try of the same write fails
 its condition, finds its own owner in the record, and knows that the first one did get through.
 
-This module is what a contact's own update needs; what is left open afterwards is the ``backlog``'s.
+This module is what a contact's own update needs. How a contact waits is ``waiting``'s; what is left open is
+``backlog``'s.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from voicecall_sync.errors import LedgerUnavailable
 from voicecall_sync.outcome import Settlement, Source, State
-from voicecall_sync.record import Record, forgotten_at, record_of, retry_at, stored
+from voicecall_sync.record import Record, forgotten_at, record_of, stored
 from voicecall_sync.table import NOBODYS, OURS, STILL_AS_READ, ConditionFailedError, Table
 
 
@@ -129,7 +131,7 @@ class Ledger:
             LedgerUnavailable: The table failed, or the claim is no longer ours. The record stays as it is.
         """
         closed = settlement.state is State.UPDATED
-        again = retry_at(now, claim.attempts, settlement.retry_after)
+        again = now + timedelta(seconds=settlement.retry_after or 0)
         values = {
             "state": settlement.state.value,
             "settledAt": stored(now),
@@ -185,7 +187,7 @@ def _claimed(claim: Claim, request: ClaimRequest, standing: Record | None) -> di
         "properties": list(request.properties),
         "customFields": list(request.custom_fields),
         "expiresAt": forgotten_at(request.now),
-        "firstClaimedAt": stored(request.now),
+        "metAt": stored(request.now),
         "firstSource": request.source.value,
         **(standing.history if standing else {}),
     }

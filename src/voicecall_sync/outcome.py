@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 
@@ -12,6 +13,9 @@ class Source(StrEnum):
     CONTACT_FLOW = "contact-flow"
     CONTACT_EVENT = "contact-event"
     RECONCILE = "reconcile"
+    """The reconciliation found it."""
+    OPERATOR = "operator"
+    """An operator released it, or named it."""
 
 
 class State(StrEnum):
@@ -75,7 +79,8 @@ class Outcome:
         differs: For a DUPLICATE, the properties in which it differs from what was sent.
         final_blocked: A DUPLICATE that holds the finished call's values, barred by an earlier update
             from a contact flow.
-        given_up: REJECTED by us, after a week of trying in vain.
+        due: For RETRY_LATER, the moment from which on it makes sense to try again, where one is known.
+        waits: For RETRY_LATER: nothing failed, it only is not yet time.
     """
 
     status: Status
@@ -85,11 +90,12 @@ class Outcome:
     http_status: int | None = None
     differs: tuple[str, ...] = ()
     final_blocked: bool = False
-    given_up: bool = False
+    due: datetime | None = None
+    waits: bool = False
 
     @property
     def redeliver(self) -> bool:
-        """Whether an asynchronous source must raise, so that the event comes again or is kept."""
+        """Whether a contact event that was given directly must raise, so that it comes again."""
         return self.status in {Status.RETRY_LATER, Status.INVALID}
 
     def as_answer(self) -> dict[str, str]:

@@ -3,8 +3,8 @@
     {"from": "2026-11-01T00:00:00Z", "to": "2026-11-02T00:00:00Z", "scope": "all", "dryRun": true,
      "contactIds": ["…"]}
 
-Each is optional; a schedule's event, and ``{}``, ask for the usual: the look-back window, in the scope set. Where the
-scope set is none, nothing is searched, and a window by hand has to say its scope.
+Each is optional. A schedule's event, and ``{}``, ask for the usual: two passes over finished contacts, in the scope
+that is set. Anything else is a window by hand; where the scope that is set is none, it has to say its scope.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from enum import StrEnum
 from voicecall_sync.contact import FoundContact, contact_id_of
 from voicecall_sync.errors import InvalidInput
 
-SETTLES_WITHIN = timedelta(minutes=10)
+FIRST_AFTER = timedelta(minutes=30)
 """So long the ordinary path, by contact events, has before the reconciliation looks at a call."""
 MOST_NAMED = 10_000
 
@@ -30,7 +30,7 @@ class Scope(StrEnum):
     """Which finished voice contacts to update, of those that have no record."""
 
     NONE = "none"
-    """No contact. A run still looks for dead owners and sends what is due."""
+    """No contact. A run still looks for expired claims and lost messages."""
     ABANDONED = "abandoned"
     """Waited in a queue, and was never connected to an agent."""
     UNANSWERED = "unanswered"
@@ -87,17 +87,14 @@ class ReconcileRequest:
     """One run's task.
 
     Attributes:
-        window: Which contacts, by when they ended; of no meaning where contacts are named.
+        window: By hand: which contacts, by when they ended. None for a schedule's run, and where contacts are named.
         contacts: The contacts named: an id, or what is wrong with it. None where none are named.
-        cursor: Under which name to remember how far the window was worked off: "" for a schedule's; None where
-            contacts are named. A dry run looks at it and leaves it as it is.
     """
 
-    window: Window
+    window: Window | None
     scope: Scope
     dry_run: bool = False
     contacts: tuple[str | InvalidInput, ...] | None = None
-    cursor: str | None = None
 
 
 def parse(event: object, usual: Usual, now: datetime) -> ReconcileRequest:
@@ -114,16 +111,12 @@ def parse(event: object, usual: Usual, now: datetime) -> ReconcileRequest:
         if name not in KEYS:
             shown = name if isinstance(name, str) and name.isidentifier() and len(name) <= 30 else "a key"  # noqa: PLR2004
             raise InvalidInput("event", f"a schedule's, or hold nothing but {', '.join(KEYS)}: not {shown}")
-    scope, dry_run = _scope(event, usual.scope), _flag(event, "dryRun")
-    window = _window(event, usual, now)
+    dry_run = _flag(event, "dryRun")
+    by_hand = dry_run or any(event.get(name) is not None for name in ("from", "to", "scope"))
     if "contactIds" in event:
-        return ReconcileRequest(window, scope, dry_run, contacts=_named(event["contactIds"]))
-    return ReconcileRequest(window, scope, dry_run, cursor=_cursor_name(event, scope))
-
-
-def _cursor_name(event: Mapping[str, object], scope: Scope) -> str:
-    by_hand = [f" {name}={event[name]}" for name in ("from", "to") if event.get(name) is not None]
-    return "".join((*by_hand, f" scope={scope}")) if by_hand or event.get("scope") is not None else ""
+        return ReconcileRequest(None, usual.scope, dry_run, contacts=_named(event["contactIds"]))
+    scope = _scope(event, usual.scope, by_hand=by_hand)
+    return ReconcileRequest(_window(event, usual, now) if by_hand else None, scope, dry_run)
 
 
 def _window(event: Mapping[str, object], usual: Usual, now: datetime) -> Window:
@@ -132,7 +125,7 @@ def _window(event: Mapping[str, object], usual: Usual, now: datetime) -> Window:
         raise InvalidInput("from", "a moment in the past")
     if start is not None and end is not None and start >= end:
         raise InvalidInput("from", "before to")
-    end = min(end or now - SETTLES_WITHIN, now)
+    end = min(end or now - FIRST_AFTER, now)
     start = start or end - usual.look_back
     return Window(max(start, usual.not_before) if usual.not_before else start, end)
 
@@ -159,13 +152,12 @@ def moment_of(value: object) -> datetime | None:
     return moment if moment >= _FIRST_MOMENT else None
 
 
-def _scope(event: Mapping[str, object], usual: Scope) -> Scope:
+def _scope(event: Mapping[str, object], usual: Scope, *, by_hand: bool) -> Scope:
     value = event.get("scope")
-    window_named = event.get("from") is not None or event.get("to") is not None
-    if value is None and not (window_named and usual is Scope.NONE):
+    if value is None and not (by_hand and usual is Scope.NONE):
         return usual
     if not isinstance(value, str) or value not in SEARCHED:
-        # Also where a window is named, no scope, and the one set is none: an answer without contacts would mislead.
+        # Also by hand without a scope where the one set is none: an answer without contacts would mislead.
         raise InvalidInput("scope", f"one of {', '.join(SEARCHED)}")
     return Scope(value)
 

@@ -17,13 +17,13 @@ from voicecall_sync.outcome import State
 
 KEPT = timedelta(days=775)
 """25 months: Connect keeps a contact for 24, and a claim forgotten before that is a second PATCH."""
+LOST_AFTER = timedelta(hours=2)
+"""How long past ``backBy`` a message counts as lost."""
 DEAD_AFTER = timedelta(seconds=60)
 """How long past ``ownerUntil`` an owner counts as dead: clocks differ."""
-LONGEST_RETRY = timedelta(hours=6)
-FIRST_BACKOFF = timedelta(minutes=1)
 MOST_ATTEMPTS = 1_000_000
 
-_HISTORY = ("firstClaimedAt", "firstSource", "releasedAt", "releasedBy")
+_HISTORY = ("metAt", "firstSource", "scope", "failures", "failedSince", "backBy", "releasedAt", "releasedBy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,14 @@ class Record:
     Attributes:
         state: None where it is none of the five: such a record is never claimed.
         since: When it came into a state that is still open; None once it is UPDATED.
-        scope: For a contact that was found and never claimed, the scope it was found in.
+        source: Who claimed it last; for a contact that was never claimed, who left it waiting.
+        first_source: The same of the first time.
+        scope: For a contact that the reconciliation found, the scope it was found in.
+        met_at: When it came into the ledger.
+        back_by: When its message is there again at the latest; None where no message is known of.
+        failures: How often its message came back.
+        failed_since: When it first did so.
+        dead_lettered_at: When the worker moved its message to the dead-letter queue.
         closed_at, closed_by: When and by whom it was closed: an operator found its update in Salesforce.
         properties, custom_fields: The names of the properties and of the custom fields that its PATCH carried.
         history: What a further claim carries over.
@@ -54,7 +61,11 @@ class Record:
     since: datetime | None = None
     claimed_at: datetime | None = None
     settled_at: datetime | None = None
-    first_claimed_at: datetime | None = None
+    met_at: datetime | None = None
+    back_by: datetime | None = None
+    failures: int = 0
+    failed_since: datetime | None = None
+    dead_lettered_at: datetime | None = None
     released_at: datetime | None = None
     released_by: str | None = None
     closed_at: datetime | None = None
@@ -73,9 +84,11 @@ class Record:
         """Tell whether its owner must have died between claim and settle."""
         return self.state is State.CLAIMED and (self.owner_until is not None and now - DEAD_AFTER > self.owner_until)
 
-    def trying_since(self) -> datetime | None:
-        """Return since when it has been tried: from its first claim, or from an operator's release on."""
-        return max((moment for moment in (self.first_claimed_at, self.released_at) if moment), default=None)
+    def lost(self, now: datetime) -> bool:
+        """Tell whether it waits, and its message should have been there long ago."""
+        back_by = self.back_by or self.since
+        waits = self.state is State.NOT_APPLIED and self.since is not None and self.dead_lettered_at is None
+        return waits and back_by is not None and now - LOST_AFTER > back_by
 
 
 def record_of(contact_id: str, values: Mapping[str, Any]) -> Record:
@@ -97,7 +110,11 @@ def record_of(contact_id: str, values: Mapping[str, Any]) -> Record:
         since=_moment(values.get("since")),
         claimed_at=_moment(values.get("claimedAt")),
         settled_at=_moment(values.get("settledAt")),
-        first_claimed_at=_moment(values.get("firstClaimedAt")),
+        met_at=_moment(values.get("metAt")),
+        back_by=_moment(values.get("backBy")),
+        failures=_whole(values.get("failures")) or 0,
+        failed_since=_moment(values.get("failedSince")),
+        dead_lettered_at=_moment(values.get("deadLetteredAt")),
         released_at=_moment(values.get("releasedAt")),
         released_by=_name(values.get("releasedBy")),
         closed_at=_moment(values.get("closedAt")),
@@ -106,21 +123,6 @@ def record_of(contact_id: str, values: Mapping[str, Any]) -> Record:
         custom_fields=_names(values.get("customFields")),
         history={name: values[name] for name in _HISTORY if name in values},
     )
-
-
-def retry_at(now: datetime, attempts: int, retry_after: float | None) -> datetime:
-    """Return when a contact that was not applied may be tried again.
-
-    Args:
-        now: When it was found out.
-        attempts: How many claims there were. From the third on the wait doubles, to six hours at most.
-        retry_after: Seconds that Salesforce asked for, if it did. Without them the first two waits are none.
-    """
-    wait = timedelta(seconds=retry_after or 0)
-    doublings = min(attempts, 20) - 2
-    if doublings > 0:
-        wait = min((wait or FIRST_BACKOFF) * 2**doublings, LONGEST_RETRY)
-    return now + wait
 
 
 def stored(moment: datetime) -> Decimal:

@@ -8,7 +8,6 @@ source.
 from __future__ import annotations
 
 import logging
-import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -45,7 +44,7 @@ _WARNED = frozenset({Status.RETRY_LATER, Status.INVALID})
 
 
 class Report:
-    """Writes the log and the metrics of one sandbox, for one thread or several.
+    """Writes the log and the metrics of one sandbox.
 
     Args:
         service: The stack's name; in every log line, and a dimension of every metric, so that two stacks of an account
@@ -58,7 +57,6 @@ class Report:
         self._service = service
         self._logger = Logger(service=service, level=level)
         self._metrics = Metrics(namespace=NAMESPACE, service=service)
-        self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._latencies: list[float] = []
         for library in ("botocore", "urllib3", "requests"):
@@ -90,8 +88,7 @@ class Report:
 
     def sent(self, contact: Contact, voice_call: VoiceCall, seconds: float) -> None:
         """Record how long Salesforce took, and say what the update went without."""
-        with self._lock:
-            self._latencies.append(seconds * 1000)
+        self._latencies.append(seconds * 1000)
         self.went_without(contact, voice_call)
         missing = dict.fromkeys(voice_call.missing_for_creation(), "not known, and a new record needs it")
         self._named("CreationPropertyMissing", "Salesforce creates no record for this call", contact, missing)
@@ -131,12 +128,11 @@ class Report:
         )
 
     def parameters_gone(self, contact_id: str, properties: Sequence[str]) -> None:
-        """Say that a contact flow's update is sent again without what the flow's Parameters said."""
+        """Say that a contact flow's contact was sent without what the flow's Parameters said."""
         self._count("ParametersGone")
         self._logger.warning(
-            "sent again without the contact flow's Parameters, which are gone: as Amazon Connect describes it",
-            contactId=contact_id,
-            propertiesSentBefore=sorted(properties)[:_MOST_NAMES],
+            "sent without the contact flow's Parameters, which are gone: as Amazon Connect describes it",
+            extra=_known(contactId=contact_id, propertiesOfTheFlow=tuple(sorted(properties)[:_MOST_NAMES])),
         )
 
     def defect(self, contact_id: str, where: str) -> None:
@@ -148,11 +144,29 @@ class Report:
         """Say how far a long run is, or what became of it."""
         self._logger.info(message, extra=_known(**counts))
 
-    def unseen(self, start: datetime, end: datetime) -> None:
-        """Say that a span of time was never searched, and will not be by itself."""
-        self._count("Unseen")
+    def dead_lettered(self, contact_id: str, reason: str) -> None:
+        """Say that a message went to the dead-letter queue, and why."""
+        self._count("DeadLettered")
+        self._logger.error("moved to the dead-letter queue", extra=_known(contactId=contact_id, detail=reason))
+
+    def left_to_the_queue(self, contact_id: str, failure: Exception) -> None:
+        """Say that a message comes back by the queue's own time-out, because its end could not be told."""
+        self._logger.warning(
+            "a message comes back by the queue's own time-out",
+            extra=_known(contactId=contact_id, detail=str(failure)),
+        )
+
+    def not_kept(self, contact_id: str, reason: str) -> None:
+        """Say that a contact flow's update failed, and that neither the table nor the queue could be told."""
         self._logger.error(
-            "runs did not come through for so long that a span was never searched: ask for it by hand",
+            "a contact flow's contact was neither updated nor left in the queue",
+            extra=_known(contactId=contact_id, detail=reason),
+        )
+
+    def skipped(self, start: datetime, end: datetime) -> None:
+        """Say that the calls that ended in a span of time are looked at by no pass any more."""
+        self._logger.error(
+            "calls of this span are not looked for any more, because it lies too far back: backfill it by hand",
             extra={"from": start.isoformat(), "to": end.isoformat()},
         )
 
@@ -164,30 +178,25 @@ class Report:
         """Count many at once; nought counts too, so that a graph shows that somebody looked."""
         self._count(metric, number)
 
-    def health(self, oldest_claim_seconds: float | None, token_hours_left: float | None) -> None:
-        """Give what a run found out about the service as a whole; None for what it did not."""
-        with self._lock:
-            if oldest_claim_seconds is not None:
-                self._metrics.add_metric("OldestClaimAge", MetricUnit.Seconds, oldest_claim_seconds)
-            if token_hours_left is not None:
-                self._metrics.add_metric("TokenHoursLeft", MetricUnit.NoUnit, max(0.0, token_hours_left))
-            if oldest_claim_seconds is not None or token_hours_left is not None:
-                self._metrics.flush_metrics()
+    def gauge(self, metric: str, value: float) -> None:
+        """Give a measure of the service as a whole; its unit is in its name, or else seconds."""
+        unit = MetricUnit.NoUnit if metric == "TokenHoursLeft" else MetricUnit.Seconds
+        self._metrics.add_metric(metric, unit, max(0.0, value))
+        self._metrics.flush_metrics()
 
     def flush(self, source: str) -> None:
         """Write the metrics since the last time, for the service as a whole and for the source."""
-        with self._lock:
-            counts, self._counts = self._counts, Counter()
-            latencies, self._latencies = self._latencies, []
-            while counts or latencies:
-                self._metrics.add_dimensions(service=self._service, source=source)
-                for metric, number in counts.items():
-                    self._metrics.add_metric(metric, MetricUnit.Count, number)
-                for milliseconds in latencies[:_MOST_VALUES]:
-                    self._metrics.add_metric("PatchLatency", MetricUnit.Milliseconds, milliseconds)
-                self._metrics.flush_metrics()
-                counts.clear()
-                latencies = latencies[_MOST_VALUES:]
+        counts, self._counts = self._counts, Counter()
+        latencies, self._latencies = self._latencies, []
+        while counts or latencies:
+            self._metrics.add_dimensions(service=self._service, source=source)
+            for metric, number in counts.items():
+                self._metrics.add_metric(metric, MetricUnit.Count, number)
+            for milliseconds in latencies[:_MOST_VALUES]:
+                self._metrics.add_metric("PatchLatency", MetricUnit.Milliseconds, milliseconds)
+            self._metrics.flush_metrics()
+            counts.clear()
+            latencies = latencies[_MOST_VALUES:]
 
     def _named(self, metric: str, message: str, contact: Contact, reasons: Mapping[str, str]) -> None:
         if reasons:
@@ -196,8 +205,7 @@ class Report:
             self._logger.warning(message, contactId=contact.contact_id, reasons=shown)
 
     def _count(self, metric: str, by: int = 1) -> None:
-        with self._lock:
-            self._counts[metric] += by
+        self._counts[metric] += by
 
 
 def _known(**fields: object) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """The only reader of the environment.
 
-The first eight variables are the fixed interface; the others are optional, and tuned rarely. A test keeps this table,
-the template and the README naming the same ones.
+Each function needs a few variables; the others are optional. A test keeps these names, the template's and the README's
+the same.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import ip_address
@@ -21,7 +21,12 @@ from voicecall_sync.custom_fields import CustomField, parse_setting
 from voicecall_sync.errors import WrongSettings
 from voicecall_sync.reconcile_request import Scope, Usual, moment_of
 
-REQUIRED = ("SCRT_ENDPOINT_BASE", "JWT_SECRET_ID", "IDEMPOTENCY_TABLE", "CONNECT_INSTANCE_ID")
+SENDING = ("SCRT_ENDPOINT_BASE", "JWT_SECRET_ID", "IDEMPOTENCY_TABLE", "CONNECT_INSTANCE_ID", "CONTACT_QUEUE_URL")
+"""What the functions need that send."""
+WORKING_OFF = ("DEAD_LETTER_QUEUE_URL",)
+"""What the worker needs beside."""
+RECONCILING = ("IDEMPOTENCY_TABLE", "CONNECT_INSTANCE_ID", "CONTACT_QUEUE_URL")
+"""What the reconciliation needs."""
 OPTIONAL: Mapping[str, str] = {
     "SALESFORCE_ORG_ID": "",
     "CALL_CENTER_API_NAME": "",
@@ -32,9 +37,8 @@ OPTIONAL: Mapping[str, str] = {
     "RECONCILE_SCOPE": "none",
     "RECONCILE_NOT_BEFORE": "",
     "RECONCILE_LOOK_BACK_HOURS": "24",
-    "RECONCILE_CONCURRENCY": "8",
     "RECONCILE_SEARCHES_PER_SECOND": "0.4",
-    "RECONCILE_DESCRIBES_PER_SECOND": "5",
+    "RECONCILE_PAUSED": "false",
 }
 """Name -> default."""
 _NETLOC = re.compile(r"([a-z0-9-]+(\.[a-z0-9-]+)*|\[::1\])(:\d{1,5})?", re.ASCII | re.IGNORECASE)
@@ -43,14 +47,12 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the environment says, checked.
+    """What the functions need that send, checked.
 
     Attributes:
         endpoint_base: https, or plain http on a loopback address.
-        usual: What a scheduled reconciliation does.
-        concurrency: How many contacts a reconciliation updates at once.
-        searches_per_second, describes_per_second: How often it calls Connect; for the names of queues and of agents, a
-            fifth of the describes each.
+        not_before: Contacts that ended before this are another system's; None for no such bound.
+        queue_url, dead_letter_url: The queues; the second is "" where it was not asked for.
         ca_bundle: File or folder of the certificate authorities to trust.
     """
 
@@ -62,12 +64,28 @@ class Settings:
     table: str
     instance_id: str
     custom_fields: Mapping[str, CustomField]
-    log_level: str
-    usual: Usual
-    concurrency: int
-    searches_per_second: float
-    describes_per_second: float
+    not_before: datetime | None
+    queue_url: str
+    dead_letter_url: str
     ca_bundle: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcileSettings:
+    """What the reconciliation needs, checked.
+
+    Attributes:
+        usual: What a scheduled run does.
+        searches_per_second: How often it asks Connect for a page.
+        paused: The worker receives nothing, so nothing is enqueued by itself.
+    """
+
+    table: str
+    instance_id: str
+    queue_url: str
+    usual: Usual
+    searches_per_second: float
+    paused: bool
 
 
 def log_level() -> str:
@@ -81,22 +99,20 @@ def service() -> str:
     return os.environ.get("POWERTOOLS_SERVICE_NAME", "").strip() or OPTIONAL["POWERTOOLS_SERVICE_NAME"]
 
 
-def read() -> Settings:
-    """Read the environment.
+def read(*more: str) -> Settings:
+    """Read what the functions need that send.
+
+    Args:
+        more: Further variables that are needed.
 
     Raises:
         WrongSettings: Variables are missing (all of them are named), or one is wrong.
     """
-    said = {name: os.environ.get(name, "").strip() for name in (*REQUIRED, *OPTIONAL)}
-    missing = [name for name in REQUIRED if not said[name]]
-    if missing:
-        raise WrongSettings(f"not set: {', '.join(missing)}")
-    values = {name: text or OPTIONAL.get(name, "") for name, text in said.items()}
-    endpoint = _endpoint(values["SCRT_ENDPOINT_BASE"])
+    values = _values((*SENDING, *more))
     # What requests itself honours, for a network with an authority of its own.
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or where()
     return Settings(
-        endpoint_base=endpoint,
+        endpoint_base=_endpoint(values["SCRT_ENDPOINT_BASE"]),
         secret_id=values["JWT_SECRET_ID"],
         org_id=values["SALESFORCE_ORG_ID"],
         call_center_api_name=values["CALL_CENTER_API_NAME"],
@@ -104,17 +120,40 @@ def read() -> Settings:
         table=values["IDEMPOTENCY_TABLE"],
         instance_id=_instance(values["CONNECT_INSTANCE_ID"]),
         custom_fields=parse_setting(values["CUSTOM_FIELDS"]),
-        log_level=log_level(),
-        usual=Usual(
-            scope=_scope(values["RECONCILE_SCOPE"]),
-            look_back=timedelta(hours=_number("RECONCILE_LOOK_BACK_HOURS", values, 1, 24 * 30, "hours")),
-            not_before=_not_before(values["RECONCILE_NOT_BEFORE"]),
-        ),
-        concurrency=int(_number("RECONCILE_CONCURRENCY", values, 1, 32, "contacts")),
-        searches_per_second=_number("RECONCILE_SEARCHES_PER_SECOND", values, 0.2, 10_000, "calls"),
-        describes_per_second=_number("RECONCILE_DESCRIBES_PER_SECOND", values, 0.1, 10_000, "calls"),
+        not_before=_not_before(values["RECONCILE_NOT_BEFORE"]),
+        queue_url=values["CONTACT_QUEUE_URL"],
+        dead_letter_url=values.get("DEAD_LETTER_QUEUE_URL", ""),
         ca_bundle=bundle,
     )
+
+
+def read_reconciling() -> ReconcileSettings:
+    """Read what the reconciliation needs.
+
+    Raises:
+        WrongSettings: As for ``read``.
+    """
+    values = _values(RECONCILING)
+    return ReconcileSettings(
+        table=values["IDEMPOTENCY_TABLE"],
+        instance_id=_instance(values["CONNECT_INSTANCE_ID"]),
+        queue_url=values["CONTACT_QUEUE_URL"],
+        usual=Usual(
+            scope=_scope(values["RECONCILE_SCOPE"]),
+            look_back=timedelta(hours=_number("RECONCILE_LOOK_BACK_HOURS", values, 24, 168, "hours")),
+            not_before=_not_before(values["RECONCILE_NOT_BEFORE"]),
+        ),
+        searches_per_second=_number("RECONCILE_SEARCHES_PER_SECOND", values, 0.1, 10_000, "searches"),
+        paused=_flag("RECONCILE_PAUSED", values),
+    )
+
+
+def _values(needed: Sequence[str]) -> Mapping[str, str]:
+    given = {name: os.environ.get(name, "").strip() for name in (*needed, *OPTIONAL)}
+    missing = [name for name in needed if not given[name]]
+    if missing:
+        raise WrongSettings(f"not set: {', '.join(missing)}")
+    return {name: text or OPTIONAL.get(name, "") for name, text in given.items()}
 
 
 def _endpoint(text: str) -> str:
@@ -170,6 +209,13 @@ def _not_before(text: str) -> datetime | None:
     if text and moment is None:
         raise WrongSettings("RECONCILE_NOT_BEFORE must be a moment with its zone, such as 2026-11-01T00:00:00Z")
     return moment
+
+
+def _flag(name: str, values: Mapping[str, str]) -> bool:
+    text = values[name].lower()
+    if text not in {"true", "false"}:
+        raise WrongSettings(f"{name} must be true or false")
+    return text == "true"
 
 
 def _number(name: str, values: Mapping[str, str], least: float, most: float, of: str) -> float:

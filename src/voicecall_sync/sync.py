@@ -1,6 +1,6 @@
 """The pipeline: what happens to one contact, from its values to its outcome.
 
-    Contact ─> VoiceCall ─> token ─> request ─> CONNECT ─> CLAIM ─> PATCH ─> SETTLE ─> Outcome
+    Contact ─> VoiceCall ─> breaker ─> token ─> request ─> CONNECT ─> CLAIM ─> PATCH ─> SETTLE ─> Outcome
 
 Everything that can fail for a reason of ours happens before the claim. Between claim and settle there is one look at
 the lease, the PATCH and nothing else. If the process dies at any line of ``Sync.update`` after the claim, the record
@@ -12,11 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from http import HTTPStatus
 from typing import TypeVar
 
 from voicecall_sync import telephony
 from voicecall_sync.attempt import Connection, NotSent, Reply, Salesforce, composed
+from voicecall_sync.breaker import FAILURES, FAILURES_IN_A_FLOW, Breaker
 from voicecall_sync.clock import Clock, Moments, Timings
 from voicecall_sync.contact import Contact
 from voicecall_sync.custom_fields import CustomField
@@ -37,7 +39,6 @@ _STATUS = {
     State.NOT_APPLIED: Status.RETRY_LATER,
 }
 _FLOW_SENT = frozenset({State.UPDATED, State.UNCERTAIN})
-"""States in which the PATCH of a contact flow may be in Salesforce, and stands against the finished call's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class Sync:
     ledger: Ledger
     tokens: TokenSource
     salesforce: Salesforce
+    breaker: Breaker
     endpoint_base: str
     provider_name: str
     custom_fields: Mapping[str, CustomField]
@@ -80,8 +82,13 @@ class Sync:
     timings: Timings
     report: Report
 
-    def update(self, contact: Contact, moments: Moments) -> Outcome:
+    def update(self, contact: Contact, moments: Moments, over: Record | None = None) -> Outcome:
         """Update the VoiceCall of a contact, unless that was done, or tried, before.
+
+        Args:
+            contact: The contact.
+            moments: By when what has to be done.
+            over: Its record, if that was read before and is due; None where there was none, or nobody looked.
 
         Raises:
             InvalidInput: A parameter is wrong. Nothing was claimed.
@@ -91,9 +98,9 @@ class Sync:
         prepared = self._prepare(contact)
         connection = self.salesforce.connect(moments.claim_before)
         try:
-            claim = self._claim(prepared, moments)
+            claim = self._claim(prepared, moments, over)
             if isinstance(claim, Record):
-                return self._known_already(claim, prepared, moments)
+                return self.standing(claim, moments, prepared.voice_call)
             sent = self._send(connection, prepared, moments)
             outcome = self._settle(claim, prepared, sent)
             if outcome.http_status == HTTPStatus.UNAUTHORIZED:
@@ -102,19 +109,20 @@ class Sync:
         finally:
             connection.close()
 
-    def rehearse(self, contact: Contact) -> tuple[str, ...]:
-        """Do all that comes before the connection, and return the names of the properties that would be sent.
+    def blocked(self, record: Record, contact: Contact, moments: Moments) -> Outcome:
+        """Say what a contact that was sent before would have brought; nothing is claimed or sent.
 
         Raises:
-            InvalidInput, NotOurs, NotReady: As for ``update``.
+            InvalidInput: What Connect describes is wrong.
         """
-        return tuple(self._prepare(contact).voice_call.properties)
+        return self.standing(record, moments, from_contact(contact, self.custom_fields))
 
     def _prepare(self, contact: Contact) -> _Prepared:
         voice_call = from_contact(contact, self.custom_fields)
         if contact.source is Source.CONTACT_FLOW and not voice_call.says_something:
             self.report.went_without(contact, voice_call)
             raise NotOurs("nothing to send: no custom field and no property; the contact keeps its one update")
+        self.breaker.admit()
         token = self.tokens.current(self.clock.now())
         voice_call = voice_call.with_call_center(token.call_center_api_name)
         request = telephony.patch(
@@ -122,11 +130,11 @@ class Sync:
         )
         return _Prepared(contact, voice_call, composed(request))
 
-    def _claim(self, prepared: _Prepared, moments: Moments) -> Claim | Record:
+    def _claim(self, prepared: _Prepared, moments: Moments, over: Record | None) -> Claim | Record:
         contact, voice_call = prepared.contact, prepared.voice_call
         names = tuple(voice_call.properties), voice_call.custom_fields
         request = ClaimRequest(contact.contact_id, contact.source, self.clock.now(), moments.lease, *names)
-        claim = self._claim_once(request, None, moments)
+        claim = self._claim_once(request, over, moments)
         if isinstance(claim, Record) and claim.due(request.now):
             claim = self._claim_once(request, claim, moments)
         return claim
@@ -152,6 +160,7 @@ class Sync:
             before = moments.answer_before.or_after(self.timings.patch)
             reply = connection.send(prepared.request, before, moments.lease)
         settlement = telephony.meaning(reply, self.clock.now())
+        self.breaker.learn(settlement, FAILURES_IN_A_FLOW if prepared.contact.still_up else FAILURES)
         if settlement.state is not State.REJECTED:
             connection.close()
         return _Sent(reply, settlement, self.clock.monotonic() - started)
@@ -176,7 +185,9 @@ class Sync:
         if not isinstance(sent.reply, NotSent):
             self.report.sent(prepared.contact, prepared.voice_call, sent.seconds)
         status = _STATUS[settlement.state]
-        return Outcome(status, contact_id, settlement.detail, settlement.state, settlement.http_status)
+        asked_to_wait = settlement.retry_after is not None and status is Status.RETRY_LATER
+        due = self.clock.now() + timedelta(seconds=settlement.retry_after or 0) if asked_to_wait else None
+        return Outcome(status, contact_id, settlement.detail, settlement.state, settlement.http_status, due=due)
 
     def _explained(self, outcome: Outcome, connection: Connection, prepared: _Prepared, moments: Moments) -> Outcome:
         """Add what a refusal says, now that it is settled."""
@@ -186,8 +197,14 @@ class Sync:
         explained = f"{outcome.detail} {telephony.explanation(body, prepared.voice_call)}".rstrip()
         return replace(outcome, detail=explained)
 
-    def _known_already(self, record: Record, prepared: _Prepared, moments: Moments) -> Outcome:
-        """Say why nothing was sent: the contact is another's, or was, or it is not yet time again."""
+    def standing(self, record: Record, moments: Moments, voice_call: VoiceCall | None = None) -> Outcome:
+        """Say why nothing was sent: the contact is another's, or was, or it is not yet time again.
+
+        Args:
+            record: The record that stands against it.
+            moments: By when what has to be done; an expired claim becomes UNCERTAIN.
+            voice_call: What would have been sent, where that is known.
+        """
         contact_id = record.contact_id
         if record.owner_dead(self.clock.now()) and moments.answer_before.left() > 0:
             record = self.ledger.give_up_dead_owner(record, self.clock.now())
@@ -195,31 +212,39 @@ class Sync:
             self.report.owner_died(contact_id)
         if record.state is State.NOT_APPLIED:
             due = f", due again at {record.retry_at.isoformat()}" if record.retry_at else ""
-            return Outcome(Status.RETRY_LATER, contact_id, f"not applied yet{due}", record.state)
+            detail = f"not applied yet{due}"
+            return Outcome(
+                Status.RETRY_LATER,
+                contact_id,
+                detail,
+                record.state,
+                due=record.retry_at,
+                waits=record.retry_at is not None,
+            )
         detail = f"already {record.state or 'in the ledger, in a state we do not know'}"
-        ours, theirs = _carried(prepared.voice_call), {*record.properties, *record.custom_fields}
+        if voice_call is None:
+            return Outcome(Status.DUPLICATE, contact_id, detail, record.state)
+        ours, theirs = _carried(voice_call), {*record.properties, *record.custom_fields}
         differs = tuple(sorted(ours ^ theirs))
         if differs:
             detail += f"; differs in {', '.join(differs)}"
-        return Outcome(
-            Status.DUPLICATE,
-            contact_id,
-            detail,
-            record.state,
-            differs=differs,
-            final_blocked=_final_blocked(record, prepared.voice_call),
-        )
+        final_blocked = _final_blocked(record, voice_call)
+        return Outcome(Status.DUPLICATE, contact_id, detail, record.state, differs=differs, final_blocked=final_blocked)
 
 
 def _carried(voice_call: VoiceCall) -> set[str]:
     return {*voice_call.properties, *voice_call.custom_fields}
 
 
+def flow_sent(record: Record) -> bool:
+    """Tell whether the PATCH of a contact flow may be in Salesforce, and stands against the finished call's."""
+    return record.state in _FLOW_SENT and record.source == Source.CONTACT_FLOW
+
+
 def _final_blocked(record: Record, voice_call: VoiceCall) -> bool:
     """Tell whether a contact flow's update stands against one that holds more of the finished call."""
-    flow_sent = record.state in _FLOW_SENT and record.source == Source.CONTACT_FLOW
     lacking = voice_call.properties.keys() - {*record.properties, "callAttributes"}
-    return voice_call.final and flow_sent and bool(lacking)
+    return voice_call.final and flow_sent(record) and bool(lacking)
 
 
 def _unsettled(contact_id: str, settlement: Settlement) -> Outcome:
@@ -238,4 +263,4 @@ def expecting(contact_id: str, work: Callable[[], T]) -> T | Outcome:
     except InvalidInput as reason:
         return Outcome(Status.INVALID, contact_id, str(reason))
     except NotReady as reason:
-        return Outcome(Status.RETRY_LATER, contact_id, str(reason))
+        return Outcome(Status.RETRY_LATER, contact_id, str(reason), due=reason.due)

@@ -24,6 +24,8 @@ Item = Mapping[str, Any]
 NOBODYS = "attribute_not_exists(contactId)"
 STILL_AS_READ = "#state = :state AND #owner = :owner"
 OURS = "#owner = :owner"
+AsRead = tuple[State | None, str | None]
+"""The state and the owner that a record was read with."""
 OPEN_INDEX = "open-since"
 BATCH = 100
 """As many keys as one BatchGetItem takes."""
@@ -82,7 +84,7 @@ class Table:
         try:
             self._client.put_item(TableName=self._name, Item=_spelled(values), **arguments)
         except Exception as failure:  # noqa: BLE001 - see the class
-            raise _refused("claim", failure) from None
+            raise _refused("write", failure) from None
 
     def update(
         self, contact_id: str, values: Mapping[str, object], condition: str, expected: Mapping[str, object]
@@ -109,7 +111,23 @@ class Table:
                 ),
             )
         except Exception as failure:  # noqa: BLE001 - see the class
-            raise _refused("settle", failure) from None
+            raise _refused("change", failure) from None
+
+    def change(self, contact_id: str, as_read: AsRead, values: Mapping[str, object]) -> bool:
+        """Set and remove values, if the item still has the state and the owner it was read with. False: it has not.
+
+        Args:
+            contact_id: Which item.
+            as_read: The state and the owner it was read with.
+            values: As for ``update``; the state stays as it is unless it is among them.
+        """
+        state, owner = as_read
+        expected = {":state": state.value if state else None, ":owner": owner}
+        try:
+            self.update(contact_id, {"state": expected[":state"], **values}, STILL_AS_READ, expected)
+        except ConditionFailedError:
+            return False
+        return True
 
     def get_all(self, contact_ids: Sequence[str], attributes: Sequence[str]) -> Iterator[Item]:
         """Return those items that there are, as they are now, a hundred to a request; of each a few attributes."""

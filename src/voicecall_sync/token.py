@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -196,7 +195,6 @@ class TokenSource:
     def __init__(self, read_secret: Callable[[], str], org_id: str, call_center_api_name: str) -> None:
         self._read_secret = read_secret
         self._defaults = (org_id, call_center_api_name)
-        self._lock = threading.Lock()
         self._credentials: ReadyJwt | SigningCredentials | None = None
         self._token: Token | None = None
 
@@ -206,24 +204,21 @@ class TokenSource:
         Raises:
             SecretUnusable: The secret cannot be read, is none of the four forms, or holds an expired JWT.
         """
-        with self._lock:
-            if self._token is not None and self._token.usable(now):
-                return self._token
-            if isinstance(self._credentials, SigningCredentials):
-                return self._issue(self._credentials, now)
-            # Nothing yet; or a stored JWT that ran out, which may have been replaced in the meantime.
-            self._credentials = parse_secret(self._read_secret(), *self._defaults)
+        if self._token is not None and self._token.usable(now):
+            return self._token
+        if isinstance(self._credentials, SigningCredentials):
             return self._issue(self._credentials, now)
+        # Nothing yet; or a stored JWT that ran out, which may have been replaced in the meantime.
+        self._credentials = parse_secret(self._read_secret(), *self._defaults)
+        return self._issue(self._credentials, now)
 
     def forget(self) -> None:
         """Forget token and secret, because Salesforce refused the token: the next contact reads both anew."""
-        with self._lock:
-            self._credentials = self._token = None
+        self._credentials = self._token = None
 
     def expires_at(self) -> datetime | None:
         """Return when the JWT stored in the secret expires; None where there is a key to sign with, or no end."""
-        with self._lock:
-            return self._credentials.expires_at if isinstance(self._credentials, ReadyJwt) else None
+        return self._credentials.expires_at if isinstance(self._credentials, ReadyJwt) else None
 
     def _issue(self, credentials: ReadyJwt | SigningCredentials, now: datetime) -> Token:
         self._token = issue(credentials, now)

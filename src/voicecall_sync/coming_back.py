@@ -1,0 +1,57 @@
+"""When a message comes back, and when it no longer does.
+
+SQS gives a message again once its visibility time-out is over. The worker sets that time-out for each message
+(ChangeMessageVisibility). Whether the time-out holds after the worker reported the message as failed is not
+documented; if it does not, the queue's own ``VISIBILITY`` counts, and everything here still holds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+DELAY = timedelta(seconds=90)
+"""How long the queue holds back a new message: Connect closes a contact record some 65 seconds after the call."""
+VISIBILITY = timedelta(seconds=360)
+"""The queue's own visibility time-out: six times the function's time-out, as AWS advises."""
+RETENTION = timedelta(days=14)
+"""How long SQS keeps a message; what is older is gone."""
+TRIED_FOR = timedelta(days=7)
+"""A week after a contact's first failure its message goes to the dead-letter queue."""
+MOST_RECEIVES = 990
+"""A message received so often goes there as well; at 1,000 receives SQS would move it, without a note of ours."""
+TAKEN_AT_ITS_WORD = 10
+"""So many times a contact comes back as soon as Salesforce said (Retry-After, of a second perhaps). After that it comes
+back no earlier than the ladder says, so that a week of trying stays below ``MOST_RECEIVES``."""
+
+
+def wait(ladder: Sequence[float], failures: int, due: datetime | None, now: datetime) -> timedelta:
+    """Return after how long a message comes back.
+
+    Args:
+        ladder: Seconds, by the number of failures.
+        failures: How often the contact has failed, this time included: 1 or more.
+        due: From when on it makes sense to try again; None where that is not known.
+        now: When it failed.
+    """
+    step = timedelta(seconds=ladder[min(failures, len(ladder)) - 1])
+    if due is None:
+        return step
+    known = max(due - now, timedelta(seconds=1))
+    return known if failures <= TAKEN_AT_ITS_WORD else max(known, step)
+
+
+def back_by(now: datetime, after: timedelta) -> datetime:
+    """Return when a message that comes back is there again at the latest, whichever time-out counts."""
+    return now + max(after, VISIBILITY)
+
+
+def is_over(failed_since: datetime | None, receives: int, now: datetime) -> bool:
+    """Tell whether a message is to go to the dead-letter queue."""
+    return receives >= MOST_RECEIVES or (failed_since is not None and now - failed_since > TRIED_FOR)
+
+
+def whole_seconds(after: timedelta) -> int:
+    """Return a wait as SQS takes it: whole seconds, never less than what was asked for."""
+    return math.ceil(after / timedelta(seconds=1))

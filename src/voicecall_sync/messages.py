@@ -1,0 +1,102 @@
+"""What a message of the contact queue says, and what ours say.
+
+    an EventBridge contact event, as it came
+    {"contactId": "…", "source": "reconcile" | "contact-flow" | "operator"}
+
+A message only chooses *which* contact is looked at. What may be done with it is read from the ledger.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from voicecall_sync.contact import Asked, asked_by, contact_id_of
+from voicecall_sync.errors import InvalidInput
+from voicecall_sync.outcome import Source
+
+_OURS = frozenset({Source.RECONCILE, Source.CONTACT_FLOW, Source.OPERATOR})
+_EXPECTED = (
+    'an EventBridge contact event, or {"contactId": …, "source": …} with one of '
+    f"{', '.join(sorted(_OURS))} as its source"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message, as Lambda hands it over.
+
+    Attributes:
+        receipt: With which SQS knows this receive of it.
+        sent_at: When it came into the queue; None where that is not said. A redrive makes a new message.
+        receives: How often it was received, this time included.
+    """
+
+    message_id: str
+    receipt: str = field(repr=False)
+    body: str = field(repr=False)
+    sent_at: datetime | None
+    receives: int
+
+
+def messages_of(event: object) -> tuple[Message, ...]:
+    """Read a batch that Lambda's event source mapping of SQS hands over.
+
+    Raises:
+        InvalidInput: It is not such a batch.
+    """
+    records = event.get("Records") if isinstance(event, Mapping) else None
+    if not isinstance(records, list) or not records:
+        raise InvalidInput("event", 'a batch of SQS messages: {"Records": [{"messageId": …, "body": …}]}')
+    return tuple(_message(record, f"Records[{index}]") for index, record in enumerate(records))
+
+
+def _message(record: object, path: str) -> Message:
+    if not isinstance(record, Mapping):
+        raise InvalidInput(path, "an SQS message")
+    message_id, body = record.get("messageId"), record.get("body")
+    if not isinstance(message_id, str) or not message_id:
+        raise InvalidInput(f"{path}.messageId", "the id of an SQS message")
+    if not isinstance(body, str):
+        raise InvalidInput(f"{path}.body", "text")
+    attributes = record.get("attributes")
+    numbers = attributes if isinstance(attributes, Mapping) else {}
+    sent = _whole(numbers.get("SentTimestamp"))
+    return Message(
+        message_id=message_id,
+        receipt=str(record.get("receiptHandle") or ""),
+        body=body,
+        sent_at=datetime.fromtimestamp(sent / 1000, UTC) if sent else None,
+        receives=_whole(numbers.get("ApproximateReceiveCount")) or 1,
+    )
+
+
+def _whole(value: object) -> int | None:
+    """Return a number that SQS writes as text; None for what no message of this century has."""
+    return int(value) if isinstance(value, str) and value.isdecimal() and len(value) <= 13 else None  # noqa: PLR2004
+
+
+def asked_in(body: str) -> Asked:
+    """Read a message's body, as far as it says which contact it is about.
+
+    Raises:
+        InvalidInput: It is neither of the two; see the module.
+    """
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        raise InvalidInput("the message", _EXPECTED) from None
+    if isinstance(said, Mapping) and "detail-type" in said:
+        asked = asked_by(said)
+        if asked.source is Source.CONTACT_EVENT:
+            return asked
+    elif isinstance(said, Mapping) and said.get("source") in _OURS:
+        return Asked(Source(said["source"]), contact_id_of(said.get("contactId"), "contactId"), {})
+    raise InvalidInput("the message", _EXPECTED)
+
+
+def body_of(contact_id: str, source: Source) -> str:
+    """Return the body of a message of ours."""
+    return json.dumps({"contactId": contact_id, "source": source.value})

@@ -1,0 +1,106 @@
+"""How a contact waits for its message: the record that is left for it while nothing was sent.
+
+A waiting record is NOT_APPLIED with attempts 0. It makes every contact that was ever met known, and it shows a lost
+message: its ``backBy`` is long past. Whether it is time to send is never judged from it.
+
+    (none) ──leave──> waits ──came_back──> waits ──dead_lettered──> waits for an operator ──start_anew──> waits
+                        └──close──> NOT_APPLIED, no longer open: ignored
+
+Every change is conditional on NOT_APPLIED and on the owner that was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from voicecall_sync.outcome import Source, State
+from voicecall_sync.record import Record, forgotten_at, stored
+from voicecall_sync.table import NOBODYS, ConditionFailedError, Table
+
+
+class Waiting:
+    """Writes how contacts wait. Every method raises LedgerUnavailable where the table failed.
+
+    Args:
+        table: Where the records are.
+        new_owner: Gives a fresh uuid4 at each call.
+    """
+
+    def __init__(self, table: Table, new_owner: Callable[[], str]) -> None:
+        self._table = table
+        self._new_owner = new_owner
+
+    def leave(
+        self,
+        contact_id: str,
+        source: Source,
+        detail: str,
+        *,
+        back_by: datetime,
+        now: datetime,
+        scope: str | None = None,
+        failed: bool = False,
+    ) -> bool:
+        """Note a contact without a record, whose message is sent next or comes back. False: it has a record by now.
+
+        Args:
+            contact_id: The contact.
+            source: Who met it.
+            detail: Why it waits.
+            back_by: When its message is there again at the latest.
+            now: The time of day.
+            scope: For a found contact, the scope it was found in.
+            failed: Its message comes back: the first failure.
+        """
+        values = {
+            "contactId": contact_id,
+            "state": State.NOT_APPLIED.value,
+            "open": State.NOT_APPLIED.value,
+            "since": stored(now),
+            "owner": self._new_owner(),
+            "source": source.value,
+            "firstSource": source.value,
+            "attempts": 0,
+            "detail": detail,
+            "backBy": stored(back_by),
+            "expiresAt": forgotten_at(now),
+            "metAt": stored(now),
+            **({"scope": scope} if scope else {}),
+            **({"failures": 1, "failedSince": stored(now)} if failed else {}),
+        }
+        try:
+            self._table.put(values, NOBODYS)
+        except ConditionFailedError:
+            return False
+        return True
+
+    def came_back(self, record: Record, detail: str, back_by: datetime, now: datetime) -> bool:
+        """Note that a contact's message comes back once more. False: the contact has moved on since it was read."""
+        values = {
+            "backBy": stored(back_by),
+            "failures": record.failures + 1,
+            "failedSince": stored(record.failed_since or now),
+            "detail": detail,
+        }
+        return self._change(record, values)
+
+    def expect(self, record: Record, back_by: datetime) -> bool:
+        """Note when a contact's message is there at the latest; nothing failed. False: the contact has moved on."""
+        return self._change(record, {"backBy": stored(back_by)})
+
+    def close(self, record: Record, reason: str) -> bool:
+        """Note that nothing is to be sent for a contact: it is no longer open. False: it has moved on."""
+        return self._change(record, {"detail": reason, "open": None, "since": None, "backBy": None})
+
+    def dead_lettered(self, record: Record, detail: str, now: datetime) -> bool:
+        """Note that a contact's message lies in the dead-letter queue. False: it has moved on."""
+        return self._change(record, {"detail": detail, "deadLetteredAt": stored(now), "backBy": None})
+
+    def start_anew(self, record: Record, back_by: datetime) -> bool:
+        """Note that a contact is tried for another week, because it was redriven. False: it has moved on."""
+        values = {"deadLetteredAt": None, "failures": None, "failedSince": None, "backBy": stored(back_by)}
+        return self._change(record, values)
+
+    def _change(self, record: Record, values: Mapping[str, object]) -> bool:
+        return self._table.change(record.contact_id, (State.NOT_APPLIED, record.owner), values)

@@ -1,0 +1,242 @@
+"""The worker: takes one message of the contact queue, and says whether it is done or comes back.
+
+    message ─> record ─> breaker ─> description ─> is it ours? ─> Sync.update ─> Outcome
+                 │
+                 └─ UPDATED, UNCERTAIN, REJECTED, CLAIMED: done, without a description, a token or a connection
+
+A message only chooses which contact is looked at. That a contact was released, found or left by a contact flow is read
+from its record. What becomes of a message:
+
+    UPDATED, DUPLICATE, REJECTED, UNCERTAIN   done
+    IGNORED                                   done; a waiting record is closed
+    RETRY_LATER, a defect                     comes back; a week after the first failure to the dead-letter queue
+    INVALID                                   to the dead-letter queue at once
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from traceback import extract_tb
+
+from voicecall_sync import coming_back
+from voicecall_sync.clock import Clock, Moments, Timings
+from voicecall_sync.connect import Connect
+from voicecall_sync.contact import Asked, Contact, finished_contact_id
+from voicecall_sync.contact_queue import ContactQueue
+from voicecall_sync.errors import InvalidInput, LedgerUnavailable, NotOurs, QueueUnavailable
+from voicecall_sync.ledger import Ledger
+from voicecall_sync.messages import Message, asked_in
+from voicecall_sync.outcome import Outcome, Source, State, Status
+from voicecall_sync.reconcile_request import Scope
+from voicecall_sync.record import Record
+from voicecall_sync.report import Report
+from voicecall_sync.sync import Sync, expecting, flow_sent
+from voicecall_sync.waiting import Waiting
+
+MISSING_AFTER = timedelta(minutes=15)
+"""A contact that the reconciliation found so long after its end has no event: it was lost."""
+_ONLY_MISSED = frozenset({Scope.ABANDONED, Scope.UNANSWERED})
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """What it takes to work off messages; the composition root puts it together.
+
+    Attributes:
+        not_before: Contacts that ended before it are another system's, except released ones; None for no such bound.
+    """
+
+    sync: Sync
+    connect: Connect
+    ledger: Ledger
+    waiting: Waiting
+    queue: ContactQueue
+    clock: Clock
+    timings: Timings
+    report: Report
+    instance_id: str
+    not_before: datetime | None
+
+    def take(self, message: Message, moments: Moments, request_id: str) -> bool:
+        """Work off one message. False: it comes back."""
+        source = "unknown"
+        try:
+            asked = asked_in(message.body)
+            source = asked.source.value
+            chosen = expecting(asked.contact_id, lambda: self.chosen(asked))
+            if isinstance(chosen, Outcome):
+                return self._refused(message, chosen, source, request_id)
+            outcome = self._safely(message, asked, moments)
+            self.report.outcome(outcome, source, request_id)
+            return self._ended(message, asked, outcome)
+        except InvalidInput as wrong:
+            return self._refused(message, Outcome(Status.INVALID, "", str(wrong)), source, request_id)
+        finally:
+            self.report.flush(source)
+
+    def chosen(self, asked: Asked) -> str:
+        """Return which contact a message or an event is about.
+
+        Raises:
+            InvalidInput: It does not say so.
+            NotOurs: What it says is no business of ours; that tells nothing of the contact itself.
+        """
+        if asked.source is Source.CONTACT_EVENT:
+            return finished_contact_id(asked, self.instance_id)
+        return asked.contact_id
+
+    def described(self, asked: Asked, record: Record | None) -> Contact:
+        """Describe the contact, and require that it is ours to update.
+
+        Raises:
+            InvalidInput, NotOurs, NotReady: As for ``Sync.update``.
+        """
+        self.sync.breaker.admit()
+        contact = self.connect.finished_contact(asked.contact_id, asked.source)
+        if record is None or record.released_at is None:
+            self._require_ours(contact)
+            self._require_missed(contact, asked, record)
+        return contact
+
+    def _require_ours(self, contact: Contact) -> None:
+        ended = contact.disconnected_at
+        if self.not_before is not None and ended is not None and ended < self.not_before:
+            raise NotOurs("it ended before RECONCILE_NOT_BEFORE: not ours to update")
+
+    def _require_missed(self, contact: Contact, asked: Asked, record: Record | None) -> None:
+        """Look again at a contact that was found as a missed one: the search's index lags."""
+        if asked.source is Source.CONTACT_EVENT or record is None or record.scope not in _ONLY_MISSED:
+            return
+        if contact.connected_to_agent_at is not None:
+            raise NotOurs("not missed: it was connected to an agent")
+        if contact.handed_on:
+            raise NotOurs("not missed: the call went on as another contact")
+
+    # ---------------------------------------------------------------- what becomes of the contact
+
+    def _safely(self, message: Message, asked: Asked, moments: Moments) -> Outcome:
+        try:
+            return expecting(asked.contact_id, lambda: self._update(message, asked, moments))
+        except Exception as defect:  # noqa: BLE001 - one contact's defect comes back like a failure, and bars no other
+            where = f"{type(defect).__name__} at {extract_tb(defect.__traceback__)[-1].name}"
+            self.report.defect(asked.contact_id, where)
+            return Outcome(Status.RETRY_LATER, asked.contact_id, f"a defect: {where}")
+
+    def _update(self, message: Message, asked: Asked, moments: Moments) -> Outcome:
+        record = self.ledger.read(asked.contact_id)
+        if record is not None:
+            standing = self._standing(message, asked, record, moments)
+            if standing is not None:
+                return standing
+            if record.dead_lettered_at is not None:
+                self.waiting.start_anew(record, coming_back.back_by(self.clock.now(), coming_back.VISIBILITY))
+                record = self.ledger.read(asked.contact_id)
+        contact = self.described(asked, record)
+        outcome = self.sync.update(contact, moments, record)
+        self._tell_of_sent(outcome, contact, record)
+        return outcome
+
+    def _standing(self, message: Message, asked: Asked, record: Record, moments: Moments) -> Outcome | None:
+        """Return what a record says against sending; None where nothing does."""
+        if flow_sent(record):
+            return self.sync.blocked(record, self.described(asked, record), moments)
+        if record.state is not State.NOT_APPLIED or not record.due(self.clock.now()):
+            return self.sync.standing(record, moments)
+        parked, sent = record.dead_lettered_at, message.sent_at
+        if parked is not None and sent is not None and sent < parked:
+            # A second message, older than that: only a redrive or an operator goes on from there.
+            detail = "its message is in the dead-letter queue"
+            return Outcome(Status.DUPLICATE, record.contact_id, detail, record.state)
+        return None
+
+    def _tell_of_sent(self, outcome: Outcome, contact: Contact, record: Record | None) -> None:
+        """Tell what was sent without a flow's Parameters, and count answered calls, and those whose event was lost."""
+        if outcome.status not in {Status.UPDATED, Status.UNCERTAIN}:
+            return
+        if record is not None and record.first_source == Source.CONTACT_FLOW:
+            self.report.parameters_gone(contact.contact_id, record.properties)
+        if contact.connected_to_agent_at is None:
+            return
+        self.report.counted("Answered", 1)
+        found_at = record.met_at if record is not None and record.first_source == Source.RECONCILE else None
+        ended = contact.work_ended_at or contact.disconnected_at
+        if found_at is not None and ended is not None and found_at - ended > MISSING_AFTER:
+            self.report.counted("EventMissing", 1)
+
+    # ---------------------------------------------------------------- what becomes of the message
+
+    def _refused(self, message: Message, outcome: Outcome, source: str, request_id: str) -> bool:
+        """End a message that names no contact of ours; what it says of a contact is not believed."""
+        self.report.outcome(outcome, source, request_id)
+        if outcome.status is not Status.INVALID:
+            return True
+        try:
+            self._move(message, outcome)
+        except QueueUnavailable as failure:
+            self.report.left_to_the_queue(outcome.contact_id, failure)
+            return False
+        return True
+
+    def _ended(self, message: Message, asked: Asked, outcome: Outcome) -> bool:
+        """End a message, or let it come back: False."""
+        try:
+            if outcome.status is Status.INVALID:
+                self._set_apart(message, outcome)
+            elif outcome.status is Status.RETRY_LATER:
+                return self._comes_back(message, asked, outcome)
+            elif outcome.status is Status.IGNORED:
+                self._close(outcome)
+        except (LedgerUnavailable, QueueUnavailable) as failure:
+            self.report.left_to_the_queue(outcome.contact_id, failure)
+            return False
+        return True
+
+    def _close(self, outcome: Outcome) -> None:
+        record = self._waiting_record(outcome.contact_id)
+        if record is not None:
+            self.waiting.close(record, outcome.detail)
+
+    def _comes_back(self, message: Message, asked: Asked, outcome: Outcome) -> bool:
+        """Let a message come back, unless it did so for a week. True: it lies in the dead-letter queue."""
+        now = self.clock.now()
+        try:
+            record = self.ledger.read(asked.contact_id)
+        except LedgerUnavailable:  # the message alone is enough
+            self.queue.come_back(message, coming_back.wait(self.timings.ladder, 1, outcome.due, now))
+            return False
+        if coming_back.is_over(record.failed_since if record else None, message.receives, now):
+            self._set_apart(message, replace(outcome, detail=f"not for a week: {outcome.detail}"))
+            return True
+        failures = (record.failures if record else 0) + (not outcome.waits)
+        after = coming_back.wait(self.timings.ladder, max(failures, 1), outcome.due, now)
+        with suppress(LedgerUnavailable):
+            self._note(asked, record, outcome, coming_back.back_by(now, after))
+        self.queue.come_back(message, after)
+        return False
+
+    def _note(self, asked: Asked, record: Record | None, outcome: Outcome, back_by: datetime) -> None:
+        now = self.clock.now()
+        if record is None:
+            self.waiting.leave(asked.contact_id, asked.source, outcome.detail, back_by=back_by, now=now, failed=True)
+        elif record.state is State.NOT_APPLIED and outcome.waits:
+            self.waiting.expect(record, back_by)
+        elif record.state is State.NOT_APPLIED:
+            self.waiting.came_back(record, outcome.detail, back_by, now)
+
+    def _set_apart(self, message: Message, outcome: Outcome) -> None:
+        """Move a message to the dead-letter queue, and note that on a contact that waits for it."""
+        self._move(message, outcome)
+        with suppress(LedgerUnavailable):  # then it is enqueued once more, and ends here again
+            record = self._waiting_record(outcome.contact_id)
+            if record is not None:
+                self.waiting.dead_lettered(record, outcome.detail, self.clock.now())
+
+    def _move(self, message: Message, outcome: Outcome) -> None:
+        self.queue.set_apart(message, outcome.detail)
+        self.report.dead_lettered(outcome.contact_id, outcome.detail)
+
+    def _waiting_record(self, contact_id: str) -> Record | None:
+        record = self.ledger.read(contact_id)
+        return record if record is not None and record.state is State.NOT_APPLIED and record.since else None
