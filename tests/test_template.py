@@ -623,7 +623,7 @@ def goes_off(alarm: dict[str, Any], values: Mapping[str, float | None]) -> bool:
     if value is None:
         return bool(alarm["TreatMissingData"] == "breaching")
     compare = {"GreaterThanThreshold": operator.gt, "LessThanThreshold": operator.lt}
-    return compare[alarm["ComparisonOperator"]](value, alarm["Threshold"])
+    return bool(compare[alarm["ComparisonOperator"]](value, alarm["Threshold"]))
 
 
 def waits(age: float, visible: float, waiting: float, done: float) -> dict[str, float | None]:
