@@ -43,7 +43,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalStack]:
     with (
         AwsGateway(aws=f"http://127.0.0.1:{port}") as gateway,
         MiniStack(port=port, environment={"AWS_ENDPOINT_URL": gateway.url, **CREDENTIALS}, services=()) as ministack,
-        LocalStack(ministack=ministack, gateway=gateway) as stack,
+        LocalStack(ministack=ministack, gateway=gateway, own_queues=False) as stack,
     ):
         monkeypatch.setenv("AWS_ENDPOINT_URL", ministack.url)
         stack.connect.put_queue("queue-support", "Support")

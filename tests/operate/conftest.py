@@ -107,7 +107,7 @@ class DeployedStack:
             "ReconcileFunctionArn": self._arn("reconcile"),
             "LogGroupName": self.group("update"),
             "ReconcileLogGroupName": self.group("reconcile"),
-            "DeadLetterQueueUrl": {"Ref": "Queue"},
+            "DeadLetterQueueUrl": self.local.dead_letters.url,
         }
         template = {
             "AWSTemplateFormatVersion": "2010-09-09",
