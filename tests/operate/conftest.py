@@ -35,7 +35,7 @@ PACED_HANDLERS = (
     HANDLERS
     + """
 from datetime import UTC, datetime
-from tests.builders import HandClock
+from tools.local.hand_clock import HandClock
 from voicecall_sync import app
 app.SystemClock = lambda: HandClock(datetime.now(UTC))
 """

@@ -89,6 +89,12 @@ class LocalQueue:
         """Their bodies."""
         return [message.body for message in self.messages]
 
+    @property
+    def next_visible_at(self) -> datetime | None:
+        """When the next message can be received; None if none will be."""
+        with self._simulator.at_this_moment():
+            return self._queue.next_visible_at()
+
     def send(self, body: object, attributes: Mapping[str, str] | None = None, *, delay: int | None = None) -> str:
         """Put a message in, whatever SQS would say to it; return its id.
 

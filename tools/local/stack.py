@@ -101,7 +101,7 @@ class LocalStack:
             table: name of the idempotency table to make; stacks that share a MiniStack differ in it.
             certificate: let Salesforce speak TLS with it, and let containers reach Salesforce and AWS.
             ports: where to listen; by default wherever is free.
-            clock: what the queues go by. Where it is another than the machine's, receiving never waits.
+            clock: what the queues, Connect and Salesforce go by. Where it is another than the machine's, receiving never waits.
             own_queues: whether SQS is the simulator; otherwise it is MiniStack's, which has no queue of the stack's.
         """
         self._clock = clock
@@ -119,7 +119,9 @@ class LocalStack:
     def __enter__(self) -> Self:
         with ExitStack() as starting:
             ministack = self._ministack or starting.enter_context(MiniStack(port=self._ports.ministack))
-            self.connect = starting.enter_context(ConnectSimulator(instance_id=INSTANCE_ID, port=self._ports.connect))
+            self.connect = starting.enter_context(
+                ConnectSimulator(instance_id=INSTANCE_ID, port=self._ports.connect, clock=self._clock)
+            )
             self.gateway = self._gateway or starting.enter_context(
                 AwsGateway(aws=ministack.url, port=self._ports.aws, for_containers=self._certificate is not None)
             )
@@ -135,6 +137,7 @@ class LocalStack:
                     call_center_api_name=CALL_CENTER,
                     certificate=self._certificate,
                     port=self._ports.salesforce,
+                    clock=self._clock,
                 )
             )
             self._create_table()
