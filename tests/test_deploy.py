@@ -5,7 +5,6 @@ the artifact does on its own.
 """
 
 import json
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
