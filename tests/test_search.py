@@ -233,6 +233,11 @@ def test_which_contacts_a_scope_finds(connect: ConnectSimulator, search: Contact
 # --- by hand ---------------------------------------------------------------------------------------------------------
 
 
+def test_a_successor_may_begin_two_hours_before_and_a_day_after() -> None:
+    """The second pass looks a day later at the earliest; by then all of them have begun."""
+    assert (SUCCESSOR_BEFORE, SUCCESSOR_AFTER) == (2 * HOUR, 24 * HOUR)
+
+
 def test_how_pages_are_asked_for() -> None:
     asked: Asked = []
     step = Window(datetime(2026, 11, 22, 9, tzinfo=UTC), datetime(2026, 11, 22, 10, tzinfo=UTC))
@@ -266,8 +271,12 @@ def test_how_pages_are_asked_for() -> None:
 def test_a_day_later_successors_are_looked_for_a_day_after_the_step() -> None:
     asked: Asked = []
     step = Window(datetime(2026, 11, 22, 9, tzinfo=UTC), datetime(2026, 11, 22, 10, tzinfo=UTC))
-    search = ContactSearch(lambda request: asked.append(dict(request)) or {})
-    list(search.pages(step, Scope.UNANSWERED, step.end + 72 * HOUR))
+
+    def ask(request: Any) -> Any:
+        asked.append(dict(request))
+        return {}
+
+    list(ContactSearch(ask).pages(step, Scope.UNANSWERED, step.end + 72 * HOUR))
     assert asked[0]["TimeRange"]["EndTime"] == step.end + SUCCESSOR_AFTER
 
 
