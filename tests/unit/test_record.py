@@ -156,7 +156,7 @@ def test_a_moment_is_read_as_it_was_stored(name: str, attribute: str) -> None:
 def test_a_stored_moment_is_never_later_than_it_was(moment: datetime) -> None:
     back = record_of("c-1", {"backBy": stored(moment)}).back_by
     assert back is not None
-    assert timedelta(0) <= moment - back < timedelta(milliseconds=1)
+    assert timedelta(0) <= moment - back <= timedelta(milliseconds=1)
 
 
 @given(st.dictionaries(st.sampled_from([*MOMENTS, *OTHERS, "unknown"]), STORED))
