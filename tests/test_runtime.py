@@ -126,13 +126,14 @@ def test_messages_of_the_queue_are_done_or_come_back_without_an_error(
 
 
 def test_a_reconciliation_finds_and_the_worker_sends(stack: LocalStack, start: Start) -> None:
-    missed = put(stack, *(ended(60 + number) for number in range(5)))
+    missed = put(stack, *(ended(70 + number) for number in range(5)))
     function = start(RECONCILE)
-    listed = function.invoke({"dryRun": True})["contacts"]
+    window = {"from": (datetime.now(UTC) - timedelta(hours=2)).isoformat()}
+    listed = function.invoke({**window, "dryRun": True})["contacts"]
     assert {contact["contactId"] for contact in listed} == set(missed)
     assert function.invoke(SCHEDULED)["found"] == 0  # the first run looks at what ends from now on
-    assert function.invoke({"scope": "abandoned"})["enqueued"] == 5
-    assert function.invoke({"scope": "abandoned"})["known"] == 5
+    assert function.invoke(window)["enqueued"] == 5
+    assert function.invoke(window)["known"] == 5
     refused = function.invoke({"from": "yesterday"})
     assert refused["errorType"] == "InvalidInput"
     assert refused["errorMessage"] == "from must be a moment with its zone, such as 2026-11-01T00:00:00Z"
@@ -295,6 +296,6 @@ def test_the_reconciliation_may_do_what_it_does_and_nothing_else(stack: LocalSta
     open_claim(stack, new_id(), datetime.now(UTC) - timedelta(minutes=5))
     function = start(RECONCILE)
     function.invoke(SCHEDULED)
-    function.invoke({"scope": "abandoned"})
+    function.invoke({"from": (datetime.now(UTC) - timedelta(hours=2)).isoformat()})
     assert called(stack) == allowed(RECONCILE) - FOR_OTHERS[RECONCILE]
     assert FOR_OTHERS[RECONCILE] <= allowed(RECONCILE)

@@ -54,7 +54,8 @@ def _described(contact_id: str) -> dict[str, Any]:
         agent = connect.describe_user(InstanceId=instance, UserId=contact["AgentInfo"]["Id"])["User"]["Username"]
         _made["names"] = {"queue": queue, "agent": agent}
     times = {"startTime": contact["InitiationTimestamp"], "endTime": contact["DisconnectTimestamp"]}
-    return {name: f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" for name, moment in times.items()} | _made["names"]
+    spelled = {name: f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" for name, moment in times.items()}
+    return {**spelled, **_made["names"]}
 
 
 def _update(contact_id: str, body: dict[str, Any]) -> None:
