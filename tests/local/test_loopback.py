@@ -30,7 +30,7 @@ COMMANDS = {
     "stack": FREE_PORTS,
 }
 POLL_SECONDS = 0.05
-PARTS = 4
+PARTS = 5
 """The gateway, MiniStack, SQS, Salesforce and Connect."""
 
 
