@@ -116,15 +116,18 @@ def listing(records: Iterable[Record], width: int) -> Table:
 
 def waiting(records: Iterable[Record], width: int) -> Table:
     """Return a table of contacts whose message comes back, a row each."""
-    numbers = ("since (UTC)", "came back", "back by (UTC)")
-    table = table_of("contact\ndetail", *numbers) if width < NARROW else table_of("contact", *numbers, "detail")
+    narrow = width < NARROW
+    headings = ("came back", "back by (UTC)")
+    table = (
+        table_of("contact\ndetail", *headings) if narrow else table_of("contact", *headings, "since (UTC)", "detail")
+    )
     for record in records:
-        cells = [shown(record.since), str(record.failures), shown(record.back_by)]
-        detail = Text(record.detail or "-")
-        if width < NARROW:
-            table.add_row(Text("\n  ").join((Text(record.contact_id), detail)), *cells)
+        contact, detail = Text(record.contact_id), Text(record.detail or "-")
+        cells = (str(record.failures), shown(record.back_by))
+        if narrow:
+            table.add_row(Text("\n  ").join((contact, detail)), *cells)
         else:
-            table.add_row(Text(record.contact_id), *cells, detail)
+            table.add_row(contact, *cells, shown(record.since), detail)
     return table
 
 

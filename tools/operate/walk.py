@@ -85,7 +85,7 @@ class Walk:
         searched = {name: _moment(answer["window"][name]) for name in ("from", "to")}
         through = _moment(answer["through"])
         self.runs += 1
-        self.scope = str(answer["scope"])
+        self.scope = self.scope or str(answer["scope"])
         self.paused = bool(answer["paused"])
         self.found += int(answer["found"])
         self.known += int(answer["known"])
