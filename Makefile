@@ -32,7 +32,7 @@ SIGN_IN := signin sso sso-oidc sts
 KEPT := $(SERVICES) $(SIGN_IN)
 
 # Every function runs from the same artifact; each is built under its own name, as SAM asks.
-TARGETS := build-UpdateVoiceCallFunction build-ReconcileFunction
+TARGETS := build-UpdateVoiceCallFunction build-ContactQueueFunction build-ReconcileFunction
 
 .PHONY: $(TARGETS)
 $(TARGETS):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -218,28 +217,3 @@ def one_field_replaced(draw: st.DrawFn, valid: Mapping[str, Any]) -> dict[str, A
     if draw(st.integers(0, 9)) == 0:
         return without(valid, path)
     return with_replaced(valid, path, draw(ANY_JSON | HOSTILE))
-
-
-# --- time ------------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class HandClock:
-    """Two clocks that stand still until they are moved, each for itself."""
-
-    wall: datetime = STARTED
-    steady: float = 1000.0
-
-    def now(self) -> datetime:
-        return self.wall
-
-    def monotonic(self) -> float:
-        return self.steady
-
-    def sleep(self, seconds: float) -> None:
-        self.pass_time(seconds)
-
-    def pass_time(self, seconds: float) -> None:
-        """Move both, as they move when nothing is wrong."""
-        self.wall += timedelta(seconds=seconds)
-        self.steady += seconds

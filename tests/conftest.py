@@ -1,15 +1,18 @@
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.artifact import lambda_kit, make_sam, make_with_sam, once
-from tests.builders import HandClock
 from tests.contacts import abandoned, described
 from tests.missed import QUOTAS_LIFTED
 from tests.sandbox import PATIENT_CALLS, Paced, Sandbox
+from tests.simulated import World
 from tools.local.gateway import AwsGateway
+from tools.local.hand_clock import HandClock
 from tools.local.ministack import MiniStack
 from tools.local.runtime import Kit
 from tools.local.stack import LocalStack
@@ -102,6 +105,27 @@ def paced(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Paced:  # noqa:
         return Sandbox(HandClock(datetime.now(UTC)))
 
     return sandbox
+
+
+@pytest.fixture
+def new_world(
+    ministack: MiniStack, gateway: AwsGateway, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., World]]:
+    """Gives the functions on a clock that jumps, with a stack of their own; options are `Simulation`'s."""
+    with ExitStack() as stacks:
+
+        def world(**options: Any) -> World:
+            clock = HandClock(datetime.now(UTC))
+            stack = stacks.enter_context(
+                LocalStack(ministack=ministack, gateway=gateway, table=f"table-{next(_count)}", clock=clock.now)
+            )
+            for name, value in {**stack.environment(), **QUICK}.items():
+                monkeypatch.setenv(name, value)
+            stack.connect.put_queue("queue-support", "Support")
+            stack.connect.put_user("agent-jane", "jane@example.com")
+            return World(stack, clock, **options)
+
+        yield world
 
 
 @pytest.fixture

@@ -57,6 +57,7 @@ def secretsmanager(client: Any) -> None:
 
 
 def sqs(client: Any) -> None:
+    client.get_queue_attributes(QueueUrl=QUEUE, AttributeNames=["ApproximateNumberOfMessages"])
     client.send_message(QueueUrl=QUEUE, MessageBody=CONTACT_ID)
     # Lambda receives for the function, which is handed the receipt.
     (message,) = client.receive_message(QueueUrl=QUEUE, WaitTimeSeconds=5)["Messages"]

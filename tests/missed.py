@@ -7,7 +7,7 @@ from tests.contacts import described, new_id
 from tools.local.stack import LocalStack
 
 MINUTES = timedelta(minutes=1)
-QUOTAS_LIFTED = {"RECONCILE_SEARCHES_PER_SECOND": "1000", "RECONCILE_DESCRIBES_PER_SECOND": "1000"}
+QUOTAS_LIFTED = {"RECONCILE_SEARCHES_PER_SECOND": "1000"}
 MOMENTS = (
     "since",
     "ownerUntil",

@@ -24,7 +24,7 @@ from voicecall_sync.errors import VoiceCallSyncError
 if TYPE_CHECKING:
     from multiprocessing.sharedctypes import Synchronized
 
-UPDATE, RECONCILE = "update_voice_call", "reconcile"
+UPDATE, QUEUE, RECONCILE = "update_voice_call", "contact_queue", "reconcile"
 SCHEDULED = {"detail-type": "Scheduled Event", "source": "aws.events", "detail": {}}
 
 
@@ -127,12 +127,8 @@ class _FrugalSession(Session):
 
 
 @functools.cache
-def _frugal_session() -> _FrugalSession:
+def frugal_session() -> _FrugalSession:
     return _FrugalSession()
-
-
-def _session() -> Session:
-    return _frugal_session()
 
 
 class _ClockFromOutside(ShiftedClock):
@@ -150,11 +146,11 @@ class Sandbox:
     """A sandbox in this process: an App of its own, warm from its second event on."""
 
     def __init__(self, clock: Clock | None = None) -> None:
-        self.app: App = build(clock or SystemClock(), lambda: str(uuid4()), _session, timings_of_tests())
+        self.app: App = build(clock or SystemClock(), lambda: str(uuid4()), frugal_session, timings_of_tests())
 
     def get_ready(self) -> None:
         """Make what the first event would make."""
-        self.app.parts().new_paced_client()
+        self.app.sending()
 
     def invoke(self, event: object, context: object = None) -> Result:
         return self.call(UPDATE, event, context or Context())
@@ -168,6 +164,7 @@ class Sandbox:
     def call(self, handler: str, event: object, context: object) -> Result:
         handlers: dict[str, Callable[[object, object], Any]] = {
             UPDATE: self.app.update_voice_call,
+            QUEUE: self.app.contact_queue,
             RECONCILE: self.app.reconcile,
         }
         try:
@@ -262,7 +259,7 @@ def fork_server_is_loaded() -> bool:
 
 
 def _tell_what_is_loaded(results: Connection) -> None:
-    results.send(_frugal_session.cache_info().currsize == 1)
+    results.send(frugal_session.cache_info().currsize == 1)
 
 
 def _live(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import operator
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -43,25 +44,48 @@ EVERYTHING = REQUIRED | {
     "ReconcileSchedule": "cron(0/30 6-20 ? * MON-FRI *)",
     "ReconcileLookBackHours": "72",
     "ReconcileSearchesPerSecond": "0.2",
-    "ReconcileDescribesPerSecond": "2.5",
-    "ReconcileConcurrency": "4",
+    "Concurrency": "8",
+    "Paused": "true",
 }
-FUNCTIONS = ("UpdateVoiceCallFunction", "ReconcileFunction")
-ROLES = ("UpdateVoiceCallRole", "ReconcileRole")
+FUNCTIONS = ("UpdateVoiceCallFunction", "ContactQueueFunction", "ReconcileFunction")
+FLOW, WORKER, RECONCILE = FUNCTIONS
+QUEUES = ("ContactQueue", "DeadLetterQueue")
+ROLES = ("UpdateVoiceCallRole", "ContactQueueRole", "ReconcileRole")
 INSTANCE = {"Ref": "ConnectInstanceArn"}
 NO_VALUE = {"Ref": "AWS::NoValue"}
-SIGN = {"GreaterThanThreshold": ">", "LessThanThreshold": "<"}
-# What a run of the reconciliation counts of itself, besides what report.py counts of every contact.
-COUNTED_BY_RECONCILIATION = {
-    "Found",
-    "Skipped",
-    "LeftOver",
-    "HandedOn",
-    "GivenUp",
-    "Reconciled",
-    "OldestClaimAge",
-    "TokenHoursLeft",
-    "ParametersGone",
+SERVICE = [{"Name": "service", "Value": {"Ref": "AWS::StackName"}}]
+
+VARIABLES = {
+    "SCRT_ENDPOINT_BASE",
+    "JWT_SECRET_ID",
+    "SALESFORCE_ORG_ID",
+    "CALL_CENTER_API_NAME",
+    "TELEPHONY_PROVIDER_NAME",
+    "IDEMPOTENCY_TABLE",
+    "CONNECT_INSTANCE_ID",
+    "CUSTOM_FIELDS",
+    "LOG_LEVEL",
+    "POWERTOOLS_SERVICE_NAME",
+    "CONTACT_QUEUE_URL",
+    "RECONCILE_NOT_BEFORE",
+}
+"""What every function is given."""
+OWN_VARIABLES = {
+    FLOW: set(),
+    WORKER: {"DEAD_LETTER_QUEUE_URL"},
+    RECONCILE: {"RECONCILE_SCOPE", "RECONCILE_LOOK_BACK_HOURS", "RECONCILE_SEARCHES_PER_SECOND", "RECONCILE_PAUSED"},
+}
+
+OF_CONTACTS = {
+    *("Updated", "Duplicate", "RetryLater", "Rejected", "Uncertain", "Ignored", "Invalid"),
+    *("FinalUpdateBlocked", "SettleFailed", "DeadLettered", "PatchLatency", "TokenHoursLeft"),
+    *("Answered", "EventMissing"),
+    *("CustomFieldLeftOut", "PropertyLeftOut", "ParameterIgnored", "ParametersGone", "CreationPropertyMissing"),
+}
+"""The metrics of the functions that update."""
+OF_RECONCILIATION = {
+    *("Reconciled", "Found", "Known", "Enqueued", "EnqueuedAgain", "HandedOn"),
+    *("OldestClaimAge", "PositionStands", "SkippedMinutes", "Paused"),
 }
 
 
@@ -211,35 +235,33 @@ def test_every_parameter_says_what_it_is_for_and_what_it_may_be(template: Templa
         assert {"AllowedPattern", "AllowedValues", "MinValue"} & set(rules), name
 
 
-def test_only_what_nobody_can_guess_has_to_be_given(template: Template) -> None:
+def test_only_parameters_without_a_good_default_have_to_be_given(template: Template) -> None:
     assert {name for name, rules in template["Parameters"].items() if "Default" not in rules} == set(REQUIRED)
 
 
 # ------------------------------------------------------------------ the functions
 
 
-def test_the_function_is_the_handler_on_python_3_13_with_30_seconds(properties: dict[str, Any]) -> None:
-    function = properties["UpdateVoiceCallFunction"]
-    assert function["Handler"] == "voicecall_sync.handlers.update_voice_call"
-    assert function["Runtime"] == "python3.13"
-    assert function["Timeout"] == 30
-
-
-def test_the_function_that_reconciles_has_all_the_time_lambda_gives(properties: dict[str, Any]) -> None:
-    function = properties["ReconcileFunction"]
-    assert function["Handler"] == "voicecall_sync.handlers.reconcile"
-    assert function["Timeout"] == 900
-
-
-def test_the_functions_differ_in_what_each_does_and_in_nothing_else(properties: dict[str, Any]) -> None:
-    own = {"Description", "Handler", "Role", "Timeout", "LoggingConfig", "DeadLetterConfig", "Environment"}
-    update, reconcile = (
+def test_each_function_is_its_handler_with_its_time_and_nothing_else_differs(properties: dict[str, Any]) -> None:
+    assert {properties[function]["Handler"]: properties[function]["Timeout"] for function in FUNCTIONS} == {
+        "voicecall_sync.handlers.update_voice_call": 8,  # a contact flow waits no longer
+        "voicecall_sync.handlers.contact_queue": 60,
+        "voicecall_sync.handlers.reconcile": 900,  # all that Lambda gives
+    }
+    own = {"Description", "Handler", "Role", "Timeout", "LoggingConfig", "Environment"}
+    shared = [
         {name: value for name, value in properties[function].items() if name not in own} for function in FUNCTIONS
-    )
-    assert update == reconcile
-    update, reconcile = (properties[function]["Environment"]["Variables"] for function in FUNCTIONS)
-    assert update.items() <= reconcile.items()
-    assert all(name.startswith("RECONCILE_") for name in reconcile.keys() - update.keys())
+    ]
+    assert shared == [shared[0]] * len(FUNCTIONS)
+    assert shared[0]["Runtime"] == "python3.13"
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_each_function_is_given_the_variables_it_reads_and_no_other(properties: dict[str, Any], function: str) -> None:
+    variables = properties[function]["Environment"]["Variables"]
+    assert set(variables) == VARIABLES | OWN_VARIABLES[function]
+    assert variables["POWERTOOLS_SERVICE_NAME"] == {"Ref": "AWS::StackName"}
+    assert variables["CONTACT_QUEUE_URL"] == {"Ref": "ContactQueue"}
 
 
 def test_the_instance_id_is_what_follows_the_slash_of_the_arn(properties: dict[str, Any]) -> None:
@@ -263,26 +285,22 @@ def test_the_log_is_the_functions_own_and_kept_for_the_days_asked_for(
     assert properties[log_group]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
 
 
-def test_a_search_that_failed_is_not_tried_again_but_left_to_the_next(properties: dict[str, Any]) -> None:
-    invocations = properties["ReconcileFunctionEventInvokeConfig"]
-    assert invocations["Qualifier"] == "$LATEST"
+def test_a_run_that_failed_is_not_tried_again_but_left_to_the_next(properties: dict[str, Any]) -> None:
+    (invocations,) = (made for name, made in properties.items() if name.endswith("EventInvokeConfig"))
+    assert invocations["FunctionName"] == {"Ref": RECONCILE}
     assert invocations["MaximumRetryAttempts"] == 0
-    assert invocations["MaximumEventAgeInSeconds"] == properties["ReconcileFunction"]["Timeout"]
-    assert not invocations["DestinationConfig"]
-    assert "DeadLetterConfig" not in properties["ReconcileFunction"]
+    assert invocations["MaximumEventAgeInSeconds"] == properties[RECONCILE]["Timeout"]
 
 
 # ------------------------------------------------------------------ who may call it
 
 
 def test_every_caller_calls_the_function_itself(properties: dict[str, Any]) -> None:
-    update, reconcile = FUNCTIONS
-    assert properties["ContactEventRule"]["Targets"][0]["Arn"] == arn_of(update)
-    assert properties["ContactEventRuleMayInvoke"]["FunctionName"] == {"Ref": update}
-    assert properties["ConnectMayInvoke"]["FunctionName"] == {"Ref": update}
-    assert properties["ConnectAssociation"]["IntegrationArn"] == arn_of(update)
-    assert properties["ReconcileRule"]["Targets"][0]["Arn"] == arn_of(reconcile)
-    assert properties["ReconcileRuleMayInvoke"]["FunctionName"] == {"Ref": reconcile}
+    assert properties["ConnectMayInvoke"]["FunctionName"] == {"Ref": FLOW}
+    assert properties["ConnectAssociation"]["IntegrationArn"] == arn_of(FLOW)
+    assert properties["ContactQueueMapping"]["FunctionName"] == {"Ref": WORKER}
+    assert properties["ReconcileRule"]["Targets"][0]["Arn"] == arn_of(RECONCILE)
+    assert properties["ReconcileRuleMayInvoke"]["FunctionName"] == {"Ref": RECONCILE}
 
 
 def test_no_version_is_published_so_no_deployment_can_fail_for_want_of_a_change(translated: Template) -> None:
@@ -293,7 +311,7 @@ def test_no_version_is_published_so_no_deployment_can_fail_for_want_of_a_change(
 
 def test_no_other_permission_to_call_it_is_given(translated: Template) -> None:
     permissions = [name for name, made in translated["Resources"].items() if made["Type"] == "AWS::Lambda::Permission"]
-    assert sorted(permissions) == ["ConnectMayInvoke", "ContactEventRuleMayInvoke", "ReconcileRuleMayInvoke"]
+    assert sorted(permissions) == ["ConnectMayInvoke", "ReconcileRuleMayInvoke"]
 
 
 def test_only_this_instance_may_call_it_from_a_flow(properties: dict[str, Any]) -> None:
@@ -309,18 +327,11 @@ def test_the_function_is_associated_with_the_instance(properties: dict[str, Any]
     assert association["InstanceId"] == INSTANCE
 
 
-def test_without_an_automatic_source_there_is_no_rule_and_nothing_for_it(translated: Template) -> None:
+def test_without_an_automatic_source_there_is_no_rule(translated: Template) -> None:
     assert translated["Conditions"]["ContactEventIsTheSource"] == {
         "Fn::Equals": [{"Ref": "AutomaticSource"}, "ContactEvent"]
     }
-    for name in ("ContactEventRule", "ContactEventRuleMayInvoke"):
-        assert translated["Resources"][name]["Condition"] == "ContactEventIsTheSource"
-
-
-def test_only_this_rule_may_call_it_with_events(properties: dict[str, Any]) -> None:
-    permission = properties["ContactEventRuleMayInvoke"]
-    assert permission["Principal"] == "events.amazonaws.com"
-    assert permission["SourceArn"] == arn_of("ContactEventRule")
+    assert translated["Resources"]["ContactEventRule"]["Condition"] == "ContactEventIsTheSource"
 
 
 def test_the_schedule_is_the_parameters_choice_and_alone_may_run_the_search(translated: Template) -> None:
@@ -336,7 +347,7 @@ def test_the_schedule_is_the_parameters_choice_and_alone_may_run_the_search(tran
     assert permission["SourceArn"] == arn_of("ReconcileRule")
 
 
-def test_missed_calls_are_looked_for_unless_somebody_says_no(template: Template) -> None:
+def test_reconciliation_runs_every_15_minutes_by_default(template: Template) -> None:
     defaults = {name: rules.get("Default") for name, rules in template["Parameters"].items()}
     assert defaults["ReconcileState"] == "ENABLED"
     assert defaults["ReconcileSchedule"] == "rate(15 minutes)"
@@ -346,12 +357,12 @@ def test_missed_calls_are_looked_for_unless_somebody_says_no(template: Template)
     ("source", "scope", "searched"),
     [
         ("None", "BySource", "none"),
-        ("ContactEvent", "BySource", "abandoned"),
+        ("ContactEvent", "BySource", "all"),
         ("ContactEvent", "none", "<ReconcileScope>"),
         ("None", "all", "<ReconcileScope>"),
     ],
 )
-def test_which_calls_are_looked_for_follows_the_source_unless_somebody_says_which(
+def test_the_scope_follows_the_source_by_default(
     translated: Template, properties: dict[str, Any], source: str, scope: str, searched: str
 ) -> None:
     said = {"AutomaticSource": source, "ReconcileScope": scope}
@@ -365,7 +376,7 @@ def test_which_calls_are_looked_for_follows_the_source_unless_somebody_says_whic
 
 
 def test_by_its_defaults_the_stack_sends_nothing(template: Template) -> None:
-    """No rule for contact events, and no search: whoever deploys for the first time looks on before going live."""
+    """No rule for contact events, and no search: a first deployment changes nothing in Salesforce before going live."""
     defaults = {name: rules.get("Default") for name, rules in template["Parameters"].items()}
     assert (defaults["AutomaticSource"], defaults["ReconcileScope"]) == ("None", "BySource")
     assert OPTIONAL["RECONCILE_SCOPE"] == "none"
@@ -398,37 +409,51 @@ def test_each_role_is_the_one_written_here_and_no_managed_policy(properties: dic
     assert sorted(name for name in properties if name.endswith("Role")) == sorted(ROLES)
 
 
-def test_what_the_function_that_updates_may_do_and_to_what(properties: dict[str, Any]) -> None:
-    assert allowed(properties, "UpdateVoiceCallRole") == {
-        "WriteItsOwnLog": (["logs:CreateLogStream", "logs:PutLogEvents"], [arn_of("UpdateVoiceCallLogGroup")]),
-        "ClaimAndSettleContacts": (
-            ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"],
-            [arn_of("IdempotencyTable")],
+LOG = ["logs:CreateLogStream", "logs:PutLogEvents"]
+READ_AND_WRITE = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+TO_UPDATE = {
+    "ClaimAndSettleContacts": (READ_AND_WRITE, [arn_of("IdempotencyTable")]),
+    "ReadTheSalesforceCredentials": (["secretsmanager:GetSecretValue"], [{"Ref": "JwtSecretArn"}]),
+    "DecryptTheSalesforceCredentials": (["kms:Decrypt"], [{"Ref": "JwtSecretKmsKeyArn"}]),
+    "DescribeContactsTheirQueuesAndAgents": (
+        ["connect:DescribeContact", "connect:DescribeQueue", "connect:DescribeUser"],
+        [{"Fn::Sub": f"${{ConnectInstanceArn}}/{kind}/*"} for kind in ("contact", "queue", "agent")],
+    ),
+}
+MAY = {
+    "UpdateVoiceCallRole": TO_UPDATE
+    | {
+        "WriteItsOwnLog": (LOG, [arn_of("UpdateVoiceCallLogGroup")]),
+        "QueueContactsToTryAgain": (["sqs:SendMessage"], [arn_of("ContactQueue")]),
+    },
+    "ContactQueueRole": TO_UPDATE
+    | {
+        "WriteItsOwnLog": (LOG, [arn_of("ContactQueueLogGroup")]),
+        "TakeContactsFromTheQueue": (
+            ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"],
+            [arn_of("ContactQueue")],
         ),
-        "ReadTheSalesforceCredentials": (["secretsmanager:GetSecretValue"], [{"Ref": "JwtSecretArn"}]),
-        "DecryptTheSalesforceCredentials": (["kms:Decrypt"], [{"Ref": "JwtSecretKmsKeyArn"}]),
-        "DescribeContactsTheirQueuesAndAgents": (
-            ["connect:DescribeContact", "connect:DescribeQueue", "connect:DescribeUser"],
-            [{"Fn::Sub": f"${{ConnectInstanceArn}}/{kind}/*"} for kind in ("contact", "queue", "agent")],
-        ),
-        "KeepEventsThatFailed": (["sqs:SendMessage"], [arn_of("DeadLetterQueue")]),
-    }
-
-
-def test_what_the_function_that_reconciles_may_do_and_to_what(properties: dict[str, Any]) -> None:
-    same = ("ReadTheSalesforceCredentials", "DecryptTheSalesforceCredentials", "DescribeContactsTheirQueuesAndAgents")
-    of_the_other = allowed(properties, "UpdateVoiceCallRole")
-    assert allowed(properties, "ReconcileRole") == {sid: of_the_other[sid] for sid in same} | {
-        "WriteItsOwnLog": (["logs:CreateLogStream", "logs:PutLogEvents"], [arn_of("ReconcileLogGroup")]),
-        "ClaimAndSettleContacts": (
-            ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:BatchGetItem"],
-            [arn_of("IdempotencyTable")],
-        ),
+        "KeepWhatCannotBeDone": (["sqs:SendMessage"], [arn_of("DeadLetterQueue")]),
+    },
+    "ReconcileRole": {
+        "WriteItsOwnLog": (LOG, [arn_of("ReconcileLogGroup")]),
+        "NoteContactsAndPositions": ([*READ_AND_WRITE, "dynamodb:BatchGetItem"], [arn_of("IdempotencyTable")]),
         "FindWhatIsOpen": (["dynamodb:Query"], [{"Fn::Sub": "${IdempotencyTable.Arn}/index/open-since"}]),
         # The instance itself, not what is below it:
         # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonconnect.html
         "SearchContacts": (["connect:SearchContacts"], [INSTANCE]),
-    }
+        "SearchContactsNeedsThisToo": (
+            ["connect:DescribeContact"],
+            [{"Fn::Sub": "${ConnectInstanceArn}/contact/*"}],
+        ),
+        "QueueContacts": (["sqs:SendMessage", "sqs:GetQueueAttributes"], [arn_of("ContactQueue")]),
+    },
+}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_what_each_function_may_do_and_to_what(properties: dict[str, Any], role: str) -> None:
+    assert allowed(properties, role) == MAY[role]
 
 
 def test_nothing_is_allowed_on_everything(translated: Template) -> None:
@@ -440,7 +465,7 @@ def test_nothing_is_allowed_on_everything(translated: Template) -> None:
                 assert part.get("Principal") not in ("*", {"AWS": "*"}), name
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", ["UpdateVoiceCallRole", "ContactQueueRole"])
 def test_the_key_is_used_only_where_there_is_one_and_only_for_the_secret(properties: dict[str, Any], role: str) -> None:
     (policy,) = properties[role]["Policies"]
     (choice,) = [part["Fn::If"] for part in policy["PolicyDocument"]["Statement"] if "Fn::If" in part]
@@ -498,27 +523,46 @@ def test_the_table_outlives_the_stack(translated: Template) -> None:
     assert table["Properties"]["DeletionProtectionEnabled"] is True
 
 
-# ------------------------------------------------------------------ what it could not do
+# ------------------------------------------------------------------ what waits
 
 
-def test_an_event_that_fails_for_good_ends_whole_in_the_dead_letter_queue(properties: dict[str, Any]) -> None:
-    assert properties["UpdateVoiceCallFunction"]["DeadLetterConfig"] == {"TargetArn": arn_of("DeadLetterQueue")}
-    invocations = properties["UpdateVoiceCallFunctionEventInvokeConfig"]
-    assert invocations["Qualifier"] == "$LATEST"
-    assert invocations["MaximumRetryAttempts"] == 2
-    assert invocations["MaximumEventAgeInSeconds"] == 6 * 3600
-    # A destination would wrap the event in an envelope of its own.
-    assert not invocations["DestinationConfig"]
+def test_the_worker_takes_one_message_at_a_time_and_names_those_that_come_back(properties: dict[str, Any]) -> None:
+    assert properties["ContactQueueMapping"] == {
+        "EventSourceArn": arn_of("ContactQueue"),
+        "FunctionName": {"Ref": WORKER},
+        "Enabled": {"Fn::If": ["WorkerIsOn", True, False]},
+        "BatchSize": 1,
+        "FunctionResponseTypes": ["ReportBatchItemFailures"],
+        "ScalingConfig": {"MaximumConcurrency": {"Ref": "Concurrency"}},
+    }
 
 
-def test_an_event_the_rule_cannot_deliver_ends_there_too(properties: dict[str, Any]) -> None:
-    (target,) = properties["ContactEventRule"]["Targets"]
-    assert target["DeadLetterConfig"] == {"Arn": arn_of("DeadLetterQueue")}
-    assert target["RetryPolicy"] == {"MaximumRetryAttempts": 185, "MaximumEventAgeInSeconds": 6 * 3600}
+def test_paused_stops_the_worker_and_tells_reconciliation(translated: Template, properties: dict[str, Any]) -> None:
+    assert translated["Conditions"]["WorkerIsOn"] == {"Fn::Equals": [{"Ref": "Paused"}, "false"]}
+    assert properties[RECONCILE]["Environment"]["Variables"]["RECONCILE_PAUSED"] == {"Ref": "Paused"}
 
 
-def test_only_the_rule_may_send_and_only_over_tls(properties: dict[str, Any]) -> None:
-    deny, allow = properties["DeadLetterQueuePolicy"]["PolicyDocument"]["Statement"]
+def test_a_message_is_given_again_only_when_its_invocation_is_long_over(properties: dict[str, Any]) -> None:
+    queue = properties["ContactQueue"]
+    assert queue["VisibilityTimeout"] >= 6 * properties[WORKER]["Timeout"]
+    assert queue["DelaySeconds"] == 90
+    assert queue["RedrivePolicy"] == {"deadLetterTargetArn": arn_of("DeadLetterQueue"), "maxReceiveCount": 1000}
+
+
+@pytest.mark.parametrize("name", QUEUES)
+def test_both_queues_keep_14_days_encrypted_and_outlive_the_stack(translated: Template, name: str) -> None:
+    queue = translated["Resources"][name]
+    assert queue["Properties"]["MessageRetentionPeriod"] == 14 * 24 * 3600
+    assert queue["Properties"]["SqsManagedSseEnabled"] is True
+    assert queue["DeletionPolicy"] == "RetainExceptOnCreate"
+    assert queue["UpdateReplacePolicy"] == "Retain"
+
+
+@pytest.mark.parametrize("name", QUEUES)
+def test_a_queues_policy_admits_the_rule_alone_and_only_over_tls(properties: dict[str, Any], name: str) -> None:
+    policy = properties[f"{name}Policy"]
+    assert policy["Queues"] == [{"Ref": name}]
+    deny, allow = policy["PolicyDocument"]["Statement"]
     assert (deny["Effect"], deny["Principal"], deny["Action"]) == ("Deny", "*", "sqs:*")
     assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
     condition, of_the_rule, otherwise = allow["Fn::If"]
@@ -526,73 +570,117 @@ def test_only_the_rule_may_send_and_only_over_tls(properties: dict[str, Any]) ->
     assert of_the_rule["Principal"] == {"Service": "events.amazonaws.com"}
     assert of_the_rule["Action"] == "sqs:SendMessage"
     assert of_the_rule["Condition"] == {"ArnEquals": {"aws:SourceArn": arn_of("ContactEventRule")}}
+    assert deny["Resource"] == of_the_rule["Resource"] == arn_of(name)
 
 
-def test_the_dead_letter_queue_keeps_14_days_encrypted_and_outlives_the_stack(translated: Template) -> None:
-    queue = translated["Resources"]["DeadLetterQueue"]
-    assert queue["Properties"] == {"MessageRetentionPeriod": 14 * 24 * 3600, "SqsManagedSseEnabled": True}
-    assert queue["DeletionPolicy"] == "RetainExceptOnCreate"
-    assert queue["UpdateReplacePolicy"] == "Retain"
+def test_an_event_goes_to_the_queue_and_one_that_cannot_to_the_dead_letter_queue(properties: dict[str, Any]) -> None:
+    (target,) = properties["ContactEventRule"]["Targets"]
+    assert target["Arn"] == arn_of("ContactQueue")
+    assert target["DeadLetterConfig"] == {"Arn": arn_of("DeadLetterQueue")}
+    assert "RetryPolicy" not in target  # EventBridge's own is its longest
 
 
 # ------------------------------------------------------------------ whom it tells
 
 
 def alarms(translated: Template) -> dict[str, dict[str, Any]]:
-    """Logical id -> properties."""
+    """Logical id without "Alarm" -> properties."""
     made = translated["Resources"].items()
-    return {name: resource["Properties"] for name, resource in made if resource["Type"] == "AWS::CloudWatch::Alarm"}
-
-
-def test_what_has_an_alarm_and_from_when_on(translated: Template) -> None:
-    conditions = {
-        name: f"{alarm['Statistic']} {SIGN[alarm['ComparisonOperator']]} {alarm['Threshold']} in {alarm['Period']} s"
-        for name, alarm in alarms(translated).items()
-    }
-    assert conditions == {
-        "UncertainAlarm": "Sum > 0 in 300 s",
-        "RejectedAlarm": "Sum > 0 in 300 s",
-        "FinalUpdateBlockedAlarm": "Sum > 0 in 300 s",
-        "SettleFailedAlarm": "Sum > 0 in 300 s",
-        "RetryLaterAlarm": "Sum > 10 in 900 s",
-        "DeadLetterAlarm": "Maximum > 0 in 300 s",
-        "FunctionErrorsAlarm": "Sum > 3 in 300 s",
-        "FunctionThrottlesAlarm": "Sum > 0 in 300 s",
-        "ReconcileErrorsAlarm": "Sum > 1 in 3600 s",
-        "ReconcileThrottlesAlarm": "Sum > 0 in 300 s",
-        "NoReconciliationAlarm": "Sum < 1 in 3600 s",
-        "TokenExpiresAlarm": "Minimum < 3 in 3600 s",
-        "OldClaimAlarm": "Maximum > 3600 in 3600 s",
+    return {
+        name.removesuffix("Alarm"): resource["Properties"]
+        for name, resource in made
+        if resource["Type"] == "AWS::CloudWatch::Alarm"
     }
 
 
-def test_what_each_alarm_watches(translated: Template) -> None:
-    ours = {
-        "UncertainAlarm": "Uncertain",
-        "RejectedAlarm": "Rejected",
-        "FinalUpdateBlockedAlarm": "FinalUpdateBlocked",
-        "SettleFailedAlarm": "SettleFailed",
-        "RetryLaterAlarm": "RetryLater",
-        "NoReconciliationAlarm": "Reconciled",
-        "TokenExpiresAlarm": "TokenHoursLeft",
-        "OldClaimAlarm": "OldestClaimAge",
+def watched(alarm: dict[str, Any]) -> dict[str, tuple[str, str, Any]]:
+    """Name in the expression, or the metric's -> namespace, metric, dimensions."""
+    if "Metrics" not in alarm:
+        return {alarm["MetricName"]: (alarm["Namespace"], alarm["MetricName"], alarm["Dimensions"])}
+    return {
+        one["Id"]: (metric["Namespace"], metric["MetricName"], metric["Dimensions"])
+        for one in alarm["Metrics"]
+        if "MetricStat" in one
+        for metric in [one["MetricStat"]["Metric"]]
     }
-    queue = {"Fn::GetAtt": ["DeadLetterQueue", "QueueName"]}
-    update, reconcile = ({"Ref": function} for function in FUNCTIONS)
-    watched = {
-        name: (alarm["Namespace"], alarm["MetricName"], *alarm["Dimensions"][0].values())
-        for name, alarm in alarms(translated).items()
-        if len(alarm["Dimensions"]) == 1
-    }
-    assert watched == {
-        name: ("VoiceCallSync", metric, "service", {"Ref": "AWS::StackName"}) for name, metric in ours.items()
-    } | {
-        "DeadLetterAlarm": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", queue),
-        "FunctionErrorsAlarm": ("AWS/Lambda", "Errors", "FunctionName", update),
-        "FunctionThrottlesAlarm": ("AWS/Lambda", "Throttles", "FunctionName", update),
-        "ReconcileErrorsAlarm": ("AWS/Lambda", "Errors", "FunctionName", reconcile),
-        "ReconcileThrottlesAlarm": ("AWS/Lambda", "Throttles", "FunctionName", reconcile),
-    }
+
+
+def goes_off(alarm: dict[str, Any], values: Mapping[str, float | None]) -> bool:
+    """Whether the alarm goes off when its metrics have these values; None is no data."""
+    assert set(values) == set(watched(alarm))
+    if "Metrics" in alarm:
+        (expression,) = [one["Expression"] for one in alarm["Metrics"] if "Expression" in one]
+        for theirs, pythons in (("AND", "and"), ("OR", "or")):
+            expression = re.sub(rf"\b{theirs}\b", pythons, expression)
+        functions = {
+            "IF": lambda condition, then, otherwise: then if condition else otherwise,
+            "FILL": lambda value, filled: filled if value is None else value,
+            "SUM": sum,
+        }
+        value = eval(expression, {"__builtins__": {}, **functions}, dict(values))  # noqa: S307 - the template's own
+    else:
+        (value,) = values.values()
+    if value is None:
+        return bool(alarm["TreatMissingData"] == "breaching")
+    compare = {"GreaterThanThreshold": operator.gt, "LessThanThreshold": operator.lt}
+    return bool(compare[alarm["ComparisonOperator"]](value, alarm["Threshold"]))
+
+
+def waits(age: float, visible: float, waiting: float, done: float) -> dict[str, float | None]:
+    return {"age": age, "visible": visible, "waiting": waiting, "done": done}
+
+
+def of_each(flow: float | None, queue: float | None, reconcile: float | None) -> dict[str, float | None]:
+    return {"flow": flow, "queue": queue, "reconcile": reconcile}
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [
+        ("Uncertain", {"Uncertain": 1}, True),
+        ("Rejected", {"Rejected": 1}, True),
+        ("FinalUpdateBlocked", {"FinalUpdateBlocked": 1}, True),
+        ("SettleFailed", {"SettleFailed": 1}, True),
+        ("DeadLetter", {"ApproximateNumberOfMessagesVisible": 1}, True),
+        ("DeadLetter", {"ApproximateNumberOfMessagesVisible": 0}, False),
+        ("CallsWait", waits(age=4000, visible=1, waiting=4, done=900), True),  # too slow
+        ("CallsWait", waits(age=4000, visible=0, waiting=2, done=900), False),  # one waits by design
+        ("CallsWait", waits(age=3000, visible=1, waiting=4, done=900), False),  # busy
+        ("CallsWait", waits(age=1500, visible=0, waiting=40, done=30), True),  # Salesforce is down
+        ("CallsWait", waits(age=1500, visible=0, waiting=40, done=900), False),  # recordings are awaited
+        ("FunctionErrors", of_each(1, 1, 1), True),
+        ("FunctionErrors", of_each(None, 3, None), True),
+        ("FunctionErrors", of_each(1, 0, 1), False),
+        ("FunctionThrottles", of_each(None, None, 1), True),
+        ("FunctionThrottles", of_each(0, None, 0), False),
+        ("NoReconciliation", {"Reconciled": None}, True),
+        ("NoReconciliation", {"Reconciled": 0}, True),
+        ("NoReconciliation", {"Reconciled": 1}, False),
+        ("PositionStands", {"PositionStands": 7201}, True),
+        ("PositionStands", {"PositionStands": 7200}, False),
+        ("SkippedCalls", {"SkippedMinutes": 1}, True),
+        ("SkippedCalls", {"SkippedMinutes": 0}, False),
+        ("TokenExpires", {"TokenHoursLeft": 2.9}, True),
+        ("TokenExpires", {"TokenHoursLeft": 3}, False),
+        ("OldClaim", {"OldestClaimAge": 3601}, True),
+        ("OldClaim", {"OldestClaimAge": 0}, False),
+        ("Paused", {"Paused": 1}, True),
+        ("Paused", {"Paused": 0}, False),
+        ("EventsMissing", {"missing": 6, "answered": 119}, True),
+        ("EventsMissing", {"missing": 6, "answered": 120}, False),
+        ("EventsMissing", {"missing": 5, "answered": 5}, False),
+    ],
+)
+def test_when_each_alarm_goes_off(
+    translated: Template, name: str, values: dict[str, float | None], *, expected: bool
+) -> None:
+    assert goes_off(alarms(translated)[name], values) is expected
+
+
+def test_only_a_missing_run_alarms_by_silence(translated: Template) -> None:
+    missing = {name: alarm["TreatMissingData"] for name, alarm in alarms(translated).items()}
+    assert missing.pop("NoReconciliation") == "breaching"
+    assert set(missing.values()) == {"notBreaching"}
 
 
 def test_every_alarm_is_sent_and_says_what_to_do(translated: Template) -> None:
@@ -602,31 +690,38 @@ def test_every_alarm_is_sent_and_says_what_to_do(translated: Template) -> None:
         assert 100 < len(of_the_longest_name(alarm["AlarmDescription"])) <= 1024, name
 
 
-def test_silence_alarms_where_a_run_was_due_and_nowhere_else(translated: Template) -> None:
-    missing = {name: alarm["TreatMissingData"] for name, alarm in alarms(translated).items()}
-    assert missing.pop("NoReconciliationAlarm") == "breaching"
-    assert set(missing.values()) == {"notBreaching"}
+def test_an_alarm_watches_what_this_stack_counts(translated: Template) -> None:
+    dimensions = {
+        "AWS/SQS": [[{"Name": "QueueName", "Value": {"Fn::GetAtt": [queue, "QueueName"]}}] for queue in QUEUES],
+        "AWS/Lambda": [[{"Name": "FunctionName", "Value": {"Ref": function}}] for function in FUNCTIONS],
+        "VoiceCallSync": [SERVICE],
+    }
+    for name, alarm in alarms(translated).items():
+        for namespace, metric, of in watched(alarm).values():
+            assert of in dimensions[namespace], name
+            assert namespace != "VoiceCallSync" or metric in OF_CONTACTS | OF_RECONCILIATION, name
+        parts = [one["MetricStat"] for one in alarm.get("Metrics", ()) if "MetricStat" in one]
+        assert len({part["Period"] for part in parts}) <= 1, name
+    for name in ("FunctionErrors", "FunctionThrottles"):
+        functions = [of[0]["Value"]["Ref"] for _, _, of in watched(alarms(translated)[name]).values()]
+        assert functions == list(FUNCTIONS)
 
 
-def test_nobody_waits_for_a_search_that_is_switched_off(translated: Template) -> None:
+def test_no_alarm_waits_for_what_is_switched_off(translated: Template) -> None:
     assert translated["Conditions"]["ReconcileIsEnabled"] == {"Fn::Equals": [{"Ref": "ReconcileState"}, "ENABLED"]}
-    conditional = {name: translated["Resources"][name].get("Condition") for name in alarms(translated)}
-    assert conditional.pop("NoReconciliationAlarm") == "ReconcileIsEnabled"
-    assert set(conditional.values()) == {None}
+    conditions = {name: translated["Resources"][f"{name}Alarm"].get("Condition") for name in alarms(translated)}
+    assert {name: condition for name, condition in conditions.items() if condition} == {
+        "CallsWait": "WorkerIsOn",
+        "EventsMissing": "ContactEventIsTheSource",
+        "NoReconciliation": "ReconcileIsEnabled",
+    }
 
 
 def test_no_alarm_sends_people_to_a_command_there_is_not(translated: Template) -> None:
     said = " ".join(resolved(alarm["AlarmDescription"], {}) for alarm in alarms(translated).values())
     commands = re.findall(r"python3 -m tools operate --stack <AWS::StackName> (\w+)", said)
-    assert set(commands) == {"attention", "release", "redrive", "show"}
+    assert set(commands) == {"attention", "backfill", "release", "redrive", "show"}
     assert len(commands) == said.count("tools operate")
-
-
-def test_one_event_with_all_its_retries_is_not_enough_for_the_error_alarm(
-    translated: Template, properties: dict[str, Any]
-) -> None:
-    tries = 1 + properties["UpdateVoiceCallFunctionEventInvokeConfig"]["MaximumRetryAttempts"]
-    assert alarms(translated)["FunctionErrorsAlarm"]["Threshold"] == tries
 
 
 def test_mail_is_sent_only_to_an_address_that_was_given(translated: Template) -> None:
@@ -637,12 +732,15 @@ def test_mail_is_sent_only_to_an_address_that_was_given(translated: Template) ->
 
 def test_what_an_operator_needs_is_among_the_outputs(translated: Template) -> None:
     assert {name: output["Value"] for name, output in translated["Outputs"].items()} == {
-        "FlowFunctionArn": arn_of("UpdateVoiceCallFunction"),
+        "FlowFunctionArn": arn_of(FLOW),
+        "ContactQueueFunctionArn": arn_of(WORKER),
         "IdempotencyTableName": {"Ref": "IdempotencyTable"},
+        "ContactQueueUrl": {"Ref": "ContactQueue"},
         "DeadLetterQueueUrl": {"Ref": "DeadLetterQueue"},
         "AlarmTopicArn": {"Ref": "AlarmTopic"},
         "LogGroupName": {"Ref": "UpdateVoiceCallLogGroup"},
-        "ReconcileFunctionArn": arn_of("ReconcileFunction"),
+        "ContactQueueLogGroupName": {"Ref": "ContactQueueLogGroup"},
+        "ReconcileFunctionArn": arn_of(RECONCILE),
         "ReconcileLogGroupName": {"Ref": "ReconcileLogGroup"},
         "DashboardUrl": {
             "Fn::Sub": [
@@ -674,9 +772,10 @@ def resolved(value: Any, conditions: Mapping[str, bool]) -> str:
     return re.sub(r"\$\{([\w.:]+)\}", lambda name: known.get(name[1], f"<{name[1]}>"), text)
 
 
-def widgets(translated: Template, *, enabled: bool = True) -> list[dict[str, Any]]:
+def widgets(translated: Template, *, all_on: bool = True) -> list[dict[str, Any]]:
     body = translated["Resources"]["Dashboard"]["Properties"]["DashboardBody"]
-    dashboard = json.loads(resolved(body, {"ReconcileIsEnabled": enabled}))
+    optional = ("ReconcileIsEnabled", "WorkerIsOn", "ContactEventIsTheSource")
+    dashboard = json.loads(resolved(body, dict.fromkeys(optional, all_on)))
     assert set(dashboard) == {"start", "periodOverride", "widgets"}
     found: list[dict[str, Any]] = dashboard["widgets"]
     return found
@@ -689,28 +788,18 @@ def metrics(translated: Template) -> Iterator[tuple[dict[str, Any], list[str]]]:
             yield widget["properties"], [part for part in metric if isinstance(part, str)]
 
 
-def test_the_dashboard_shows_only_what_somebody_counts(translated: Template) -> None:
-    report = (TEMPLATE.parent / "src" / "voicecall_sync" / "report.py").read_text(encoding="utf-8")
-    counted = set(re.findall(r'"([A-Z][a-z]+(?:[A-Z][a-z]+)*)"', report)) | COUNTED_BY_RECONCILIATION
+def test_every_metric_is_on_the_dashboard_or_has_an_alarm_and_no_other_is(translated: Template) -> None:
     shown = {(metric[0], metric[1]) for _, metric in metrics(translated)}
-    assert {name for namespace, name in shown if namespace == "VoiceCallSync"} <= counted
-    assert {metric for metric in shown if metric[0] != "VoiceCallSync"} == {
-        ("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
-        ("AWS/Lambda", "Errors"),
-        ("AWS/Lambda", "Throttles"),
-        ("AWS/Lambda", "Duration"),
-    }
-
-
-def test_the_dashboard_shows_what_became_of_every_call(translated: Template) -> None:
-    shown = {metric[1] for _, metric in metrics(translated) if metric[0] == "VoiceCallSync"}
-    assert shown >= {status.title().replace("_", "") for status in Status}
+    alarmed = {one[:2] for alarm in alarms(translated).values() for one in watched(alarm).values()}
+    counted = {name for namespace, name in shown | alarmed if namespace == "VoiceCallSync"}
+    assert counted == OF_CONTACTS | OF_RECONCILIATION
+    assert {status.title().replace("_", "") for status in Status} <= {name for _, name in shown}
 
 
 def test_what_the_dashboard_shows_has_the_dimensions_it_is_counted_with(translated: Template) -> None:
-    sources = {"contact-flow", "contact-event", "reconcile"}
+    sources = {"contact-flow", "contact-event", "reconcile", "operator"}
     counted_with: dict[str, set[tuple[str, ...]]] = {
-        "AWS/SQS": {("QueueName", "<DeadLetterQueue.QueueName>")},
+        "AWS/SQS": {("QueueName", f"<{queue}.QueueName>") for queue in QUEUES},
         "AWS/Lambda": {("FunctionName", f"<{function}>") for function in FUNCTIONS},
         "VoiceCallSync": {("service", "<AWS::StackName>")}
         | {("service", "<AWS::StackName>", "source", source) for source in sources},
@@ -726,14 +815,17 @@ def test_every_metric_on_the_dashboard_has_a_statistic(translated: Template) -> 
             assert {**widget["properties"], **of_its_own}.get("stat") in {"Sum", "Maximum", "p50", "p95", "p99"}, metric
 
 
-def test_the_dashboard_begins_with_the_numbers_of_a_day(translated: Template) -> None:
-    first = [widget for widget in widgets(translated) if widget["y"] == 0]
-    names = [[metric[1] for metric in widget["properties"]["metrics"]] for widget in first]
-    assert names == [["Updated"], ["Uncertain", "Rejected"], ["RetryLater"], ["ApproximateNumberOfMessagesVisible"]]
-    assert {widget["properties"]["view"] for widget in first} == {"singleValue"}
-    for widget in first[:3]:
-        assert widget["properties"]["start"] == "-PT24H"
-        assert widget["properties"]["setPeriodToTimeRange"] is True
+def test_the_dashboard_begins_with_numbers_of_a_day_and_of_now(translated: Template) -> None:
+    first = [widget["properties"] for widget in widgets(translated) if widget["y"] == 0]
+    assert {widget["view"] for widget in first} == {"singleValue"}
+    of_a_day = [widget for widget in first if widget["title"].endswith("last 24 hours")]
+    assert [[metric[1] for metric in widget["metrics"]] for widget in of_a_day] == [
+        ["Updated"],
+        ["Uncertain", "Rejected"],
+    ]
+    for widget in of_a_day:
+        assert widget["start"] == "-PT24H"
+        assert widget["setPeriodToTimeRange"] is True
 
 
 def test_the_widgets_of_the_dashboard_lie_side_by_side(translated: Template) -> None:
@@ -750,19 +842,20 @@ def test_the_widgets_of_the_dashboard_lie_side_by_side(translated: Template) -> 
     assert len(taken) == 24 * len({y for _, y in taken})
 
 
-@pytest.mark.parametrize("enabled", [True, False])
-def test_the_dashboard_shows_every_alarm_there_is(translated: Template, *, enabled: bool) -> None:
+@pytest.mark.parametrize("all_on", [True, False])
+def test_the_dashboard_shows_every_alarm_there_is(translated: Template, *, all_on: bool) -> None:
     (shown,) = [
-        widget["properties"]["alarms"] for widget in widgets(translated, enabled=enabled) if widget["type"] == "alarm"
+        widget["properties"]["alarms"] for widget in widgets(translated, all_on=all_on) if widget["type"] == "alarm"
     ]
-    there = {name for name in alarms(translated) if enabled or "Condition" not in translated["Resources"][name]}
+    made = [f"{name}Alarm" for name in alarms(translated)]
+    there = {name for name in made if all_on or "Condition" not in translated["Resources"][name]}
     assert sorted(shown) == sorted(f"<{name}.Arn>" for name in there)
 
 
-def test_the_dashboard_lists_the_calls_that_need_somebody(translated: Template) -> None:
+def test_the_dashboard_lists_the_calls_that_need_a_person(translated: Template) -> None:
     (query,) = [widget["properties"]["query"] for widget in widgets(translated) if widget["type"] == "log"]
     assert query == (
-        "SOURCE '<UpdateVoiceCallLogGroup>' | SOURCE '<ReconcileLogGroup>'"
+        "SOURCE '<UpdateVoiceCallLogGroup>' | SOURCE '<ContactQueueLogGroup>' | SOURCE '<ReconcileLogGroup>'"
         " | fields @timestamp, contactId, status, detail, source"
         ' | filter status in ["REJECTED", "UNCERTAIN", "INVALID"]'
         " | sort @timestamp desc | limit 50"
@@ -771,7 +864,7 @@ def test_the_dashboard_lists_the_calls_that_need_somebody(translated: Template) 
 
 def test_the_dashboard_explains_its_words(translated: Template) -> None:
     (text,) = [widget["properties"]["markdown"] for widget in widgets(translated) if widget["type"] == "text"]
-    for word in ("updated", "uncertain", "rejected", "put off", "duplicate", "ignored", "invalid", "reconciliation"):
+    for word in ("updated", "uncertain", "rejected", "put off", "duplicate", "ignored", "invalid", "queue", "position"):
         assert f"**{word}**" in text, word
     assert "python3 -m tools operate --stack <AWS::StackName> attention" in text
 
@@ -794,6 +887,7 @@ NAMED_BY = {
 NAMELESS = {
     "AWS::Connect::IntegrationAssociation",
     "AWS::Lambda::EventInvokeConfig",
+    "AWS::Lambda::EventSourceMapping",
     "AWS::Lambda::Permission",
     "AWS::SNS::Subscription",
     "AWS::SQS::QueuePolicy",
@@ -810,7 +904,7 @@ def test_of_every_type_of_resource_it_is_known_what_names_it(translated: Templat
     assert {resource["Type"] for resource in translated["Resources"].values()} == {*NAMED_BY, *NAMELESS}
 
 
-def test_every_name_we_give_fits_whatever_the_stacks_name(translated: Template) -> None:
+def test_every_name_we_give_fits_with_the_longest_stack_name(translated: Template) -> None:
     """A queue of 80 characters, say, would fail the deployment of a stack whose name is long."""
     given = {}
     for name, resource in translated["Resources"].items():
@@ -822,12 +916,6 @@ def test_every_name_we_give_fits_whatever_the_stacks_name(translated: Template) 
             assert re.fullmatch(r"[A-Za-z0-9_-]+", text), name
     # Dashboards are the account's, in all Regions; found by the stack's name.
     assert given == {"Dashboard": {"Fn::Sub": "${AWS::StackName}-${AWS::Region}"}}
-
-
-def test_both_functions_are_told_the_stacks_name(properties: dict[str, Any]) -> None:
-    for function in FUNCTIONS:
-        variables = properties[function]["Environment"]["Variables"]
-        assert variables["POWERTOOLS_SERVICE_NAME"] == {"Ref": "AWS::StackName"}
 
 
 # ------------------------------------------------------------------ reading it

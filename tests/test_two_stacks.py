@@ -24,15 +24,18 @@ def watched(name: str) -> set[Metric]:
     """Of what the alarms of a stack look at, what our own functions count."""
     made = load(ROOT / "template.yaml")["Resources"].values()
     alarms = [one["Properties"] for one in made if one["Type"] == "AWS::CloudWatch::Alarm"]
+    parts = [
+        part["MetricStat"]["Metric"] for alarm in alarms for part in alarm.get("Metrics", ()) if "MetricStat" in part
+    ]
     return {
-        (alarm["Namespace"], alarm["MetricName"], frozenset(dimensions(alarm, name)))
-        for alarm in alarms
-        if not alarm["Namespace"].startswith("AWS/")
+        (metric["Namespace"], metric["MetricName"], frozenset(dimensions(metric, name)))
+        for metric in [*parts, *(alarm for alarm in alarms if "Metrics" not in alarm)]
+        if not metric["Namespace"].startswith("AWS/")
     }
 
 
-def dimensions(alarm: dict[str, Any], name: str) -> Iterator[tuple[str, str]]:
-    for dimension in alarm["Dimensions"]:
+def dimensions(metric: dict[str, Any], name: str) -> Iterator[tuple[str, str]]:
+    for dimension in metric["Dimensions"]:
         value = dimension["Value"]
         yield dimension["Name"], name if value == {"Ref": "AWS::StackName"} else value
 

@@ -24,7 +24,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER_VARIABLE = "VOICECALL_SYNC_VENV"
-REQUIREMENTS = (ROOT / "requirements.txt", ROOT / "tools" / "requirements.txt")
+_WITH_WHAT_THEY_NEED = ROOT / "tools" / "requirements.txt"
+_ALONE = ROOT / "tools" / "without-dependencies.txt"
+REQUIREMENTS = (ROOT / "requirements.txt", _WITH_WHAT_THEY_NEED, _ALONE)
 
 _STAMP = "voicecall-sync.stamp"
 _UNFINISHED = "unfinished\n"
@@ -164,10 +166,15 @@ def _create(venv: Path) -> None:
 
 
 def _install(venv: Path) -> None:
+    _pip_install(venv, "--requirement", str(_WITH_WHAT_THEY_NEED))
+    _pip_install(venv, "--no-deps", "--requirement", str(_ALONE))
+
+
+def _pip_install(venv: Path, *arguments: str) -> None:
     pip = [str(_python(venv)), "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
     pip.append("--no-compile")  # half of the time it takes; most of it for modules that nobody imports
     installed = subprocess.run(
-        [*pip, "--requirement", str(REQUIREMENTS[-1])],
+        [*pip, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -127,7 +127,8 @@ class App:
         if asked.source is Source.CONTACT_FLOW:
             return worker.sync.update(from_flow(asked, worker.instance_id), moments)
         worker.chosen(asked)
-        return worker.sync.update(worker.described(asked, None), moments)
+        record = worker.ledger.read(asked.contact_id)
+        return worker.sync.update(worker.described(asked, record), moments)
 
     def _left_in_the_queue(self, outcome: Outcome, moments: Moments) -> Outcome:
         try:
@@ -144,9 +145,7 @@ class App:
         moments = Moments.of(self.clock, self.timings, remaining, self.timings.contact)
         request_id = str(getattr(context, "aws_request_id", ""))
         try:
-            worker = self.working_off().worker
-            done = worker.take(message, moments, request_id)
-            self._tell_token_expiry(worker)
+            done = self.working_off().worker.take(message, moments, request_id)
         except WrongSettings as failure:
             self.report.outcome(Outcome(Status.RETRY_LATER, "", str(failure)), "unknown", request_id)
             done = False
@@ -162,11 +161,6 @@ class App:
         if outcome.redeliver and source != Source.CONTACT_FLOW:
             raise Redeliver(f"{outcome.status}: {outcome.detail}")
         return outcome.as_answer()
-
-    def _tell_token_expiry(self, worker: Worker) -> None:
-        expires_at = worker.sync.tokens.expires_at()
-        if expires_at is not None:
-            self.report.gauge("TokenHoursLeft", (expires_at - self.clock.now()).total_seconds() / 3600)
 
 
 def _remaining_seconds(context: object) -> float:

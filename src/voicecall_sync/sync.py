@@ -27,7 +27,7 @@ from voicecall_sync.ledger import Claim, ClaimRequest, ClaimUnconfirmedError, Le
 from voicecall_sync.outcome import Outcome, Settlement, Source, State, Status
 from voicecall_sync.record import Record
 from voicecall_sync.report import Report
-from voicecall_sync.token import TokenSource
+from voicecall_sync.token import Token, TokenSource
 from voicecall_sync.voice_call import VoiceCall, from_contact
 
 T = TypeVar("T")
@@ -123,12 +123,21 @@ class Sync:
             self.report.went_without(contact, voice_call)
             raise NotOurs("nothing to send: no custom field and no property; the contact keeps its one update")
         self.breaker.admit()
-        token = self.tokens.current(self.clock.now())
+        token = self._token()
         voice_call = voice_call.with_call_center(token.call_center_api_name)
         request = telephony.patch(
             self.endpoint_base, self.provider_name, contact.contact_id, token.text, voice_call.as_json()
         )
         return _Prepared(contact, voice_call, composed(request))
+
+    def _token(self) -> Token:
+        now = self.clock.now()
+        try:
+            return self.tokens.current(now)
+        finally:  # also where it has expired
+            expires_at = self.tokens.expires_at()
+            if expires_at is not None:
+                self.report.gauge("TokenHoursLeft", (expires_at - now).total_seconds() / 3600)
 
     def _claim(self, prepared: _Prepared, moments: Moments, over: Record | None) -> Claim | Record:
         contact, voice_call = prepared.contact, prepared.voice_call

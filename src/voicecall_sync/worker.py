@@ -135,12 +135,13 @@ class Worker:
                 record = self.ledger.read(asked.contact_id)
         contact = self.described(asked, record)
         outcome = self.sync.update(contact, moments, record)
-        self._tell_of_sent(outcome, contact, record)
+        self._tell_of_sent(outcome, asked, contact, record)
         return outcome
 
     def _standing(self, message: Message, asked: Asked, record: Record, moments: Moments) -> Outcome | None:
         """Return what a record says against sending; None where nothing does."""
-        if flow_sent(record):
+        # What a flow left in the queue lacks nothing: the flow itself made the update in the end.
+        if flow_sent(record) and asked.source is not Source.CONTACT_FLOW:
             return self.sync.blocked(record, self.described(asked, record), moments)
         if record.state is not State.NOT_APPLIED or not record.due(self.clock.now()):
             return self.sync.standing(record, moments)
@@ -151,7 +152,7 @@ class Worker:
             return Outcome(Status.DUPLICATE, record.contact_id, detail, record.state)
         return None
 
-    def _tell_of_sent(self, outcome: Outcome, contact: Contact, record: Record | None) -> None:
+    def _tell_of_sent(self, outcome: Outcome, asked: Asked, contact: Contact, record: Record | None) -> None:
         """Tell what was sent without a flow's Parameters, and count answered calls, and those whose event was lost."""
         if outcome.status not in {Status.UPDATED, Status.UNCERTAIN}:
             return
@@ -160,7 +161,9 @@ class Worker:
         if contact.connected_to_agent_at is None:
             return
         self.report.counted("Answered", 1)
-        found_at = record.met_at if record is not None and record.first_source == Source.RECONCILE else None
+        # Where the event came after all, late, its own message is most often the first.
+        found = record is not None and record.first_source == Source.RECONCILE and asked.source is Source.RECONCILE
+        found_at = record.met_at if record is not None and found else None
         ended = contact.work_ended_at or contact.disconnected_at
         if found_at is not None and ended is not None and found_at - ended > MISSING_AFTER:
             self.report.counted("EventMissing", 1)
@@ -203,11 +206,11 @@ class Worker:
         now = self.clock.now()
         try:
             record = self.ledger.read(asked.contact_id)
-        except LedgerUnavailable:  # the message alone is enough
-            self.queue.come_back(message, coming_back.wait(self.timings.ladder, 1, outcome.due, now))
+        except LedgerUnavailable:  # how often it failed is not known: how often it was received has to do
+            self.queue.come_back(message, coming_back.wait(self.timings.ladder, message.receives, outcome.due, now))
             return False
         if coming_back.is_over(record.failed_since if record else None, message.receives, now):
-            self._set_apart(message, replace(outcome, detail=f"not for a week: {outcome.detail}"))
+            self._set_apart(message, replace(outcome, detail=f"not tried any further: {outcome.detail}"))
             return True
         failures = (record.failures if record else 0) + (not outcome.waits)
         after = coming_back.wait(self.timings.ladder, max(failures, 1), outcome.due, now)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import boto3
 import psutil
 import pytest
 import requests
@@ -235,7 +236,8 @@ def test_a_link_or_an_image_makes_aws_do_nothing(stack: LocalStack, ministack: M
     for server in (ministack.url, stack.gateway.url):
         answer = requests.get(f"{server}/?Action=CreateQueue&QueueName=by-a-page&Version=2012-11-05", timeout=10)
         assert answer.status_code == 403
-    assert "by-a-page" not in str(stack.sqs.list_queues().get("QueueUrls"))
+    queues = boto3.client("sqs", endpoint_url=ministack.url).list_queues()
+    assert "by-a-page" not in str(queues.get("QueueUrls"))
 
 
 @pytest.mark.parametrize("service", ["lambda", "s3", "iam", "cloudformation"])

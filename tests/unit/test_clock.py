@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.builders import HandClock
+from tools.local.hand_clock import HandClock
 from voicecall_sync.clock import TIMINGS, Deadline, Moments, SystemClock
 
 

@@ -1,7 +1,7 @@
 """A gateway in front of AWS's APIs, through which every call can be made to go wrong.
 
-It stands between the function and MiniStack or the Connect simulator, on a real socket, knows each call by the name of
-its operation, and passes it on, unless a fault was set for it:
+It stands between the function and MiniStack or the simulators of Connect and SQS, on a real socket, knows each call by
+the name of its operation, and passes it on, unless a fault was set for it:
 
     REFUSED    the connection is reset; the call has had no effect
     ERROR      500; the call has had no effect
@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from tools.local.loopback import Connection, LoopbackServer
 from tools.local.messages import Reply, Request, utc_now
+from tools.local.sqs import TARGET
 
 _UPSTREAM_SECONDS = 30.0
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"})
@@ -63,20 +64,25 @@ class AwsGateway:
         before: called with the operation's name when its request was read, before anything is done about it.
         after: called with it when the call has had its effect, before the answer goes back.
         connect: base URL of what serves Connect.
+        sqs: base URL of what serves SQS; empty where that is what serves the rest.
     """
 
-    def __init__(self, *, aws: str, connect: str = "", port: int = 0, for_containers: bool = False) -> None:
+    def __init__(
+        self, *, aws: str, connect: str = "", sqs: str = "", port: int = 0, for_containers: bool = False
+    ) -> None:
         """Make a gateway that is not yet listening.
 
         Args:
-            aws: base URL of what serves everything but Connect.
+            aws: base URL of what serves the rest.
             connect: see the class; to be set before Connect is called.
+            sqs: see the class.
             port: 0 for a free one.
             for_containers: see `LoopbackServer`.
         """
         self.before: Callable[[str], None] | None = None
         self.after: Callable[[str], None] | None = None
         self.connect = connect
+        self.sqs = sqs
         self._aws = aws
         self._server = LoopbackServer(self._serve, clock=utc_now, port=port, for_containers=for_containers)
         self._changed = threading.Condition()
@@ -184,7 +190,7 @@ class AwsGateway:
             return found.fault
 
     def _pass_on(self, request: Request) -> Reply:
-        base = urlsplit(self.connect if _is_connect(request) else self._aws)
+        base = urlsplit(self._behind(request))
         upstream = http.client.HTTPConnection(str(base.hostname), base.port, timeout=_UPSTREAM_SECONDS)
         try:
             headers = {name: value for name, value in request.headers.items() if name.lower() not in _OURS}
@@ -195,6 +201,16 @@ class AwsGateway:
             upstream.close()
         kept = tuple((name, value) for name, value in answer.getheaders() if name.lower() not in _HOP_BY_HOP)
         return Reply(answer.status, body, kept)
+
+    def _behind(self, request: Request) -> str:
+        """Return the base URL of what serves the request."""
+        if _is_connect(request):
+            return self.connect
+        return self.sqs if self.sqs and _is_sqs(request) else self._aws
+
+
+def _is_sqs(request: Request) -> bool:
+    return (request.header("X-Amz-Target") or "").startswith(TARGET)
 
 
 def _is_connect(request: Request) -> bool:

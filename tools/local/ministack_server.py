@@ -1,11 +1,13 @@
 """``python -m tools.local.ministack_server PORT``: MiniStack on 127.0.0.1, behind the door of all local servers.
 
-MiniStack's own command lets every web page in: it answers with ``Access-Control-Allow-Origin: *``.
+MiniStack's own command lets every web page in: it answers with ``Access-Control-Allow-Origin: *``. And its EventBridge
+refuses, as AWS's does, events from AWS's own services; here they are let through, as a test sends Amazon Connect's.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import sys
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from ministack.app import app
+from ministack.services import eventbridge
 
 from tools.local.door import HOST, own_hosts, refusal
 
@@ -24,6 +27,7 @@ _KEEP_ALIVE_SECONDS = 75.0
 
 def main(port: int) -> None:
     """Serve until the process ends."""
+    eventbridge._put_events = functools.partial(eventbridge._put_events, allow_aws_source=True)  # noqa: SLF001 - see above
     own = own_hosts(port)
 
     async def guarded(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:

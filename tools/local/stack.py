@@ -1,6 +1,7 @@
 """The whole of what VoiceCall Sync talks to, on this machine: no Docker, no account.
 
-    function ──> gateway ──┬─> MiniStack: the idempotency table, the secret, the dead-letter queue
+    function ──> gateway ──┬─> MiniStack: the idempotency table, the secret
+                           ├─> SQS simulator: the contact queue, the dead-letter queue
                            └─> Connect simulator: contacts, queues, users
              ──> Salesforce simulator
 
@@ -23,12 +24,15 @@ from tools.local.certificates import Certificate
 from tools.local.connect import ConnectSimulator
 from tools.local.dead_letters import queue_url
 from tools.local.gateway import AwsGateway
+from tools.local.messages import Clock, utc_now
 from tools.local.ministack import MiniStack
 from tools.local.salesforce import SalesforceSimulator
+from tools.local.sqs import LocalQueue, SqsSimulator
 from tools.template import load, table_definition
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
+    from types_boto3_sqs import SQSClient
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,6 +43,11 @@ CALL_CENTER = "ContosoContactCenter"
 TABLE = "voicecall-sync-idempotency"
 SECRET = f"{CALL_CENTER}-salesforce-secret"
 REGION = "us-east-1"
+RETENTION = 14 * 24 * 3600
+MAX_RECEIVES = 1000
+CONTACT_QUEUE = {"DelaySeconds": 90, "VisibilityTimeout": 360, "MessageRetentionPeriod": RETENTION}
+DEAD_LETTER_QUEUE = {"MessageRetentionPeriod": RETENTION}
+"""Attributes of the queues, as the template sets them; with the first goes a redrive policy of MAX_RECEIVES."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +57,14 @@ class Ports:
     Attributes:
         aws: the gateway, which is AWS to the function.
         salesforce: the Salesforce simulator.
-        ministack, connect: what stands behind the gateway.
+        ministack, connect, sqs: what stands behind the gateway.
     """
 
     aws: int = 0
     salesforce: int = 0
     ministack: int = 0
     connect: int = 0
+    sqs: int = 0
 
 
 class LocalStack:
@@ -62,11 +72,14 @@ class LocalStack:
 
     Attributes:
         salesforce, connect, gateway: the parts, to be asked and told.
+        queue, dead_letters: the contact queue and the dead-letter queue, where the stack has its own.
     """
 
     salesforce: SalesforceSimulator
     connect: ConnectSimulator
     gateway: AwsGateway
+    queue: LocalQueue
+    dead_letters: LocalQueue
 
     def __init__(
         self,
@@ -76,6 +89,8 @@ class LocalStack:
         table: str = TABLE,
         certificate: Certificate | None = None,
         ports: Ports = Ports(),
+        clock: Clock = utc_now,
+        own_queues: bool = True,
     ) -> None:
         """Make a stack that is not yet running.
 
@@ -86,7 +101,12 @@ class LocalStack:
             table: name of the idempotency table to make; stacks that share a MiniStack differ in it.
             certificate: let Salesforce speak TLS with it, and let containers reach Salesforce and AWS.
             ports: where to listen; by default wherever is free.
+            clock: what the queues, Connect and Salesforce go by. Where it is another than the machine's, receiving never waits.
+            own_queues: whether SQS is the simulator; otherwise it is MiniStack's, which has no queue of the stack's.
         """
+        self._clock = clock
+        self._own_queues = own_queues
+        self._sqs_url = ""
         self._ports = ports
         self._ministack = ministack
         self._gateway = gateway
@@ -99,12 +119,16 @@ class LocalStack:
     def __enter__(self) -> Self:
         with ExitStack() as starting:
             ministack = self._ministack or starting.enter_context(MiniStack(port=self._ports.ministack))
-            self.connect = starting.enter_context(ConnectSimulator(instance_id=INSTANCE_ID, port=self._ports.connect))
+            self.connect = starting.enter_context(
+                ConnectSimulator(instance_id=INSTANCE_ID, port=self._ports.connect, clock=self._clock)
+            )
             self.gateway = self._gateway or starting.enter_context(
                 AwsGateway(aws=ministack.url, port=self._ports.aws, for_containers=self._certificate is not None)
             )
             self.gateway.heal()
             self.gateway.connect = self.connect.url
+            self._aws = ministack.url
+            self._start_queues(starting)
             starting.callback(self.gateway.heal)
             self.salesforce = starting.enter_context(
                 SalesforceSimulator(
@@ -113,9 +137,9 @@ class LocalStack:
                     call_center_api_name=CALL_CENTER,
                     certificate=self._certificate,
                     port=self._ports.salesforce,
+                    clock=self._clock,
                 )
             )
-            self._aws = ministack.url
             self._create_table()
             self.put_secret(self.provisioned_secret())
             self._running = starting.pop_all()
@@ -173,6 +197,8 @@ class LocalStack:
             "AWS_ACCESS_KEY_ID": "local",
             "AWS_SECRET_ACCESS_KEY": "local",
         }
+        if self._own_queues:
+            variables |= {"CONTACT_QUEUE_URL": self.queue.url, "DEAD_LETTER_QUEUE_URL": self.dead_letters.url}
         if self._certificate:
             variables["REQUESTS_CA_BUNDLE"] = str(self._certificate.ca_file)
         return variables
@@ -184,12 +210,13 @@ class LocalStack:
         return client
 
     @property
-    def sqs(self) -> Any:  # noqa: ANN401 - there are no stubs for it here
-        """A client that goes to the queue directly, past the gateway's faults."""
-        return _client("sqs", self._aws)
+    def sqs(self) -> "SQSClient":
+        """A client that goes to the queues directly, past the gateway's faults."""
+        client: SQSClient = _client("sqs", self._sqs_url)
+        return client
 
     def dead_letter_queue(self) -> str:
-        """Return the address of the dead-letter queue, which is made when it is first asked for."""
+        """Return the address of the dead-letter queue; where SQS is MiniStack's, it is made when first asked for."""
         return queue_url(self.sqs, self.table)
 
     def record(self, contact_id: str) -> dict[str, Any] | None:
@@ -201,6 +228,19 @@ class LocalStack:
         """Return the state of the contact's record, or None where there is none."""
         record = self.record(contact_id)
         return record["state"]["S"] if record else None
+
+    def _start_queues(self, starting: ExitStack) -> None:
+        """Start the SQS simulator and make the queues, or leave SQS to MiniStack."""
+        self._sqs_url, self.gateway.sqs = self._aws, ""
+        if not self._own_queues:
+            return
+        sqs = starting.enter_context(
+            SqsSimulator(port=self._ports.sqs, clock=self._clock, waits=self._clock is utc_now)
+        )
+        self._sqs_url = self.gateway.sqs = sqs.url
+        self.dead_letters = sqs.create(f"{self.table}-dead-letters", DEAD_LETTER_QUEUE)
+        redrive = json.dumps({"deadLetterTargetArn": self.dead_letters.arn, "maxReceiveCount": MAX_RECEIVES})
+        self.queue = sqs.create(f"{self.table}-contacts", {**CONTACT_QUEUE, "RedrivePolicy": redrive})
 
     def _create_table(self) -> None:
         self.dynamodb.create_table(TableName=self.table, **_table_definition())
