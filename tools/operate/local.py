@@ -41,7 +41,7 @@ class Local:
                 "no local stack is running: start one with `python3 -m tools stack` in another terminal"
             )
         forget_own_environment()
-        os.environ |= variables | {"RECONCILE_SEARCHES_PER_SECOND": "1000"}  # its Connect has no quota
+        os.environ |= {**variables, "RECONCILE_SEARCHES_PER_SECOND": "1000"}  # its Connect has no quota
         self._table = variables["IDEMPOTENCY_TABLE"]
         self._urls = variables["CONTACT_QUEUE_URL"], variables["DEAD_LETTER_QUEUE_URL"]
         self._log = LocalLog()
