@@ -97,7 +97,8 @@ def _look(target: Target, limit: int, now: datetime) -> _Found:
     more = len(not_applied) > MOST_LOOKED_AT
     dead = [record for record in not_applied if records.dead_lettered(record)][::-1]
     waits = [record for record in not_applied[:MOST_LOOKED_AT] if not records.dead_lettered(record)]
-    claimed = (record for record in backlog.open(State.CLAIMED) if record.owner_dead(now))
+    claimed = islice(backlog.open(State.CLAIMED), MOST_LOOKED_AT)
+    stuck = (record for record in claimed if record.owner_dead(now))
     needs = (
         _group(
             "UNCERTAIN",
@@ -106,7 +107,7 @@ def _look(target: Target, limit: int, now: datetime) -> _Found:
             limit,
         ),
         _group("REJECTED", "REJECTED: refused for good", _newest(backlog, State.REJECTED), limit),
-        _group("CLAIMED", "CLAIMED, stuck: the invocation died", islice(claimed, MOST_LOOKED_AT), limit),
+        _group("CLAIMED", "CLAIMED, stuck: the invocation died", stuck, limit),
         _group(
             "DEAD_LETTERED", "in the dead-letter queue: not applied, and not tried again by itself", iter(dead), limit
         ),

@@ -168,6 +168,11 @@ class _Said:
         """Tell whether a message was sent."""
         return any(status == _ENQUEUED for status, _ in self.contacts.values())
 
+    def as_json(self) -> dict[str, object]:
+        """Return it as JSON."""
+        contacts = [{"contactId": one, "status": word, "detail": why} for one, (word, why) in self.contacts.items()]
+        return {"contacts": contacts, "paused": self.paused, "stopped": self.stopped}
+
 
 def _run_named(given: argparse.Namespace, target: Target, console: Console) -> int:
     named = list(dict.fromkeys(given.contact))
@@ -175,13 +180,18 @@ def _run_named(given: argparse.Namespace, target: Target, console: Console) -> i
     if isinstance(said, str):
         console.print(Text(f"The reconciliation did not do it: {said}", style="red"))
         return NOT_DONE
+    if not given.json:
+        _tell_said(said, console)
     minutes = given.follow if said.enqueued and not said.paused else 0
     try:
         became = account.followed(target, lambda: account.of_named(target, named), minutes)
     except KeyboardInterrupt:
         say("interrupted. What was enqueued goes on by itself")
         return INTERRUPTED
-    _tell_named(said, became, given, target, console)
+    if given.json:
+        print_json({**said.as_json(), "became": became.as_json()})
+    elif not given.dry_run:
+        _tell_became(became, target, console)
     undone = said.stopped is not None or (said.paused and said.enqueued)
     return NOT_DONE if undone or became.need else 0
 
@@ -199,12 +209,7 @@ def _asked_for(target: Target, request: Mapping[str, object]) -> _Said | str:
         return f"its answer cannot be read ({type(unreadable).__name__})"
 
 
-def _tell_named(said: _Said, became: Account, given: argparse.Namespace, target: Target, console: Console) -> None:
-    if given.json:
-        contacts = [{"contactId": one, "status": word, "detail": why} for one, (word, why) in said.contacts.items()]
-        value = {"contacts": contacts, "paused": said.paused, "stopped": said.stopped, "became": became.as_json()}
-        print_json(value)
-        return
+def _tell_said(said: _Said, console: Console) -> None:
     table = table_of("contact", "done", "detail")
     for contact_id, (status, detail) in said.contacts.items():
         table.add_row(contact_id, status, Text(detail))
@@ -213,8 +218,6 @@ def _tell_named(said: _Said, became: Account, given: argparse.Namespace, target:
         console.print(Text(f"Stopped: {said.stopped}. The same command goes on.", style="red"))
     if said.paused and said.enqueued:
         console.print(Text(_PAUSED, style="yellow"))
-    if not given.dry_run:
-        _tell_became(became, target, console)
 
 
 # ---------------------------------------------------------------------------------------------- what became of them

@@ -129,7 +129,7 @@ def _enqueue(given: argparse.Namespace, target: Target, record: Record, console:
         return NOT_DONE
     console.print(Text(f"{'enqueued' if waits else 'released and enqueued'} {record.contact_id}", style="green"))
     if given.now:
-        return watch.until_settled(target, record.contact_id, console)
+        return watch.until_settled(target, record, console)
     console.print(Text("The worker sends it next, as Amazon Connect describes it, if its call has ended."))
     return 0
 

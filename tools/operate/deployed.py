@@ -51,6 +51,8 @@ _ORDINARY = Config(
     read_timeout=30,
     retries={"mode": "standard", "total_max_attempts": 4},
 )
+_BRIEF = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1})
+"""For what a command can do without."""
 _INVOKING = Config(
     connect_timeout=5,
     read_timeout=LONGEST_INVOCATION_SECONDS + 30,
@@ -119,9 +121,9 @@ class Deployed:
             return getpass.getuser()
         return arn.rpartition(":")[2].rpartition("/")[2].partition("@")[0] or getpass.getuser()
 
-    def _client(self, service: str) -> Any:  # noqa: ANN401 - there are stubs for some services only
+    def _client(self, service: str, config: Config = _ORDINARY) -> Any:  # noqa: ANN401 - stubs for some services only
         made: Any = self._session
-        return made.client(service, config=_ORDINARY)
+        return made.client(service, config=config)
 
     @functools.cached_property
     def _sqs(self) -> Any:  # noqa: ANN401
@@ -131,7 +133,7 @@ class Deployed:
         """Return what CloudWatch has; None where it has nothing, or may not be asked."""
         now = datetime.now(UTC)
         try:
-            answer = self._client("cloudwatch").get_metric_statistics(
+            answer = self._client("cloudwatch", _BRIEF).get_metric_statistics(
                 Namespace="AWS/SQS",
                 MetricName="ApproximateAgeOfOldestMessage",
                 Dimensions=[{"Name": "QueueName", "Value": queue}],

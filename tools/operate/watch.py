@@ -20,8 +20,15 @@ LOOK_SECONDS = 2.0
 NOT_DONE = 1
 
 
-def until_settled(target: Target, contact_id: str, console: Console) -> int:
-    """Show what becomes of a contact, or what it waits for; return 0 once it is UPDATED."""
+def until_settled(target: Target, before: Record, console: Console) -> int:
+    """Show what becomes of a contact, or what it waits for; return 0 once it is UPDATED.
+
+    Args:
+        target: Where it is.
+        before: Its record as it was before it was released or enqueued again.
+        console: Where to show it.
+    """
+    contact_id = before.contact_id
     say("watching it for two minutes at the most; Ctrl-C ends that, and nothing else")
     try:
         first, last = _watched(target, contact_id)
@@ -31,7 +38,7 @@ def until_settled(target: Target, contact_id: str, console: Console) -> int:
     if last is None:
         console.print(Text("Its record is gone: it was deleted by hand.", style="red"))
         return NOT_DONE
-    _tell(target, first, last, console)
+    _tell(target, last, console, met=_met(before, first, last))
     if last.state is State.UPDATED:
         return 0
     console.print(Text(f"What it means:\n  {command_for(target, 'show', contact_id)}"), soft_wrap=True)
@@ -50,6 +57,13 @@ def _watched(target: Target, contact_id: str) -> tuple[Record | None, Record | N
     return first, last
 
 
+def _met(before: Record, first: Record | None, last: Record) -> bool:
+    """Tell whether the worker has looked at it: a try, or a message that comes back, leaves its trace."""
+    failures = before.failures if before.state is State.NOT_APPLIED else 0  # a release counts anew
+    tried = last.attempts > before.attempts or last.failures != failures
+    return tried or first is None or first.back_by != last.back_by
+
+
 def _settled(record: Record) -> bool:
     """Tell whether it has come to an end. A contact that waits without a message was ignored, or is dead-lettered."""
     if record.state is State.NOT_APPLIED:
@@ -61,12 +75,12 @@ def _standing(record: Record) -> tuple[State | None, int, int, datetime | None, 
     return record.state, record.attempts, record.failures, record.back_by, record.detail
 
 
-def _tell(target: Target, first: Record | None, last: Record, console: Console) -> None:
+def _tell(target: Target, last: Record, console: Console, *, met: bool) -> None:
     if _settled(last):
         console.print(_ended(last))
     elif last.state is State.CLAIMED:
         console.print(Text(f"An invocation has it, until {shown(last.owner_until, seconds=True)} UTC at the latest."))
-    elif first is not None and _standing(first) == _standing(last):
+    elif not met:
         console.print(Text("The worker has not looked at it yet: it is paused, or other messages come first."))
         console.print(Text(f"Contact queue: {target.queues.contacts()}"))
     else:
