@@ -204,15 +204,15 @@ class Worker:
     def _comes_back(self, message: Message, asked: Asked, outcome: Outcome) -> bool:
         """Let a message come back, unless it did so for a week. True: it lies in the dead-letter queue."""
         now = self.clock.now()
-        try:
+        record = None
+        with suppress(LedgerUnavailable):  # the message alone is enough
             record = self.ledger.read(asked.contact_id)
-        except LedgerUnavailable:  # how often it failed is not known: how often it was received has to do
-            self.queue.come_back(message, coming_back.wait(self.timings.ladder, message.receives, outcome.due, now))
-            return False
-        if coming_back.is_over(record.failed_since if record else None, message.receives, now):
+        waiting = record if record is not None and record.state is State.NOT_APPLIED else None
+        if coming_back.is_over(waiting.failed_since if waiting else None, message.receives, now):
             self._set_apart(message, replace(outcome, detail=f"not tried any further: {outcome.detail}"))
             return True
-        failures = (record.failures if record else 0) + (not outcome.waits)
+        # Where failures are not noted, how often it was received has to do.
+        failures = waiting.failures + (not outcome.waits) if waiting else message.receives
         after = coming_back.wait(self.timings.ladder, max(failures, 1), outcome.due, now)
         with suppress(LedgerUnavailable):
             self._note(asked, record, outcome, coming_back.back_by(now, after))

@@ -31,7 +31,7 @@ COMMANDS = {
 }
 POLL_SECONDS = 0.05
 PARTS = 4
-"""The gateway, MiniStack, Salesforce and Connect."""
+"""The gateway, MiniStack, SQS, Salesforce and Connect."""
 
 
 def processes(root: psutil.Process) -> list[psutil.Process]:

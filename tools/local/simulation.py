@@ -116,7 +116,8 @@ class Simulation:
             stack: what the functions talk to, on the same clock.
             clock: see the module.
             sandboxes: the worker's, one for each that MaximumConcurrency allows.
-            busy, every: see the class.
+            busy: see the class.
+            every: see the class.
             timings: how long things may take; sockets go by the machine's clock.
             session: gives boto3's session.
         """

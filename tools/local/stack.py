@@ -101,7 +101,8 @@ class LocalStack:
             table: name of the idempotency table to make; stacks that share a MiniStack differ in it.
             certificate: let Salesforce speak TLS with it, and let containers reach Salesforce and AWS.
             ports: where to listen; by default wherever is free.
-            clock: what the queues, Connect and Salesforce go by. Where it is another than the machine's, receiving never waits.
+            clock: what the queues, Connect and Salesforce go by. Where it is another than the machine's, receiving
+                never waits.
             own_queues: whether SQS is the simulator; otherwise it is MiniStack's, which has no queue of the stack's.
         """
         self._clock = clock
