@@ -17,6 +17,7 @@ from tools.operate.evidence import ALWAYS, RULES
 from tools.template import load
 from voicecall_sync.errors import LedgerUnavailable
 from voicecall_sync.ledger import Claim, ClaimRequest, Ledger
+from voicecall_sync.messages import asked_in
 from voicecall_sync.outcome import Settlement, Source, State, Status
 from voicecall_sync.table import Table
 
@@ -137,6 +138,12 @@ def rows(heading: str) -> dict[str, str]:
 def test_its_commands_are_commands(line: str) -> None:
     gone_by = re.sub(r"\b20\d\d-", "2020-", line)  # a moment to begin at lies in the past, whatever today is
     assert parsed(shlex.split(gone_by)).command in COMMANDS
+
+
+def test_a_message_by_hand_is_one_that_the_worker_reads() -> None:
+    [body] = re.findall(r"--message-body '([^']*)'", PAGE)
+
+    assert asked_in(body.replace("CONTACT", new_id())).source is Source.OPERATOR
 
 
 def test_it_shows_every_command() -> None:

@@ -126,6 +126,18 @@ def test_the_age_is_cloudwatchs(operate: Operate, deployed: DeployedStack, stack
     assert "0 delayed; the oldest 2 h 5 min" in operate("--stack", deployed.name, "attention").flat
 
 
+def test_without_cloudwatch_the_age_is_unknown(
+    operate: Operate, deployed: DeployedStack, stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack.queue.send(contact_event("c"), delay=0)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDWATCH", "http://127.0.0.1:9")
+
+    done = operate("--stack", deployed.name, "attention")
+
+    assert (done.status, done.err) == (0, "")
+    assert "0 delayed; age of the oldest unknown" in done.flat
+
+
 def test_newest_first_and_no_more_than_asked_for(
     operate: Operate, deployed: DeployedStack, put: Callable[..., str]
 ) -> None:

@@ -370,6 +370,17 @@ def test_interrupted(script: Script) -> None:
     assert f"Not searched: {DATE} 06:00" in said
 
 
+def test_interrupted_while_the_queue_empties(script: Script, stack: LocalStack, working: Working) -> None:
+    stack.queue.send("a message", delay=0)
+    working.interrupted = True
+
+    status, _, said = script(answer(found=2, enqueued=2))
+
+    assert status == 130
+    assert "found 2, of these known 0 and enqueued 2" in said
+    assert "the same command goes on" in said
+
+
 def test_credentials_that_run_out_do_not_take_the_account_with_them(
     script: Script, capsys: pytest.CaptureFixture[str]
 ) -> None:

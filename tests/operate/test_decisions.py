@@ -354,6 +354,23 @@ def test_enqueued_again_and_ignored(
     assert "It was ignored" in operate("--stack", deployed.name, "show", contact_id).flat
 
 
+def test_a_dead_lettered_contact_is_tried_anew(
+    operate: Operate,
+    deployed: DeployedStack,
+    stack: LocalStack,
+    finished: Callable[[str], str],
+    put: Callable[..., str],
+    working: Working,
+) -> None:
+    contact_id = finished(put("NOT_APPLIED", attempts=0, failures=40, deadLetteredAt=NOW - 60))
+
+    done = operate("--stack", deployed.name, "release", contact_id, "--yes", "--now")
+
+    assert (done.status, working.slept) == (0, 1)
+    assert stack.salesforce.applied(contact_id) == 1
+    assert operate("--stack", deployed.name, "attention").status == 0
+
+
 def test_watching_is_interrupted(
     operate: Operate, deployed: DeployedStack, put: Callable[..., str], stack: LocalStack, working: Working
 ) -> None:

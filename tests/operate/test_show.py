@@ -195,7 +195,7 @@ def test_who_closed_a_contact_is_read_and_not_guessed(
         ("NOT_APPLIED", {"since": None, "open": None}, "It was ignored"),
         ("NOT_APPLIED", {"releasedAt": LONG_AGO, "releasedBy": "jane"}, "by jane"),
         ("REJECTED", {}, " release "),
-        ("SOMETHING", {}, "somebody changed the record by hand"),
+        ("SOMETHING", {}, "the record was changed by hand"),
     ],
 )
 def test_each_state_is_explained(

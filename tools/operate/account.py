@@ -104,7 +104,7 @@ def followed(target: Target, account: Callable[[], Account], minutes: int) -> Ac
     latest = time.monotonic() + minutes * 60
     most = 1
     with progress() as bar:
-        task = bar.add_task("worked off", total=None)
+        task = bar.add_task("taken from the queue", total=None)
         while True:
             depth = target.queues.contacts()
             ready = depth.ready + depth.delayed

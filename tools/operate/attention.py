@@ -102,7 +102,7 @@ def _look(target: Target, limit: int, now: datetime) -> _Found:
     needs = (
         _group(
             "UNCERTAIN",
-            "UNCERTAIN: sent, and nobody can know whether it was applied",
+            "UNCERTAIN: sent, and its result is unknown",
             _newest(backlog, State.UNCERTAIN),
             limit,
         ),

@@ -185,7 +185,7 @@ class Deployed:
                 if time.monotonic() > latest:
                     return Answer({}, "the function was busy all the time (TooManyRequestsException)")
                 if not told:
-                    say("the function runs already, for the schedule or somebody else: waiting for its turn ...")
+                    say("the function runs already, for the schedule or another operator: waiting for its turn ...")
                 told = True
                 time.sleep(BUSY_PAUSE_SECONDS)
             except (HTTPClientError, AwsConnectionError) as failure:

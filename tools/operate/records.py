@@ -178,7 +178,7 @@ def meaning(target: Target, record: Record, now: datetime) -> Sequence[str]:
             return _not_applied(target, record, now)
         case State.UNCERTAIN:
             return (
-                "It was sent, and nobody can know whether Salesforce applied it. It is not sent again by itself.",
+                "It was sent, and whether Salesforce applied it is unknown. It is not sent again by itself.",
                 *earlier_update(record),
                 *_what_to_look_for(target, record),
             )
@@ -187,13 +187,13 @@ def meaning(target: Target, record: Record, now: datetime) -> Sequence[str]:
                 f"Salesforce refused it for good; detail says why. {REFUSED} It is not sent again by itself.",
                 *earlier_update(record),
                 (
-                    "Mend the cause (a field that does not exist, a wrong address or call center), then release it:\n"
+                    "Correct the cause (an unknown field, a wrong address or call center), then release it:\n"
                     f"  {command_for(target, 'release', record.contact_id)}"
                 ),
             )
         case None:
             return (
-                "Its state is none that we know: somebody changed the record by hand. It is never sent as it is.",
+                "Its state is unknown: the record was changed by hand. It is never sent as it is.",
                 "Put the state back to what it was (point-in-time recovery keeps 35 days), or leave it.",
             )
 
@@ -239,7 +239,7 @@ def _claimed(target: Target, record: Record, now: datetime) -> Sequence[str]:
         )
     return (
         (
-            "Its invocation died between claim and settle: whether Salesforce got the update, nobody knows."
+            "Its invocation died between claim and settle: whether Salesforce got the update is unknown."
             f" (It should have been over more than {DEAD_AFTER.seconds} s ago.)"
         ),
         f"{_next_run(target)} makes it UNCERTAIN; only then can it be closed or released.",
@@ -301,7 +301,7 @@ def _failures(record: Record) -> Text | None:
 
 
 def _noted(at: datetime | None, by: str | None) -> Text | None:
-    return Text(f"{shown(at, seconds=True)} by {by or 'somebody'}") if at or by else None
+    return Text(f"{shown(at, seconds=True)} by {by or 'an operator'}") if at or by else None
 
 
 def _iso(at: datetime | None) -> str | None:
