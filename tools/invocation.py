@@ -22,7 +22,7 @@ from voicecall_sync.errors import InvalidInput, VoiceCallSyncError
 from voicecall_sync.reconcile_request import KEYS as REQUEST_KEYS
 from voicecall_sync.reconcile_request import Scope, Usual, parse
 
-FUNCTION_SECONDS: Mapping[str, float] = {"update_voice_call": 30, "reconcile": 900}
+FUNCTION_SECONDS: Mapping[str, float] = {"update_voice_call": 8, "contact_queue": 60, "reconcile": 900}
 """The functions' Timeouts in template.yaml, by handler."""
 
 Handler = Callable[[object, object], object]
@@ -136,7 +136,7 @@ def invoke(handler: Handler, event: object, log: TextIO | LocalLog, seconds: flo
 
 def forget_own_environment() -> None:
     """Keep a developer's own AWS profile, Region, proxy and exported settings from the function and the stack."""
-    ours = {*settings.REQUIRED, *settings.OPTIONAL} - {"LOG_LEVEL"}
+    ours = {*settings.SENDING, *settings.WORKING_OFF, *settings.RECONCILING, *settings.OPTIONAL} - {"LOG_LEVEL"}
     for name in list(os.environ):
         if name in ours or name.startswith("AWS_"):
             del os.environ[name]
