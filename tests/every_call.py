@@ -58,9 +58,12 @@ def secretsmanager(client: Any) -> None:
 
 def sqs(client: Any) -> None:
     client.get_queue_attributes(QueueUrl=QUEUE, AttributeNames=["ApproximateNumberOfMessages"])
-    client.send_message(QueueUrl=QUEUE, MessageBody=CONTACT_ID)
+    entry = {"Id": "0", "MessageBody": CONTACT_ID, "DelaySeconds": 0}
+    client.send_message_batch(QueueUrl=QUEUE, Entries=[entry])
+    reason = {"Reason": {"DataType": "String", "StringValue": "unknown"}}
+    client.send_message(QueueUrl=QUEUE, MessageBody=CONTACT_ID, MessageAttributes=reason)
     # Lambda receives for the function, which is handed the receipt.
-    (message,) = client.receive_message(QueueUrl=QUEUE, WaitTimeSeconds=5)["Messages"]
+    message = client.receive_message(QueueUrl=QUEUE, WaitTimeSeconds=5)["Messages"][0]
     client.change_message_visibility(QueueUrl=QUEUE, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0)
 
 

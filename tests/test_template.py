@@ -79,7 +79,7 @@ OWN_VARIABLES = {
 OF_CONTACTS = {
     *("Updated", "Duplicate", "RetryLater", "Rejected", "Uncertain", "Ignored", "Invalid"),
     *("FinalUpdateBlocked", "SettleFailed", "DeadLettered", "PatchLatency", "TokenHoursLeft"),
-    *("Answered", "EventMissing"),
+    *("Answered", "EventMissing", "Defect"),
     *("CustomFieldLeftOut", "PropertyLeftOut", "ParameterIgnored", "ParametersGone", "CreationPropertyMissing"),
 }
 """The metrics of the functions that update."""
@@ -648,9 +648,10 @@ def of_each(flow: float | None, queue: float | None, reconcile: float | None) ->
         ("CallsWait", waits(age=3000, visible=1, waiting=4, done=900), False),  # busy
         ("CallsWait", waits(age=1500, visible=0, waiting=40, done=30), True),  # Salesforce is down
         ("CallsWait", waits(age=1500, visible=0, waiting=40, done=900), False),  # recordings are awaited
-        ("FunctionErrors", of_each(1, 1, 1), True),
-        ("FunctionErrors", of_each(None, 3, None), True),
-        ("FunctionErrors", of_each(1, 0, 1), False),
+        ("FunctionErrors", {**of_each(1, 1, 1), "defect": None}, True),
+        ("FunctionErrors", {**of_each(None, 3, None), "defect": 0}, True),
+        ("FunctionErrors", {**of_each(None, None, None), "defect": 3}, True),
+        ("FunctionErrors", {**of_each(1, 0, 1), "defect": None}, False),
         ("FunctionThrottles", of_each(None, None, 1), True),
         ("FunctionThrottles", of_each(0, None, 0), False),
         ("NoReconciliation", {"Reconciled": None}, True),
@@ -703,7 +704,8 @@ def test_an_alarm_watches_what_this_stack_counts(translated: Template) -> None:
         parts = [one["MetricStat"] for one in alarm.get("Metrics", ()) if "MetricStat" in one]
         assert len({part["Period"] for part in parts}) <= 1, name
     for name in ("FunctionErrors", "FunctionThrottles"):
-        functions = [of[0]["Value"]["Ref"] for _, _, of in watched(alarms(translated)[name]).values()]
+        looked_at = watched(alarms(translated)[name]).values()
+        functions = [of[0]["Value"]["Ref"] for namespace, _, of in looked_at if namespace == "AWS/Lambda"]
         assert functions == list(FUNCTIONS)
 
 
@@ -786,6 +788,21 @@ def metrics(translated: Template) -> Iterator[tuple[dict[str, Any], list[str]]]:
     for widget in widgets(translated):
         for metric in widget["properties"].get("metrics", ()):
             yield widget["properties"], [part for part in metric if isinstance(part, str)]
+
+
+def test_the_code_counts_these_metrics_and_no_other() -> None:
+    """A metric is counted by its name, in the places that a report has for that."""
+    report, others = "", ""
+    for path in (TEMPLATE.parent / "src").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        report, others = (text, others) if path.stem == "report" else (report, others + text)
+    counted = {
+        *re.findall(r'(?:_count|_named|add_metric)\(\s*"([A-Z]\w+)"', report),
+        *re.findall(r'Status\.[A-Z_]+: "([A-Z]\w+)"', report),
+        *re.findall(r'report\.(?:counted|gauge)\(\s*"([A-Z]\w+)"', others),
+        *re.findall(r'"([A-Z]\w+)": (?:1|int|round|counts)\b', others),
+    }
+    assert counted == OF_CONTACTS | OF_RECONCILIATION
 
 
 def test_every_metric_is_on_the_dashboard_or_has_an_alarm_and_no_other_is(translated: Template) -> None:

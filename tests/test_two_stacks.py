@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from tests.contacts import contact_event, flow_event, new_id
-from tests.sandbox import Sandbox
+from tests.delivering import deliver
+from tests.missed import answered, put
+from tests.sandbox import Context, Sandbox
 from tools.local.gateway import Fault
 from tools.local.misbehaviour import Answer
 from tools.local.stack import ROOT, LocalStack
@@ -52,20 +55,31 @@ def counted(lines: list[dict[str, Any]]) -> set[Metric]:
 
 
 def everything_happens(stack: LocalStack, finished: Callable[[str], str]) -> None:
-    """Let happen, in a fresh sandbox, whatever an alarm is for."""
-    sandbox, contact_id = Sandbox(), finished(new_id())
+    """Let happen whatever an alarm is for. Each in a fresh sandbox: a failure opens a flow's breaker."""
     for code in (500, 400, 429):
         stack.salesforce.next(Answer(code))
-        sandbox.invoke(flow_event(new_id()))
-    sandbox.invoke(flow_event(contact_id))
-    sandbox.invoke(contact_event(contact_id))  # its final values are barred by the flow
+        Sandbox().invoke(flow_event(new_id()))
+    contact_id = finished(new_id())
+    Sandbox().invoke(flow_event(contact_id))
+    work_off(stack, contact_event(contact_id))  # its final values are barred by the flow
     stack.gateway.fail("UpdateItem", Fault.ERROR)
-    sandbox.invoke(flow_event(new_id()))  # cannot be settled
+    Sandbox().invoke(flow_event(new_id()))  # cannot be settled
     stack.gateway.heal()
     jwt = issue(parse_secret(stack.provisioned_secret(), "", ""), datetime.now(UTC) + timedelta(minutes=5))
     stack.put_secret(json.dumps({"jwt": jwt.text}))
-    Sandbox().reconcile()
+    Sandbox().invoke(flow_event(new_id()))
     stack.put_secret(stack.provisioned_secret())
+    put(stack, answered(60))
+    Sandbox().reconcile({"scope": "all"})  # finds it, so long after its end
+    work_off(stack)
+    Sandbox().reconcile()
+    broken = replace(Sandbox().app, working_off=lambda: 1 / 0)  # type: ignore[arg-type, return-value]
+    assert not deliver(stack, lambda event: broken.contact_queue(event, Context()), contact_event(new_id())).is_done
+
+
+def work_off(stack: LocalStack, body: object = None) -> None:
+    sandbox = Sandbox()
+    assert deliver(stack, lambda event: sandbox.app.contact_queue(event, Context()), body).is_done
 
 
 def test_no_stack_counts_what_another_ones_alarms_look_at(

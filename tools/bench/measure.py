@@ -1,9 +1,10 @@
 """``python3 -m tools bench``: what a contact costs, against a floor of boto3 and one connection, in one run.
 
 Builds the artifact, puts the floor into it, runs both under Lambda's interface emulator with Python 3.13 (bytecode for
-both), and measures in turn: cold start to first answer; CPU and wall time per warm contact; peak memory; a PATCH on a
-kept and on a new connection; and a reconciliation that grows. The simulators run in this process, the function in its
-own, whose CPU and memory the kernel tells. Salesforce speaks TLS 1.3, as it does in the cloud; AWS's simulators don't.
+both), and measures in turn, for contacts of contact flows and of the queue: cold start to first answer; CPU and wall
+time per warm contact; peak memory. Then a PATCH on a kept and on a new connection, and a reconciliation that grows. The
+simulators run in this process, the function in its own, whose CPU and memory the kernel tells. Salesforce speaks TLS
+1.3, as it does in the cloud; AWS's simulators don't.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ from voicecall_sync.token import parse_secret
 
 OURS, FLOOR = "VoiceCall Sync", "floor"
 FLOOR_IMPORTED = "floor after our imports"
-HANDLERS = {OURS: "voicecall_sync.handlers.update_voice_call", FLOOR: "floor.handler"}
-COLD = {**HANDLERS, FLOOR_IMPORTED: "floor.after_our_imports"}
+FLOORS = {FLOOR: "floor.handler", FLOOR_IMPORTED: "floor.after_our_imports"}
+FLOW, QUEUE = "contact flow", "contact queue"
+HANDLERS = {FLOW: "voicecall_sync.handlers.update_voice_call", QUEUE: "voicecall_sync.handlers.contact_queue"}
 PROGRAMS = ("floor.py", "patches.py")
 """What is put into the artifact, so that all have the same packages beside them."""
 WAYS = {
@@ -51,17 +53,22 @@ WAYS = {
 }
 """Of ``patches.py``."""
 # List prices of us-east-1 in US dollars, x86, on demand, as of November 2026; look yours up.
-GB_SECOND, INVOCATION, WRITE_UNIT, READ_UNIT = 0.0000166667, 0.20e-6, 0.625e-6, 0.125e-6
+GB_SECOND, INVOCATION, WRITE_UNIT, READ_UNIT, QUEUE_REQUEST = 0.0000166667, 0.20e-6, 0.625e-6, 0.125e-6, 0.40e-6
 MILLION = 1_000_000
 MEMORIES = (256, 512, 1024)
 SALESFORCE_SECONDS = 0.3
 """Assumed, for its answer and the network."""
-RUNS_A_DAY = 96
-SKIPPED_PER_SECOND = 40.0
+LOOKS = 2
+"""How often the reconciliation looks at a contact."""
+LOOKED_AT_PER_SECOND = 40.0
 """By the default pace: 0.4 pages of a hundred."""
 ROUNDS = 50
 WRITE_UNITS = 4
 """For a contact: put and update, each once in the table and once in its index."""
+READ_UNITS = {FLOW: 0, QUEUE: 1}
+"""For a contact: the worker reads its record first."""
+QUEUE_REQUESTS = {FLOW: 0, QUEUE: 3}
+"""For a contact: sent, received, deleted; what Lambda asks an empty queue is not counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,24 +114,37 @@ class Bench:
         log = self.scratch / "function.log"
         return LambdaRuntime(self.kit, self.artifact, handler, timeout=900, environment=environment, log=log)
 
-    def cold(self, name: str) -> float:
-        """Return the milliseconds from starting a sandbox to its first answer."""
-        began = time.perf_counter()
-        with self.runtime(COLD[name]) as function:
-            _require(function.invoke(_flow_event()))
-            return (time.perf_counter() - began) * 1000
+    def events(self, kind: str, count: int) -> list[dict[str, Any]]:
+        """Return events of so many contacts, which Connect knows from now on if they come through the queue."""
+        ids = [str(uuid4()) for _ in range(count)]
+        if kind == FLOW:
+            return [_flow_event(contact_id) for contact_id in ids]
+        self.stack.connect.put_contacts(_answered(ids))
+        return [_queue_event(contact_id) for contact_id in ids]
 
-    def warm(self, contacts: int, rounds: int) -> dict[str, list[Warm]]:
+    def cold(self, kind: str) -> dict[str, float]:
+        """Return the milliseconds from starting a sandbox of each to its first answer."""
+        taken: dict[str, float] = {}
+        for name, handler in {OURS: HANDLERS[kind], **FLOORS}.items():
+            (event,) = self.events(kind, 1)
+            began = time.perf_counter()
+            with self.runtime(handler) as function:
+                _require(function.invoke(event))
+                taken[name] = (time.perf_counter() - began) * 1000
+        return taken
+
+    def warm(self, kind: str, contacts: int, rounds: int) -> dict[str, list[Warm]]:
         """Measure both in turn, some contacts at a time."""
-        measured: dict[str, list[Warm]] = {name: [] for name in HANDLERS}
+        handlers = {OURS: HANDLERS[kind], FLOOR: FLOORS[FLOOR]}
+        measured: dict[str, list[Warm]] = {name: [] for name in handlers}
         with ExitStack() as running:
-            functions = {name: running.enter_context(self.runtime(handler)) for name, handler in HANDLERS.items()}
+            functions = {name: running.enter_context(self.runtime(handler)) for name, handler in handlers.items()}
             for function in functions.values():
-                for _ in range(20):
-                    _require(function.invoke(_flow_event()))
+                for event in self.events(kind, 20):
+                    _require(function.invoke(event))
             for _ in range(rounds):
                 for name, function in functions.items():
-                    measured[name].append(_measure(function, contacts))
+                    measured[name].append(_measure(function, self.events(kind, contacts)))
         return measured
 
     def patches(self, requests: int, rounds: int) -> dict[str, list[Patches]]:
@@ -145,24 +165,24 @@ class Bench:
         return measured
 
     def reconcile(self, contacts: int, known: int) -> Growth:
-        """Measure a run over a window that holds so many contacts, some of them known already."""
+        """Measure a window by hand that holds so many contacts, some of them known already."""
         end = datetime.now(UTC) - timedelta(minutes=20)
+        window = {"from": (end - timedelta(hours=23)).isoformat(), "to": end.isoformat(), "scope": "all"}
         ids = [str(uuid4()) for _ in range(contacts)]
-        self.stack.connect.put_contacts(_missed(ids, end))
+        self.stack.connect.put_contacts(_missed(ids, end - timedelta(minutes=1)))
         _know(self.stack, ids[:known])
-        quick = {"RECONCILE_SEARCHES_PER_SECOND": "10000", "RECONCILE_DESCRIBES_PER_SECOND": "10000"}
-        with self.runtime("voicecall_sync.handlers.reconcile", **quick) as function:
+        with self.runtime("voicecall_sync.handlers.reconcile", RECONCILE_SEARCHES_PER_SECOND="10000") as function:
             began = time.perf_counter()
-            skipped = updated = 0
-            while skipped + updated < contacts:  # an invocation takes 15 minutes at most; the next carries on
-                answer = function.invoke({}, patience=900)
-                before = skipped + updated
-                skipped, updated = skipped + answer["skipped"], updated + answer["outcomes"].get("UPDATED", 0)
-                if skipped + updated == before:
+            enqueued = seen = 0
+            while window["from"] != window["to"]:  # an invocation takes 15 minutes at most; the next carries on
+                answer = function.invoke(window, patience=900)
+                if answer.get("through") in {None, window["from"]}:
                     raise SystemExit(f"the reconciliation did not come through: {answer}")
+                enqueued, seen = enqueued + answer["enqueued"], seen + answer["known"]
+                window["from"] = answer["through"]
             seconds = time.perf_counter() - began
-            if skipped < known or updated != contacts - known:  # a window split in two shares a second
-                raise SystemExit(f"{skipped} skipped and {updated} updated of {contacts}, {known} of them known")
+            if seen < known or enqueued != contacts - known:  # steps share the moment in which they meet
+                raise SystemExit(f"{seen} known and {enqueued} enqueued of {contacts}, {known} of them known")
             return Growth(contacts, seconds, _cpu(function) * 1000 / contacts, _peak(function))
 
 
@@ -190,17 +210,18 @@ def main(arguments: Sequence[str]) -> int:
         kit = Kit.of(scratch / "client", scratch / "sam", given.python)
         certificate = _certificate(scratch)
         stack = opened.enter_context(LocalStack(certificate=certificate))
-        stack.put_secret(json.dumps({"jwt": _jwt(stack)}))
+        _furnish(stack)
         bench = Bench(kit, _build(scratch, given.python), stack, scratch)
         if "contacts" in given.only:
-            starts = [{name: bench.cold(name) for name in COLD} for _ in range(given.starts)]
-            cold = {name: [start[name] for start in starts] for name in COLD}
-            console.print("cold starts done; warm contacts ...")
-            _show_contacts(console, cold, bench.warm(given.contacts, rounds=ROUNDS))
+            for kind in HANDLERS:
+                starts = [bench.cold(kind) for _ in range(given.starts)]
+                cold = {name: [start[name] for start in starts] for name in starts[0]}
+                console.print(f"cold starts of the {kind} done; warm contacts ...")
+                _show_contacts(console, kind, cold, bench.warm(kind, given.contacts, rounds=ROUNDS))
         if "connections" in given.only:
             _show_patches(console, bench.patches(given.patches, rounds=ROUNDS))
         if "windows" in given.only:
-            for title, sizes, known in (("updated", given.windows, 0), ("known already", given.known, 1)):
+            for title, sizes, known in (("enqueued", given.windows, 0), ("known already", given.known, 1)):
                 _show_growth(console, title, _growing(bench, certificate, sizes, known))
     return 0
 
@@ -208,7 +229,7 @@ def main(arguments: Sequence[str]) -> int:
 def _growing(bench: Bench, certificate: Certificate, sizes: Sequence[int], known: int) -> Iterator[Growth]:
     for size in sizes:
         with LocalStack(certificate=certificate) as stack:
-            stack.put_secret(json.dumps({"jwt": _jwt(stack)}))
+            _furnish(stack)
             yield replace(bench, stack=stack).reconcile(size, known * size)
 
 
@@ -235,16 +256,22 @@ def _build(scratch: Path, python: str) -> Path:
     return artifact
 
 
+def _furnish(stack: LocalStack) -> None:
+    stack.put_secret(json.dumps({"jwt": _jwt(stack)}))
+    stack.connect.put_queue("queue-support", "Support")
+    stack.connect.put_user("agent-jane", "jane@example.com")
+
+
 def _jwt(stack: LocalStack) -> str:
     """Return a signed token, so that neither side signs: the floor could not."""
     return issue_token(parse_secret(stack.provisioned_secret(), "", ""), datetime.now(UTC)).text
 
 
-def _flow_event() -> dict[str, Any]:
+def _flow_event(contact_id: str) -> dict[str, Any]:
     data = {
         "Attributes": {"tier": "gold", "sfdc-Reason__c": "billing"},
         "Channel": "VOICE",
-        "ContactId": str(uuid4()),
+        "ContactId": contact_id,
         "InitiationMethod": "INBOUND",
         "InstanceARN": INSTANCE_ARN,
         "Queue": {"Name": "Support"},
@@ -252,18 +279,54 @@ def _flow_event() -> dict[str, Any]:
     return {"Name": "ContactFlowEvent", "Details": {"ContactData": data, "Parameters": {}}}
 
 
+def _queue_event(contact_id: str) -> dict[str, Any]:
+    """Return a batch of one message, as Lambda hands it over; nobody asks SQS for what is done."""
+    said = {
+        "detail-type": "Amazon Connect Contact Event",
+        "source": "aws.connect",
+        "detail": {
+            "contactId": contact_id,
+            "channel": "VOICE",
+            "instanceArn": INSTANCE_ARN,
+            "eventType": "COMPLETED",
+        },
+    }
+    sent = str(int(time.time() * 1000))
+    counts = {"ApproximateReceiveCount": "1", "SentTimestamp": sent}
+    message = {"messageId": contact_id, "receiptHandle": "none", "body": json.dumps(said), "attributes": counts}
+    return {"Records": [message]}
+
+
 def _missed(ids: Sequence[str], end: datetime) -> Iterator[dict[str, Any]]:
+    """Return calls that nobody took, spread over the 22 hours before that."""
     step = timedelta(hours=22) / max(1, len(ids))
     for number, contact_id in enumerate(ids):
-        ended = end - number * step
-        yield {
-            "Id": contact_id,
-            "Channel": "VOICE",
-            "InitiationMethod": "INBOUND",
-            "InitiationTimestamp": ended - timedelta(minutes=5),
-            "DisconnectTimestamp": ended,
-            "QueueInfo": {"EnqueueTimestamp": ended - timedelta(minutes=4)},
-        }
+        yield _call(contact_id, end - number * step)
+
+
+def _answered(ids: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Return calls that an agent took."""
+    ended = datetime.now(UTC) - timedelta(minutes=2)
+    agent = {
+        "Id": "agent-jane",
+        "ConnectedToAgentTimestamp": ended - timedelta(minutes=3),
+        "AfterContactWorkStartTimestamp": ended,
+        "AfterContactWorkEndTimestamp": ended + timedelta(seconds=30),
+    }
+    for contact_id in ids:
+        attributes = {"tier": "gold", "sfdc-Reason__c": "billing"}
+        yield {**_call(contact_id, ended), "AgentInfo": agent, "Attributes": attributes}
+
+
+def _call(contact_id: str, ended: datetime) -> dict[str, Any]:
+    return {
+        "Id": contact_id,
+        "Channel": "VOICE",
+        "InitiationMethod": "INBOUND",
+        "InitiationTimestamp": ended - timedelta(minutes=5),
+        "DisconnectTimestamp": ended,
+        "QueueInfo": {"Id": "queue-support", "EnqueueTimestamp": ended - timedelta(minutes=4)},
+    }
 
 
 def _know(stack: LocalStack, ids: Sequence[str]) -> None:
@@ -275,10 +338,10 @@ def _know(stack: LocalStack, ids: Sequence[str]) -> None:
         stack.dynamodb.batch_write_item(RequestItems={stack.table: puts})
 
 
-def _measure(function: LambdaRuntime, contacts: int) -> Warm:
-    cpu, began = _cpu(function), time.perf_counter()
-    for _ in range(contacts):
-        _require(function.invoke(_flow_event()))
+def _measure(function: LambdaRuntime, events: Sequence[object]) -> Warm:
+    cpu, began, contacts = _cpu(function), time.perf_counter(), len(events)
+    for event in events:
+        _require(function.invoke(event))
     wall = time.perf_counter() - began
     return Warm((_cpu(function) - cpu) * 1000 / contacts, wall * 1000 / contacts, _peak(function))
 
@@ -297,12 +360,15 @@ def _peak(function: LambdaRuntime) -> float:
 
 
 def _require(answer: Any) -> None:  # noqa: ANN401 - JSON
-    if not isinstance(answer, Mapping) or answer.get("status") != "UPDATED":
+    of_flow = isinstance(answer, Mapping) and answer.get("status") == "UPDATED"
+    if not of_flow and answer != {"batchItemFailures": []}:
         raise SystemExit(f"not updated: {answer}")
 
 
-def _show_contacts(console: Console, cold: Mapping[str, list[float]], warm: Mapping[str, list[Warm]]) -> None:
-    table = table_of("median", FLOOR, OURS, "ratio")
+def _show_contacts(
+    console: Console, kind: str, cold: Mapping[str, list[float]], warm: Mapping[str, list[Warm]]
+) -> None:
+    table = table_of(f"{kind}, median", FLOOR, OURS, "ratio")
     rows = {
         "cold start to first answer, ms": (cold[FLOOR], cold[OURS]),
         "the same, the floor with our imports": (cold[FLOOR_IMPORTED], cold[OURS]),
@@ -316,9 +382,16 @@ def _show_contacts(console: Console, cold: Mapping[str, list[float]], warm: Mapp
         table.add_row(title, f"{statistics.median(floor):.1f}", f"{statistics.median(ours):.1f}", f"{ratio:.2f}")
     console.print(table)
     seconds = MILLION * (statistics.median(one.wall for one in warm[OURS]) / 1000 + SALESFORCE_SECONDS)
-    console.print(_cost("a million updates", seconds, MILLION, "write", WRITE_UNITS * MILLION, WRITE_UNIT))
-    looks = RUNS_A_DAY * MILLION
-    console.print(_cost("a million skipped for a day", looks / SKIPPED_PER_SECOND, 0, "read", looks, READ_UNIT))
+    charges = {
+        "write units": (WRITE_UNITS * MILLION, WRITE_UNIT),
+        "read units": (READ_UNITS[kind] * MILLION, READ_UNIT),
+        "SQS requests": (QUEUE_REQUESTS[kind] * MILLION, QUEUE_REQUEST),
+    }
+    console.print(_cost(f"a million of the {kind}", seconds, MILLION, charges))
+    if kind == QUEUE:
+        looks = LOOKS * MILLION
+        charges = {"read units": (looks, READ_UNIT)}
+        console.print(_cost("a million looked at twice", looks / LOOKED_AT_PER_SECOND, 0, charges))
 
 
 def _show_patches(console: Console, measured: Mapping[str, list[Patches]]) -> None:
@@ -330,22 +403,21 @@ def _show_patches(console: Console, measured: Mapping[str, list[Patches]]) -> No
     console.print(table)
 
 
-def _cost(title: str, seconds: float, invocations: int, units: str, count: int, price: float) -> Table:
+def _cost(title: str, seconds: float, invocations: int, charges: Mapping[str, tuple[int, float]]) -> Table:
     """Return what a million contacts cost, by memory size.
 
     Args:
         title: Of the last column.
         seconds: How long Lambda runs for all of them.
         invocations: How often it is invoked for them.
-        units: What the table charges for.
-        count: How many of those.
-        price: Dollars for each.
+        charges: What else is paid for: how many, and dollars for each.
     """
-    table = table_of("MB", "GB-seconds", "Lambda, $", f"{units} units", "table, $", f"{title}, $")
+    charged = {what: count * price for what, (count, price) in charges.items() if count}
+    table = table_of("MB", "GB-seconds", "Lambda, $", *(f"{what}, $" for what in charged), f"{title}, $")
     for memory in MEMORIES:
         used = seconds * memory / 1024
-        function, charged = used * GB_SECOND + invocations * INVOCATION, count * price
-        dollars = (f"{function:.2f}", f"{count:,}", f"{charged:.2f}", f"{function + charged:.2f}")
+        function = used * GB_SECOND + invocations * INVOCATION
+        dollars = (f"{one:.2f}" for one in (function, *charged.values(), function + sum(charged.values())))
         table.add_row(str(memory), f"{used:,.0f}", *dollars)
     return table
 
