@@ -87,8 +87,8 @@ def moved(content: object, by: timedelta) -> object:
     match content:
         case {"body": str(body), "md5OfBody": str()}:
             text = json.dumps(moved(json.loads(body), by))
-            message = {**content, "body": text, "md5OfBody": md5(text)}
-            return {name: moved(value, by) for name, value in message.items()}
+            changed = {"body": text, "md5OfBody": md5(text)}
+            return {name: changed.get(str(name)) or moved(value, by) for name, value in content.items()}
         case dict():
             return {
                 name: _moved_number(value, by) if name in _MILLISECONDS else moved(value, by)

@@ -13,7 +13,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,10 @@ def _explain(messages: Sequence[Message], answer: Any) -> None:  # noqa: ANN401 
     """Say what an answer means for each message, and what the ledger says of its contact."""
     failed = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
     for message in messages:
-        print(f"message {message.message_id}: {_meaning(message, comes_back=message.message_id in failed)}", file=sys.stderr)
+        print(
+            f"message {message.message_id}: {_meaning(message, comes_back=message.message_id in failed)}",
+            file=sys.stderr,
+        )
 
 
 def _meaning(message: Message, *, comes_back: bool) -> str:

@@ -1,4 +1,4 @@
-"""The kept stack's worker: sandboxes of ContactQueueFunction behind the local queue, as Lambda's mapping would run them.
+"""The kept stack's worker: sandboxes of ContactQueueFunction behind the local queue, run as Lambda's mapping would.
 
 Each sandbox is a process of its own, so that each has its own breaker and its own metrics, as deployed. It tells what
 it did with a message as a line of JSON; its log goes where that of other invocations goes.
@@ -26,6 +26,10 @@ from voicecall_sync.messages import asked_in
 
 SANDBOXES = 2
 """The least that the parameter Concurrency allows."""
+
+
+class FailedError(Exception):
+    """The function raised: its messages come back."""
 
 
 @contextlib.contextmanager
@@ -60,7 +64,7 @@ def main() -> None:
     def work(event: dict[str, Any]) -> object:
         answer: Any = invoke(HANDLERS["contact_queue"], event, log)
         if isinstance(answer, Raised):
-            raise RuntimeError(answer.message)
+            raise FailedError(answer.message)
         failed = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
         for record in event["Records"]:
             told = {"id": record["messageId"], "body": record["body"], "comesBack": record["messageId"] in failed}

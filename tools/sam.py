@@ -83,9 +83,7 @@ def derived(template: Template, variables: Iterable[str]) -> Template:
     return {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Transform": "AWS::Serverless-2016-10-31",
-        "Resources": {
-            name: {"Type": "AWS::Serverless::Function", "Properties": function(name)} for name in FUNCTIONS
-        },
+        "Resources": {name: {"Type": "AWS::Serverless::Function", "Properties": function(name)} for name in FUNCTIONS},
     }
 
 

@@ -126,7 +126,8 @@ def started(ports: Ports, examples: Examples, certificate: Certificate | None = 
         PortTakenError: something listens on one of the ports already.
     """
     _require_free(ports)
-    with LocalStack(ports=ports, certificate=certificate, delay=DELAY_SECONDS) as stack:
+    with LocalStack(ports=ports, certificate=certificate) as stack:
+        stack.sqs.set_queue_attributes(QueueUrl=stack.queue.url, Attributes={"DelaySeconds": str(DELAY_SECONDS)})
         load_contacts(stack, examples)
         examples.write(events_folder())
         log_file().unlink(missing_ok=True)  # a killed stack's
@@ -208,14 +209,15 @@ def _line(request: Received) -> str:
 
 
 def _welcome(stack: LocalStack) -> str:
-    salesforce = stack.salesforce.url
+    salesforce, deployed = stack.salesforce.url, CONTACT_QUEUE["DelaySeconds"]
     authority = stack.environment().get("REQUESTS_CA_BUNDLE")
     curl = f"curl --cacert {shown(Path(authority))}" if authority else "curl"
     failure = '{"behaviour": "Answer", "status": 503, "headers": {"Retry-After": "2"}}'
     return f"""\
 The local stack is running; Ctrl-C stops it, and what it holds is gone then.
-The contact queue is worked off in here, {queue_worker.SANDBOXES} messages at the same time. It holds back a new message for {DELAY_SECONDS} s ({CONTACT_QUEUE["DelaySeconds"]} s
-as deployed); all else is as deployed: what fails comes back after 1, 5, 15, 60 minutes, or when Salesforce says.
+{queue_worker.SANDBOXES} sandboxes of the worker take messages from the contact queue.
+It holds back a new message for {DELAY_SECONDS} s, not for {deployed} s as a deployed one. All else is as deployed:
+what fails comes back after 1, 5, 15 and 60 minutes, or when Salesforce says.
 
   AWS, Amazon Connect   {stack.gateway.url}
   Salesforce            {salesforce}

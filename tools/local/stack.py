@@ -91,7 +91,6 @@ class LocalStack:
         ports: Ports = Ports(),
         clock: Clock = utc_now,
         own_queues: bool = True,
-        delay: int = CONTACT_QUEUE["DelaySeconds"],
     ) -> None:
         """Make a stack that is not yet running.
 
@@ -105,11 +104,9 @@ class LocalStack:
             clock: what the queues, Connect and Salesforce go by. Where it is another than the machine's, receiving
                 never waits.
             own_queues: whether SQS is the simulator; otherwise it is MiniStack's, which has no queue of the stack's.
-            delay: how many seconds the contact queue holds back a new message.
         """
         self._clock = clock
         self._own_queues = own_queues
-        self._delay = delay
         self._sqs_url = ""
         self._ports = ports
         self._ministack = ministack
@@ -244,7 +241,7 @@ class LocalStack:
         self._sqs_url = self.gateway.sqs = sqs.url
         self.dead_letters = sqs.create(f"{self.table}-dead-letters", DEAD_LETTER_QUEUE)
         redrive = json.dumps({"deadLetterTargetArn": self.dead_letters.arn, "maxReceiveCount": MAX_RECEIVES})
-        self.queue = sqs.create(f"{self.table}-contacts", {**CONTACT_QUEUE, "DelaySeconds": self._delay, "RedrivePolicy": redrive})
+        self.queue = sqs.create(f"{self.table}-contacts", {**CONTACT_QUEUE, "RedrivePolicy": redrive})
 
     def _create_table(self) -> None:
         self.dynamodb.create_table(TableName=self.table, **_table_definition())
