@@ -85,10 +85,9 @@ def read_json(path: Path) -> object:
 def moved(content: object, by: timedelta) -> object:
     """Return the JSON with each time in it moved, in the spelling it had; in the body of a message of SQS, too."""
     match content:
-        case {"body": str(body), "md5OfBody": str()}:
+        case {"body": str(body), "md5OfBody": str(), **others}:
             text = json.dumps(moved(json.loads(body), by))
-            changed = {"body": text, "md5OfBody": md5(text)}
-            return {name: changed.get(str(name)) or moved(value, by) for name, value in content.items()}
+            return {"body": text, "md5OfBody": md5(text), **{name: moved(value, by) for name, value in others.items()}}
         case dict():
             return {
                 name: _moved_number(value, by) if name in _MILLISECONDS else moved(value, by)
