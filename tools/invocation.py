@@ -115,8 +115,8 @@ def handler_for(event: object) -> str:
     return "reconcile"
 
 
-def invoke(handler: Handler, event: object, log: TextIO | LocalLog, seconds: float | None = None) -> object | Raised:
-    """Call a handler once; what it logs goes to `log`.
+def invoke(handler: Handler, event: object, log: TextIO | LocalLog) -> object | Raised:
+    """Call a handler once, with its Timeout as deployed; what it logs goes to `log`.
 
     Only what the handlers raise on purpose is caught: anything else is a defect.
 
@@ -124,9 +124,8 @@ def invoke(handler: Handler, event: object, log: TextIO | LocalLog, seconds: flo
         handler: one of HANDLERS.
         event: whatever JSON can hold.
         log: the same in every call of a process: the function's logger keeps the first one it sees.
-        seconds: how long the invocation may take; as deployed unless given.
     """
-    limit = seconds or TIMEOUTS[getattr(handler, "__name__", "update_voice_call")]
+    limit = TIMEOUTS[getattr(handler, "__name__", "update_voice_call")]
     with contextlib.redirect_stdout(log):
         try:
             return handler(event, LambdaContext(ends=time.monotonic() + limit))
