@@ -64,6 +64,7 @@ def stopped_at_the_end(command: Sequence[str], environment: Mapping[str, str]) -
         cwd=ROOT,
         env=environment,
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
         preexec_fn=die_with_parent,  # noqa: PLW1509 - it only asks the kernel for that
@@ -73,6 +74,6 @@ def stopped_at_the_end(command: Sequence[str], environment: Mapping[str, str]) -
             yield "".join(itertools.takewhile(lambda line: not line.startswith("What Salesforce"), process.stdout))
         finally:
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=20)
-    assert process.returncode == 0
+            _, complaints = process.communicate(timeout=20)
+    assert (process.returncode, complaints) == (0, "stopping\n")
     assert not Path(environment["VOICECALL_SYNC_LOCAL"], "env.json").exists()
