@@ -74,7 +74,7 @@ class World(Simulation):
         if "every" in settings:
             self.schedule(settings.pop("every"))
         elif self.every is None:
-            self.schedule(15 * MINUTE)
+            self.schedule(HOUR)
         for name, value in settings.items():
             monkeypatch.setenv(name, self.now.isoformat() if value == "now" else value)
         self.mapping.is_enabled = settings.get("RECONCILE_PAUSED") != "true"

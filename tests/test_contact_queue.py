@@ -178,7 +178,7 @@ def test_a_killed_worker_loses_nothing_and_sends_nothing_twice(world: World) -> 
 def test_after_a_week_the_message_is_parked_and_only_a_redrive_tries_again(world: World) -> None:
     contact_id = world.told()
     world.told(contact_id)
-    world.stack.salesforce.always(Answer(401))
+    world.stack.salesforce.stop()
     world.run(7 * DAY)
     assert (world.live(contact_id), world.parked(contact_id)) == (2, 0)
     world.run(3 * HOUR)
@@ -187,9 +187,9 @@ def test_after_a_week_the_message_is_parked_and_only_a_redrive_tries_again(world
     assert (record["state"], record["open"]) == ("NOT_APPLIED", "NOT_APPLIED")
     assert "deadLetteredAt" in record
     (parked,) = world.stack.dead_letters.messages
-    assert "401" in parked.attributes["Reason"]["StringValue"]
+    assert "Salesforce" in parked.attributes["Reason"]["StringValue"]
     assert max(delivery.receives for _, delivery in world.deliveries) < 990
-    world.stack.salesforce.behave()
+    world.stack.salesforce.start()
     world.run(DAY)
     assert world.stack.salesforce.applied(contact_id) == 0
     world.redrive()
@@ -200,7 +200,7 @@ def test_after_a_week_the_message_is_parked_and_only_a_redrive_tries_again(world
 
 def test_a_redriven_message_has_another_week(world: World) -> None:
     contact_id = world.told()
-    world.stack.salesforce.always(Answer(401))
+    world.stack.salesforce.stop()
     world.run(8 * DAY)
     world.redrive()
     world.run(6 * DAY)
@@ -212,7 +212,7 @@ def test_a_redriven_message_has_another_week(world: World) -> None:
 def test_received_too_often_is_parked_before_sqs_does_it(world: World) -> None:
     world.mapping.keeps_visibility = False
     contact_id = world.told()
-    world.stack.salesforce.always(Answer(401))
+    world.stack.salesforce.stop()
     world.run(5 * DAY)
     assert (world.live(contact_id), world.parked(contact_id)) == (0, 1)
     assert "deadLetteredAt" in world.record(contact_id)

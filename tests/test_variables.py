@@ -2,6 +2,9 @@
 
 import re
 import tomllib
+from typing import Any
+
+import pytest
 
 from tools.local.stack import ROOT
 from tools.template import load
@@ -9,12 +12,21 @@ from voicecall_sync import settings
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TEMPLATE = load(ROOT / "template.yaml")
-VARIABLES = {*settings.REQUIRED, *settings.OPTIONAL}
-SHARED = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
+NEEDED = {*settings.SENDING, *settings.WORKING_OFF, *settings.RECONCILING}
+VARIABLES = NEEDED | settings.OPTIONAL.keys()
+SHARED: dict[str, Any] = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
 """What every function is given."""
-OF_RECONCILIATION = TEMPLATE["Resources"]["ReconcileFunction"]["Properties"]["Environment"]["Variables"]
-"""What the function that reconciles is given besides."""
-SET = SHARED | OF_RECONCILIATION
+
+
+def own(function: str) -> dict[str, Any]:
+    """What a function is given besides."""
+    properties = TEMPLATE["Resources"][function]["Properties"]
+    variables: dict[str, Any] = properties.get("Environment", {}).get("Variables", {})
+    return variables
+
+
+FUNCTIONS = ("UpdateVoiceCallFunction", "ContactQueueFunction", "ReconcileFunction")
+SET = SHARED | own("ContactQueueFunction") | own("ReconcileFunction")
 
 
 def rows() -> list[tuple[str, str]]:
@@ -26,7 +38,37 @@ def rows() -> list[tuple[str, str]]:
 
 def test_the_template_sets_every_variable_and_no_other() -> None:
     assert set(SET) == VARIABLES
-    assert {name for name in VARIABLES if name.startswith("RECONCILE_")} == set(OF_RECONCILIATION)
+
+
+def test_a_function_is_given_of_its_own_what_no_other_reads() -> None:
+    assert not own("UpdateVoiceCallFunction")
+    assert set(own("ContactQueueFunction")) == {*settings.WORKING_OFF}
+    # The worker judges ReconcileNotBefore as well.
+    only_reconciling = {name for name in VARIABLES if name.startswith("RECONCILE_")} - {"RECONCILE_NOT_BEFORE"}
+    assert set(own("ReconcileFunction")) == only_reconciling
+
+
+def test_every_function_of_the_template_is_one_of_these() -> None:
+    functions = {name for name, one in TEMPLATE["Resources"].items() if one["Type"] == "AWS::Serverless::Function"}
+    assert functions == {*FUNCTIONS}
+
+
+@pytest.mark.parametrize(
+    ("function", "needed"),
+    [
+        ("UpdateVoiceCallFunction", settings.SENDING),
+        ("ContactQueueFunction", (*settings.SENDING, *settings.WORKING_OFF)),
+        ("ReconcileFunction", settings.RECONCILING),
+    ],
+)
+def test_a_function_is_given_what_it_needs(function: str, needed: tuple[str, ...]) -> None:
+    assert {*needed} <= (SHARED | own(function)).keys()
+
+
+def test_the_queues_are_those_of_the_stack() -> None:
+    """A queue's Ref is its URL."""
+    assert "ContactQueue" in str(SHARED["CONTACT_QUEUE_URL"])
+    assert "DeadLetterQueue" in str(own("ContactQueueFunction")["DEAD_LETTER_QUEUE_URL"])
 
 
 def test_the_readme_lists_every_variable_and_no_other() -> None:

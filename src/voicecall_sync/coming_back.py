@@ -21,6 +21,8 @@ TRIED_FOR = timedelta(days=7)
 """A week after a contact's first failure its message goes to the dead-letter queue."""
 MOST_RECEIVES = 990
 """A message received so often goes there as well; at 1,000 receives SQS would move it, without a note of ours."""
+LONGEST = timedelta(hours=11)
+"""SQS hides a message for twelve hours at the most, counted from its receive."""
 TAKEN_AT_ITS_WORD = 10
 """So many times a contact comes back as soon as Salesforce said (Retry-After, of a second perhaps). After that it comes
 back no earlier than the ladder says, so that a week of trying stays below ``MOST_RECEIVES``."""
@@ -38,7 +40,7 @@ def wait(ladder: Sequence[float], failures: int, due: datetime | None, now: date
     step = timedelta(seconds=ladder[min(failures, len(ladder)) - 1])
     if due is None:
         return step
-    known = max(due - now, timedelta(seconds=1))
+    known = min(max(due - now, timedelta(seconds=1)), LONGEST)
     return known if failures <= TAKEN_AT_ITS_WORD else max(known, step)
 
 

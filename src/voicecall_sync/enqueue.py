@@ -23,7 +23,9 @@ class _Noted(Enum):
     """What the ledger says of a contact, once a flow's contact was noted there."""
 
     HAS_A_MESSAGE = auto()
-    """An earlier try of the flow left a message, or another invocation works on the contact."""
+    """An earlier try of the flow left one."""
+    NEEDS_NONE = auto()
+    """Another invocation has it: it was claimed."""
     NEEDS_A_MESSAGE = auto()
     UNKNOWN = auto()
     """There was no time, or the table failed."""
@@ -43,6 +45,8 @@ class FlowContacts:
     def leave(self, outcome: Outcome, over: Deadline) -> Outcome:
         """Leave a contact whose outcome is RETRY_LATER; the outcome's detail then says so, or that it failed."""
         noted = self._note(outcome, over)
+        if noted is _Noted.NEEDS_NONE:
+            return outcome
         if noted is _Noted.HAS_A_MESSAGE or self._send(outcome.contact_id, over):
             left = "it comes back through the contact queue"
         elif noted is _Noted.NEEDS_A_MESSAGE:
@@ -60,16 +64,17 @@ class FlowContacts:
         try:
             record = self.ledger.read(outcome.contact_id)
             if record is None:
-                noted = self.waiting.leave(
-                    outcome.contact_id, Source.CONTACT_FLOW, outcome.detail, back_by=back, now=now
-                )
-            elif record.state is not State.NOT_APPLIED or (record.back_by is not None and record.back_by > now):
-                noted = False
+                detail = outcome.detail
+                left = self.waiting.leave(outcome.contact_id, Source.CONTACT_FLOW, detail, back_by=back, now=now)
+            elif record.state is not State.NOT_APPLIED:
+                left = False
+            elif record.back_by is not None and record.back_by > now:
+                return _Noted.HAS_A_MESSAGE
             else:
-                noted = self.waiting.expect(record, back)
+                left = self.waiting.expect(record, back)
         except LedgerUnavailable:
             return _Noted.UNKNOWN
-        return _Noted.NEEDS_A_MESSAGE if noted else _Noted.HAS_A_MESSAGE
+        return _Noted.NEEDS_A_MESSAGE if left else _Noted.NEEDS_NONE
 
     def _send(self, contact_id: str, over: Deadline) -> bool:
         if over.left() < self._one_try:

@@ -92,7 +92,9 @@ def asked_in(body: str) -> Asked:
         asked = asked_by(said)
         if asked.source is Source.CONTACT_EVENT:
             return asked
-    elif isinstance(said, Mapping) and said.get("source") in _OURS:
+    elif isinstance(said, Mapping) and said.get("source") in list(
+        _OURS
+    ):  # a list: what stands there may not be hashable
         return Asked(Source(said["source"]), contact_id_of(said.get("contactId"), "contactId"), {})
     raise InvalidInput("the message", _EXPECTED)
 

@@ -95,7 +95,7 @@ def position_of(item: Mapping[str, Any]) -> Position | None:
     if at is None or moved_at is None or scope not in list(Scope):
         return None
     seconds = int(width) if isinstance(width, Decimal) and width.is_finite() else 0
-    return Position(at, Scope(scope), moved_at, _bounded(timedelta(seconds=min(seconds, 86_400))), trying)
+    return Position(at, Scope(scope), moved_at, _bounded(timedelta(seconds=max(0, min(seconds, 86_400)))), trying)
 
 
 def begin(
@@ -122,7 +122,7 @@ def begin(
         position = replace(position, at=not_before, moved_at=now)
     furthest = target - FURTHEST_BEHIND
     if position.at < furthest:
-        return replace(position, at=furthest, moved_at=now), Window(position.at, furthest)
+        return replace(position, at=furthest), Window(position.at, furthest)
     return position, None
 
 

@@ -263,6 +263,8 @@ class Reconciliation:
 
     def _search_by_hand(self, window: Window) -> None:
         """Take a window in steps, from its beginning. The answer says how far it came; nothing is remembered."""
+        if window.empty:
+            self.counts.stopped = "nothing can lie in this window: it begins no earlier than it ends"
         walk = Position(window.start, self.request.scope, self._now)
         self.counts.through = window.start
         while (step := walk.next_step(window.end)) is not None:

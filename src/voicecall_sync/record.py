@@ -6,7 +6,6 @@ nor anything made of one: of what its PATCH carried it keeps the names.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -21,6 +20,7 @@ LOST_AFTER = timedelta(hours=2)
 """How long past ``backBy`` a message counts as lost."""
 DEAD_AFTER = timedelta(seconds=60)
 """How long past ``ownerUntil`` an owner counts as dead: clocks differ."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MOST_ATTEMPTS = 1_000_000
 
 _HISTORY = ("metAt", "firstSource", "scope", "failures", "failedSince", "backBy", "releasedAt", "releasedBy")
@@ -127,7 +127,7 @@ def record_of(contact_id: str, values: Mapping[str, Any]) -> Record:
 
 def stored(moment: datetime) -> Decimal:
     """Return a moment as the table keeps it: seconds since 1970, down to the millisecond; never later than it is."""
-    return Decimal(math.floor(moment.timestamp() * 1000)) / 1000
+    return Decimal((moment - _EPOCH) // timedelta(milliseconds=1)) / 1000
 
 
 def forgotten_at(now: datetime) -> int:

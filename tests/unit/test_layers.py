@@ -35,7 +35,10 @@ OUTSIDE_WORLD = {
     *("select", "shutil", "signal", "socket", "ssl", "sys", "tempfile", "time", "urllib", "urllib3", "uuid"),
     *("aws_lambda_powertools", "concurrent", "queue"),
 }
-PURE = ("errors", "outcome", "contact", "custom_fields", "voice_call", "token", "record")
+PURE = (
+    *("errors", "outcome", "contact", "custom_fields", "voice_call", "token", "record"),
+    *("messages", "coming_back", "reconcile_request", "positions"),
+)
 
 
 def imported(name: str) -> Iterator[tuple[str, str]]:

@@ -41,4 +41,9 @@ def test_the_words_others_go_by_stay_as_they_are() -> None:
         "INVALID",
     }
     assert {state.value for state in State} == {"CLAIMED", "UPDATED", "UNCERTAIN", "REJECTED", "NOT_APPLIED"}
-    assert {"contact-flow", "contact-event"} <= {source.value for source in Source}
+    assert {source.value for source in Source} == {"contact-flow", "contact-event", "reconcile", "operator"}
+
+
+@pytest.mark.parametrize("status", Status)
+def test_a_contact_event_comes_again_where_something_is_still_to_be_done(status: Status) -> None:
+    assert Outcome(status, "c-1", "").redeliver is (status in {Status.RETRY_LATER, Status.INVALID})

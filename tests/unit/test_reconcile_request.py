@@ -15,16 +15,26 @@ from voicecall_sync.reconcile_request import ReconcileRequest, Scope, Usual, Win
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 USUAL = Usual(Scope.ABANDONED, timedelta(hours=24), not_before=None)
 SEARCHING_NOTHING = Usual(Scope.NONE, timedelta(hours=24), not_before=None)
-END = NOW - timedelta(minutes=10)
+END = NOW - timedelta(minutes=30)
 LAST_DAY = Window(END - timedelta(hours=24), END)
 
 RULE = {"detail-type": "Scheduled Event", "source": "aws.events", "detail": {}, "resources": ["arn"]}
 SCHEDULER = {"detail-type": "Scheduled Event", "source": "aws.scheduler", "detail": "{}"}
 
 
-@pytest.mark.parametrize("event", [RULE, SCHEDULER, {}], ids=["rule", "scheduler", "by hand"])
-def test_a_schedule_looks_back_a_day_and_leaves_the_last_ten_minutes_alone(event: object) -> None:
-    assert parse(event, USUAL, NOW) == ReconcileRequest(LAST_DAY, Scope.ABANDONED, cursor="")
+@pytest.mark.parametrize(
+    "event",
+    [RULE, SCHEDULER, {}, {"from": None, "to": None, "scope": None, "dryRun": None}, {"dryRun": False}],
+    ids=["rule", "scheduler", "empty", "nulls", "no dry run"],
+)
+@pytest.mark.parametrize("usual", [USUAL, SEARCHING_NOTHING])
+def test_a_schedule_asks_for_the_two_passes_in_the_scope_that_is_set(event: object, usual: Usual) -> None:
+    assert parse(event, usual, NOW) == ReconcileRequest(window=None, scope=usual.scope)
+
+
+def test_by_hand_a_scope_or_a_dry_run_alone_asks_for_the_last_day() -> None:
+    assert parse({"scope": "all"}, USUAL, NOW) == ReconcileRequest(LAST_DAY, Scope.ALL)
+    assert parse({"dryRun": True}, USUAL, NOW) == ReconcileRequest(LAST_DAY, Scope.ABANDONED, dry_run=True)
 
 
 @pytest.mark.parametrize(
@@ -49,42 +59,29 @@ def test_a_window_by_hand(given: dict[str, Any], window: Window) -> None:
 
 def test_nothing_before_the_bound_whoever_asks() -> None:
     bounded = Usual(Scope.ABANDONED, timedelta(hours=24), not_before=NOW - timedelta(hours=2))
-    assert parse(RULE, bounded, NOW).window == Window(NOW - timedelta(hours=2), END)
-    assert parse({"from": "2026-11-01T00:00:00Z"}, bounded, NOW).window.start == NOW - timedelta(hours=2)
+    assert parse({"dryRun": True}, bounded, NOW).window == Window(NOW - timedelta(hours=2), END)
+    assert parse({"from": "2026-11-01T00:00:00Z"}, bounded, NOW).window == Window(NOW - timedelta(hours=2), END)
 
 
 def test_a_bound_that_lies_ahead_leaves_nothing() -> None:
     bounded = Usual(Scope.ABANDONED, timedelta(hours=24), not_before=NOW + timedelta(hours=2))
-    assert parse(RULE, bounded, NOW).window.empty
+    window = parse({"scope": "all"}, bounded, NOW).window
+    assert window is not None
+    assert window.empty
 
 
-def test_each_window_has_a_cursor_of_its_own() -> None:
-    asked = [{}, {"scope": "all"}, {"from": "2026-11-01T00:00:00Z"}, {"to": "2026-11-01T00:00:00Z"}]
-    names = {parse(event, USUAL, NOW).cursor for event in asked}
-    assert len(names) == len(asked)
-    assert [parse({**event, "dryRun": True}, USUAL, NOW).cursor for event in asked] == [
-        parse(event, USUAL, NOW).cursor for event in asked
-    ]
-
-
-@pytest.mark.parametrize("event", [RULE, SCHEDULER, {}, {"dryRun": True}, {"contactIds": ["c-1"]}])
-def test_where_the_scope_set_is_none_nothing_is_searched_unless_a_scope_is_named(event: dict[str, Any]) -> None:
-    assert parse(event, SEARCHING_NOTHING, NOW).scope is Scope.NONE
-    assert parse({"scope": "abandoned"}, SEARCHING_NOTHING, NOW).scope is Scope.ABANDONED
-
-
-@pytest.mark.parametrize("name", ["from", "to"])
-def test_where_the_scope_set_is_none_a_window_by_hand_has_to_name_its_own(name: str) -> None:
-    window = {name: "2026-11-20T00:00:00Z"}
+@pytest.mark.parametrize("asked", [{"from": "2026-11-20T00:00:00Z"}, {"to": "2026-11-20T00:00:00Z"}, {"dryRun": True}])
+def test_where_the_scope_set_is_none_a_window_by_hand_has_to_name_its_own(asked: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match="scope must be one of abandoned, unanswered, all"):
-        parse(window, SEARCHING_NOTHING, NOW)
-    assert parse({**window, "scope": "all"}, SEARCHING_NOTHING, NOW).scope is Scope.ALL
+        parse(asked, SEARCHING_NOTHING, NOW)
+    assert parse({**asked, "scope": "all"}, SEARCHING_NOTHING, NOW).scope is Scope.ALL
 
 
-def test_a_cursor_is_of_its_scope() -> None:
-    by_hand = {"from": "2026-11-01T00:00:00Z"}
-    others = Usual(Scope.ALL, timedelta(hours=24), not_before=None)
-    assert parse(by_hand, USUAL, NOW).cursor != parse(by_hand, others, NOW).cursor
+@pytest.mark.parametrize("usual", [USUAL, SEARCHING_NOTHING])
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_contacts_by_name_need_no_scope_and_no_window(usual: Usual, *, dry_run: bool) -> None:
+    request = parse({"contactIds": ["c-1"], "dryRun": dry_run}, usual, NOW)
+    assert request == ReconcileRequest(None, usual.scope, dry_run, contacts=("c-1",))
 
 
 def test_contacts_by_name_the_bad_ones_among_them() -> None:
@@ -94,7 +91,7 @@ def test_contacts_by_name_the_bad_ones_among_them() -> None:
     wrong = [str(contact) for contact in request.contacts if isinstance(contact, InvalidInput)]
     assert good == ["ABC-1", "d9b96e28-7f3e-4cad-9e52-1a2b3c4d5e6f"]
     assert [text.partition(" must")[0] for text in wrong] == ["contactIds[1]", "contactIds[2]"]
-    assert request.cursor is None
+    assert request.window is None
 
 
 @pytest.mark.parametrize(
@@ -136,7 +133,9 @@ def test_any_json_is_a_request_or_refused(event: object) -> None:
         request = parse(event, USUAL, NOW)
     except InvalidInput:
         return
-    assert request.window.end <= NOW
+    if request.window is not None:
+        assert request.window.end <= NOW
+        assert request.contacts is None
 
 
 # --- scopes ----------------------------------------------------------------------------------------------------------

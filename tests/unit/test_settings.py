@@ -15,10 +15,23 @@ from tests.builders import INSTANCE_ARN, INSTANCE_ID
 from voicecall_sync.custom_fields import CustomField
 from voicecall_sync.errors import WrongSettings
 from voicecall_sync.reconcile_request import Scope, Usual
-from voicecall_sync.settings import OPTIONAL, REQUIRED, Settings, log_level, read, service
+from voicecall_sync.settings import (
+    OPTIONAL,
+    RECONCILING,
+    SENDING,
+    WORKING_OFF,
+    ReconcileSettings,
+    Settings,
+    log_level,
+    read,
+    read_reconciling,
+    service,
+)
 from voicecall_sync.telephony import call_url
 
 HOST = "https://example.my.salesforce-scrt.com"
+QUEUE = "https://sqs.eu-central-1.amazonaws.com/111122223333/contact-queue"
+DEAD_LETTERS = "https://sqs.eu-central-1.amazonaws.com/111122223333/dead-letters"
 MARKER = "Zaphod7731"
 
 Environment = Callable[..., None]
@@ -27,7 +40,7 @@ Environment = Callable[..., None]
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> Environment:
     """Sets variables, over a complete and otherwise empty environment; None takes one away."""
-    for name in (*REQUIRED, *OPTIONAL, "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+    for name in (*SENDING, *WORKING_OFF, *OPTIONAL, "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
 
     def set_variables(**variables: str | None) -> None:
@@ -42,8 +55,13 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Environment:
         JWT_SECRET_ID="the-secret",
         IDEMPOTENCY_TABLE="the-table",
         CONNECT_INSTANCE_ID=INSTANCE_ID,
+        CONTACT_QUEUE_URL=QUEUE,
     )
     return set_variables
+
+
+def read_all() -> tuple[Settings, ReconcileSettings]:
+    return read(), read_reconciling()
 
 
 @pytest.mark.usefixtures("environment")
@@ -58,41 +76,64 @@ def test_the_required_variables_are_enough() -> None:
         table="the-table",
         instance_id=INSTANCE_ID,
         custom_fields={},
-        log_level="INFO",
-        usual=Usual(Scope.NONE, timedelta(hours=24), not_before=None),
-        concurrency=8,
-        searches_per_second=0.4,
-        describes_per_second=5.0,
+        not_before=None,
+        queue_url=QUEUE,
+        dead_letter_url="",
         ca_bundle=settings.ca_bundle,
     )
     assert Path(settings.ca_bundle).is_file()
 
 
-def test_every_variable_is_read(environment: Environment) -> None:
+def test_the_reconciliation_needs_neither_salesforce_nor_the_secret(environment: Environment) -> None:
+    environment(**dict.fromkeys({*SENDING} - {*RECONCILING}))
+    assert read_reconciling() == ReconcileSettings(
+        table="the-table",
+        instance_id=INSTANCE_ID,
+        queue_url=QUEUE,
+        usual=Usual(Scope.NONE, timedelta(hours=24), not_before=None),
+        searches_per_second=0.4,
+        paused=False,
+    )
+
+
+def test_every_variable_of_the_functions_that_send_is_read(environment: Environment) -> None:
     environment(
         SALESFORCE_ORG_ID="00D1",
         CALL_CENTER_API_NAME="Center",
         TELEPHONY_PROVIDER_NAME="Amazon Connect",
         CUSTOM_FIELDS='{"tier": "Tier__c"}',
-        LOG_LEVEL="debug",
-        RECONCILE_SCOPE="all",
         RECONCILE_NOT_BEFORE="2026-11-22T01:00:00+01:00",
-        RECONCILE_LOOK_BACK_HOURS="36",
-        RECONCILE_CONCURRENCY="3",
-        RECONCILE_SEARCHES_PER_SECOND="2",
-        RECONCILE_DESCRIBES_PER_SECOND="20",
+        DEAD_LETTER_QUEUE_URL=DEAD_LETTERS,
     )
-    settings = read()
-    assert settings.usual == Usual(Scope.ALL, timedelta(hours=36), datetime(2026, 11, 22, tzinfo=UTC))
-    assert (settings.concurrency, settings.searches_per_second, settings.describes_per_second) == (3, 2.0, 20.0)
+    settings = read(*WORKING_OFF)
     assert (settings.org_id, settings.call_center_api_name) == ("00D1", "Center")
     assert settings.provider_name == "Amazon Connect"
     assert settings.custom_fields == {"tier": CustomField("Tier__c")}
-    assert settings.log_level == "DEBUG"
+    assert settings.not_before == datetime(2026, 11, 22, tzinfo=UTC)
+    assert (settings.queue_url, settings.dead_letter_url) == (QUEUE, DEAD_LETTERS)
+    assert not read().dead_letter_url, "read only where it is asked for"
 
 
-@pytest.mark.parametrize("missing", REQUIRED)
+@pytest.mark.parametrize("scope", Scope)
+@pytest.mark.parametrize(("said", "paused"), [("true", True), ("false", False), ("TRUE", True), (" False ", False)])
+def test_every_variable_of_the_reconciliation_is_read(
+    scope: Scope, said: str, paused: object, environment: Environment
+) -> None:
+    environment(
+        RECONCILE_SCOPE=scope.value,
+        RECONCILE_NOT_BEFORE="2026-11-22T01:00:00+01:00",
+        RECONCILE_LOOK_BACK_HOURS="36",
+        RECONCILE_SEARCHES_PER_SECOND="2",
+        RECONCILE_PAUSED=said,
+    )
+    settings = read_reconciling()
+    assert settings.usual == Usual(scope, timedelta(hours=36), datetime(2026, 11, 22, tzinfo=UTC))
+    assert settings.searches_per_second == 2.0
+    assert settings.paused is paused
+
+
 @pytest.mark.parametrize("value", [None, "", "  "])
+@pytest.mark.parametrize("missing", SENDING)
 def test_a_missing_variable_is_named(missing: str, value: str | None, environment: Environment) -> None:
     environment(**{missing: value})
     with pytest.raises(WrongSettings) as raised:
@@ -100,19 +141,36 @@ def test_a_missing_variable_is_named(missing: str, value: str | None, environmen
     assert str(raised.value) == f"not set: {missing}"
 
 
-def test_all_missing_variables_are_named_at_once(environment: Environment) -> None:
-    environment(**dict.fromkeys(REQUIRED))
+@pytest.mark.parametrize("value", [None, "", "  "])
+@pytest.mark.parametrize("missing", RECONCILING)
+def test_a_variable_that_the_reconciliation_misses_is_named(
+    missing: str, value: str | None, environment: Environment
+) -> None:
+    environment(**{missing: value})
     with pytest.raises(WrongSettings) as raised:
-        read()
-    assert all(name in str(raised.value) for name in REQUIRED)
+        read_reconciling()
+    assert str(raised.value) == f"not set: {missing}"
+
+
+def test_all_missing_variables_are_named_at_once(environment: Environment) -> None:
+    environment(**dict.fromkeys(SENDING))
+    with pytest.raises(WrongSettings) as raised:
+        read(*WORKING_OFF)
+    assert str(raised.value) == f"not set: {', '.join([*SENDING, *WORKING_OFF])}"
+
+
+def test_the_worker_needs_the_dead_letter_queue(environment: Environment) -> None:
+    environment(DEAD_LETTER_QUEUE_URL=" ")
+    with pytest.raises(WrongSettings, match=r"^not set: DEAD_LETTER_QUEUE_URL$"):
+        read(*WORKING_OFF)
 
 
 @pytest.mark.parametrize("name", OPTIONAL)
 @pytest.mark.parametrize("blank", ["", "  "])
 def test_a_blank_optional_variable_has_its_default(name: str, blank: str, environment: Environment) -> None:
-    default = read()
+    default = read_all()
     environment(**{name: blank})
-    assert read() == default
+    assert read_all() == default
 
 
 @pytest.mark.parametrize(
@@ -231,22 +289,61 @@ def test_an_endpoint_leads_where_it_says_or_is_wrong(endpoint: str, environment:
 @pytest.mark.parametrize(
     ("name", "wrong"),
     [
-        ("RECONCILE_SCOPE", "everything"),
-        ("RECONCILE_SCOPE", "ALL"),
-        ("RECONCILE_NOT_BEFORE", "2026-11-22"),
-        ("RECONCILE_NOT_BEFORE", "2026-11-22T00:00:00"),
-        ("RECONCILE_LOOK_BACK_HOURS", "0"),
-        ("RECONCILE_LOOK_BACK_HOURS", "a day"),
-        ("RECONCILE_CONCURRENCY", "0"),
-        ("RECONCILE_CONCURRENCY", "33"),
-        ("RECONCILE_SEARCHES_PER_SECOND", "0"),
-        ("RECONCILE_DESCRIBES_PER_SECOND", "nan"),
+        *[("RECONCILE_SCOPE", text) for text in ("everything", "ALL", "BySource", "all,none")],
+        *[("RECONCILE_LOOK_BACK_HOURS", text) for text in ("0", "23.99", "169", "-24", "a day", "nan", "inf", "24h")],
+        *[("RECONCILE_SEARCHES_PER_SECOND", text) for text in ("0", "0.09", "10001", "-1", "nan", "inf", "0,4")],
+        *[("RECONCILE_PAUSED", text) for text in ("yes", "1", "0", "on", "truefalse")],
     ],
 )
 def test_what_is_wrong_for_the_reconciliation(name: str, wrong: str, environment: Environment) -> None:
     environment(**{name: wrong})
     with pytest.raises(WrongSettings, match=f"^{name} must be"):
-        read()
+        read_reconciling()
+    read()  # it does not concern the others
+
+
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [
+        *[("RECONCILE_LOOK_BACK_HOURS", text) for text in ("24", "168", "36.5")],
+        *[("RECONCILE_SEARCHES_PER_SECOND", text) for text in ("0.1", "10000")],
+    ],
+)
+def test_the_bounds_themselves_are_right(name: str, right: str, environment: Environment) -> None:
+    environment(**{name: right})
+    settings = read_reconciling()
+    assert float(right) in {settings.usual.look_back / timedelta(hours=1), settings.searches_per_second}
+
+
+BOUNDS = [
+    "2026-11-22",
+    "2026-11-22T00:00:00",
+    "yesterday",
+    "1795000000",
+    "0001-01-01T00:00:00Z",
+    "0001-01-01T00:00:00+23:00",
+    "1999-12-31T23:59:59Z",
+    "2026-13-01T00:00:00Z",
+]
+
+
+@pytest.mark.parametrize("reading", [read, read_reconciling])
+@pytest.mark.parametrize("wrong", BOUNDS)
+def test_a_wrong_bound_is_wrong_for_every_function(
+    wrong: str, reading: Callable[[], object], environment: Environment
+) -> None:
+    """The worker judges it as the reconciliation does: without it, it would send another system's calls."""
+    environment(RECONCILE_NOT_BEFORE=wrong)
+    with pytest.raises(WrongSettings, match=r"^RECONCILE_NOT_BEFORE must be a moment with its zone"):
+        reading()
+
+
+@pytest.mark.parametrize("reading", [read, read_reconciling])
+@pytest.mark.parametrize("wrong", ["my instance", "arn:aws:connect:eu-central-1:111122223333", "é", "x" * 101, "a\nb"])
+def test_what_is_no_instance_is_wrong(wrong: str, reading: Callable[[], object], environment: Environment) -> None:
+    environment(CONNECT_INSTANCE_ID=wrong)
+    with pytest.raises(WrongSettings, match=r"^CONNECT_INSTANCE_ID must be"):
+        reading()
 
 
 @pytest.mark.parametrize("name", ["amazon\r\nEvil: yes", "amazon\tconnect", "Amäzon", "\x7f"])
@@ -278,7 +375,6 @@ def test_wrong_custom_fields_are_wrong_settings(fields: str, environment: Enviro
 def test_a_wrong_log_level_is_the_default(said: str | None, level: str, environment: Environment) -> None:
     environment(LOG_LEVEL=said)
     assert log_level() == level
-    assert read().log_level == level
 
 
 @pytest.mark.parametrize(
@@ -295,18 +391,42 @@ def test_which_authorities_are_trusted(variables: Mapping[str, str], bundle: str
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("name", "reading"),
     [
-        "SCRT_ENDPOINT_BASE",
-        "TELEPHONY_PROVIDER_NAME",
-        "CUSTOM_FIELDS",
-        "RECONCILE_SCOPE",
-        "RECONCILE_NOT_BEFORE",
-        "RECONCILE_CONCURRENCY",
+        ("SCRT_ENDPOINT_BASE", read),
+        ("TELEPHONY_PROVIDER_NAME", read),
+        ("CUSTOM_FIELDS", read),
+        ("CONNECT_INSTANCE_ID", read),
+        ("RECONCILE_NOT_BEFORE", read),
+        ("CONNECT_INSTANCE_ID", read_reconciling),
+        ("RECONCILE_SCOPE", read_reconciling),
+        ("RECONCILE_NOT_BEFORE", read_reconciling),
+        ("RECONCILE_LOOK_BACK_HOURS", read_reconciling),
+        ("RECONCILE_SEARCHES_PER_SECOND", read_reconciling),
+        ("RECONCILE_PAUSED", read_reconciling),
     ],
 )
-def test_no_message_repeats_a_variable(name: str, environment: Environment) -> None:
+def test_no_message_repeats_a_variable(name: str, reading: Callable[[], object], environment: Environment) -> None:
     environment(**{name: f"{MARKER}\t{MARKER}"})
     with pytest.raises(WrongSettings, match=f"^{name}") as raised:
-        read()
+        reading()
     assert MARKER not in str(raised.value)
+
+
+ANY_VARIABLE = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
+
+
+@pytest.mark.usefixtures("environment")
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(variables=st.dictionaries(st.sampled_from([*SENDING, *WORKING_OFF, *OPTIONAL]), ANY_VARIABLE))
+def test_any_environment_is_read_or_its_variable_is_named(variables: dict[str, str]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        for reading in (read, read_reconciling):
+            try:
+                reading()
+            except WrongSettings as wrong:
+                assert any(name in str(wrong) for name in variables)  # noqa: PT017 - it may be right, too
+        assert log_level()
+        assert service()
