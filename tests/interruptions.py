@@ -40,6 +40,7 @@ def interrupted(
     *,
     nth: int = 1,
     handler: str = UPDATE,
+    ahead: float = 0.0,
 ) -> Iterator[Interruption]:
     """Run an event in a process, and give it with its nth such call under way, before or after that had its effect.
 
@@ -67,7 +68,7 @@ def interrupted(
         setattr(stack.gateway, when, hold)
         if when == BEFORE:
             stack.gateway.fail(call, Fault.REFUSED, skip=nth - 1, times=1)
-    with ProcessSandbox(environment, event, context=PATIENT_CONTEXT, handler=handler) as sandbox:
+    with ProcessSandbox(environment, event, context=PATIENT_CONTEXT, handler=handler, ahead=ahead) as sandbox:
         try:
             if not under_way.wait(30):
                 raise TimeoutError(f"{call} was not called; it ended as {sandbox.result(1)}")

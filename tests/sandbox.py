@@ -1,6 +1,7 @@
 """Sandboxes as Lambda has them: in this process, or as processes of their own that can be killed and frozen."""
 
 import functools
+import json
 import multiprocessing
 import os
 import signal
@@ -69,13 +70,18 @@ RECONCILE_CONTEXT = Context(remaining=900.0)
 
 @dataclass(frozen=True)
 class Result:
-    """What an invocation ended in: an answer, a raise (Lambda delivers again), or neither (it died)."""
+    """What an invocation ended in: an answer, a raise (Lambda delivers again), or neither (it died).
+
+    For the worker's answer the status is "done" or "comes back".
+    """
 
     answer: dict[str, Any] | None = None
     raised: str | None = None
 
     @property
     def status(self) -> str:
+        if self.answer is not None and "batchItemFailures" in self.answer:
+            return "comes back" if self.answer["batchItemFailures"] else "done"
         if self.answer is not None:
             return str(self.answer.get("status", "reconciled"))
         return "raised" if self.raised is not None else "died"
@@ -99,6 +105,16 @@ class ShiftedClock:
 
     def sleep(self, seconds: float) -> None:
         self._system.sleep(seconds)
+
+
+def batch(*events: object) -> dict[str, Any]:
+    """A batch of messages with these events, as Lambda's mapping hands it to the worker; no queue knows of them."""
+    return {
+        "Records": [
+            {"messageId": f"message-{index}", "receiptHandle": "none", "body": json.dumps(event), "attributes": {}}
+            for index, event in enumerate(events)
+        ]
+    }
 
 
 Paced = Callable[..., "Sandbox"]

@@ -17,6 +17,7 @@ from tools.operate.evidence import ALWAYS, RULES
 from tools.template import load
 from voicecall_sync.errors import LedgerUnavailable
 from voicecall_sync.ledger import Claim, ClaimRequest, Ledger
+from voicecall_sync.messages import asked_in
 from voicecall_sync.outcome import Settlement, Source, State, Status
 from voicecall_sync.table import Table
 
@@ -52,7 +53,7 @@ def test_a_released_contact_is_sent_once_more(stack: LocalStack, sandbox: Sandbo
     stack.salesforce.next(Answer(status))
     sandbox.invoke(flow_event(contact_id))
     run(stack, "Releasing by hand", contact_id)
-    assert sandbox.invoke(flow_event(contact_id)).status == "UPDATED"
+    assert Sandbox().invoke(flow_event(contact_id)).status == "UPDATED"  # the first one's breaker is open
     record = stack.record(contact_id)
     assert record is not None
     assert record["attempts"] == {"N": "2"}
@@ -76,7 +77,7 @@ def test_a_closed_contact_is_open_no_more(stack: LocalStack, sandbox: Sandbox) -
     assert record is not None
     assert record["state"] == {"S": "UPDATED"}
     assert "open" not in record
-    assert sandbox.invoke(flow_event(contact_id)).status == "DUPLICATE"
+    assert Sandbox().invoke(flow_event(contact_id)).status == "DUPLICATE"
     assert stack.salesforce.applied(contact_id) == 1
 
 
@@ -117,7 +118,7 @@ def test_a_table_left_behind_is_empty_if_no_contact_is_in_it(stack: LocalStack, 
         return int(counted["Count"])
 
     sandbox.reconcile()  # writes how far it came
-    assert stack.dynamodb.scan(TableName=stack.table)["Count"] == 1
+    assert stack.dynamodb.scan(TableName=stack.table)["Count"] == 2
     assert contacts() == 0
     sandbox.invoke(flow_event(new_id()))
     assert contacts() == 1
@@ -137,6 +138,12 @@ def rows(heading: str) -> dict[str, str]:
 def test_its_commands_are_commands(line: str) -> None:
     gone_by = re.sub(r"\b20\d\d-", "2020-", line)  # a moment to begin at lies in the past, whatever today is
     assert parsed(shlex.split(gone_by)).command in COMMANDS
+
+
+def test_a_message_by_hand_is_one_that_the_worker_reads() -> None:
+    [body] = re.findall(r"--message-body '([^']*)'", PAGE)
+
+    assert asked_in(body.replace("CONTACT", new_id())).source is Source.OPERATOR
 
 
 def test_it_shows_every_command() -> None:

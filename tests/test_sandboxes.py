@@ -4,21 +4,26 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from tests.contacts import contact_event, flow_event, new_id
 from tests.interruptions import AFTER, BEFORE, PATCH, PATIENT, PATIENT_CONTEXT, interrupted
-from tests.missed import QUOTAS_LIFTED, ended, pass_time, put, updated
+from tests.missed import QUOTAS_LIFTED, ended, put, updated
 from tests.sandbox import (
+    QUEUE,
     RECONCILE,
-    SCHEDULED,
+    UPDATE,
+    Context,
     ProcessSandbox,
     Result,
     Sandbox,
     ShiftedClock,
+    batch,
     fork_server_is_loaded,
 )
+from tools.local.mapping import EventSourceMapping
 from tools.local.stack import LocalStack
 
 Finished = Callable[[str], str]
@@ -35,8 +40,8 @@ def long_after(event: object) -> Result:
     return Sandbox(ShiftedClock(LONG_AFTER)).invoke(event)
 
 
-def in_another_process(environment: dict[str, str], event: object, ahead: float = 0.0) -> Result:
-    with ProcessSandbox(environment, event, context=PATIENT_CONTEXT, ahead=ahead) as sandbox:
+def in_another_process(environment: dict[str, str], event: object, ahead: float = 0.0, handler: str = UPDATE) -> Result:
+    with ProcessSandbox(environment, event, context=PATIENT_CONTEXT, ahead=ahead, handler=handler) as sandbox:
         return sandbox.result()
 
 
@@ -109,56 +114,55 @@ def start_together(stack: LocalStack, operation: str, parties: int) -> None:
     stack.gateway.before = wait
 
 
-CALLS = ["DescribeContact", "GetSecretValue", "PutItem", PATCH, "UpdateItem"]
+CALLS = ["GetItem", "DescribeContact", "GetSecretValue", "PutItem", PATCH, "UpdateItem"]
 
 
 @pytest.mark.parametrize("when", [BEFORE, AFTER])
 @pytest.mark.parametrize("call", CALLS)
-def test_a_sandbox_is_killed(
+def test_a_worker_is_killed(
     stack: LocalStack, environment: dict[str, str], finished: Finished, call: str, when: str
 ) -> None:
-    """Killed with a call under way; then Lambda delivers the event again, with the same request id."""
+    """Killed with a call under way; then SQS gives the message again."""
     contact_id = finished(new_id())
-    event = contact_event(contact_id)
-    with interrupted(stack, environment, event, call, when) as interruption:
+    message = batch(contact_event(contact_id))
+    with interrupted(stack, environment, message, call, when, handler=QUEUE) as interruption:
         interruption.sandbox.kill()
 
-    before_the_claim = CALLS.index(call) < 2 or (call, when) == ("PutItem", BEFORE)
+    before_the_claim = CALLS.index(call) < 3 or (call, when) == ("PutItem", BEFORE)
     settled = (call, when) == ("UpdateItem", AFTER)
-    sent = CALLS.index(call) > 3 or (call, when) == (PATCH, AFTER)
+    sent = CALLS.index(call) > 4 or (call, when) == (PATCH, AFTER)
     assert stack.state(contact_id) == (None if before_the_claim else "UPDATED" if settled else "CLAIMED")
     assert stack.salesforce.applied(contact_id) == (1 if sent else 0)
 
-    again = Sandbox().invoke(event, PATIENT_CONTEXT)
-    assert again.status == ("UPDATED" if before_the_claim else "DUPLICATE")
-    assert long_after(event).status == "DUPLICATE"
+    assert Sandbox().call(QUEUE, message, PATIENT_CONTEXT).status == "done"
+    assert Sandbox(ShiftedClock(LONG_AFTER)).call(QUEUE, message, PATIENT_CONTEXT).status == "done"
     assert stack.state(contact_id) == ("UPDATED" if before_the_claim or settled else "UNCERTAIN")
     assert stack.salesforce.applied(contact_id) == (1 if before_the_claim or sent else 0)
 
 
 @pytest.mark.parametrize("when", [BEFORE, AFTER])
 @pytest.mark.parametrize("call", CALLS)
-def test_a_sandbox_is_frozen_and_thaws_an_hour_later(
+def test_a_worker_is_frozen_and_thaws_an_hour_later(
     stack: LocalStack, environment: dict[str, str], finished: Finished, call: str, when: str
 ) -> None:
-    """Meanwhile the event is delivered again: at once, and when everybody must think the first sandbox dead."""
+    """Meanwhile the message is given again: at once, and when everybody must think the first sandbox dead."""
     contact_id = finished(new_id())
-    event = contact_event(contact_id)
-    with interrupted(stack, environment, event, call, when) as interruption:
+    message = batch(contact_event(contact_id))
+    with interrupted(stack, environment, message, call, when, handler=QUEUE) as interruption:
         interruption.sandbox.freeze()
-        others = [in_another_process(environment, event).status, in_another_process(environment, event, 3600).status]
+        others = [in_another_process(environment, message, ahead, handler=QUEUE).status for ahead in (0.0, LONG_AFTER)]
         interruption.sandbox.jump(LONG_AFTER)
         interruption.release()
         interruption.sandbox.thaw()
         thawed = interruption.sandbox.result().status
-    before_the_claim = CALLS.index(call) < 2 or (call, when) == ("PutItem", BEFORE)
+    before_the_claim = CALLS.index(call) < 3 or (call, when) == ("PutItem", BEFORE)
+    assert others == ["done", "done"]
     if before_the_claim:
-        assert others == ["UPDATED", "DUPLICATE"]
-        assert thawed in {"DUPLICATE", "raised"}  # it finds the contact done, or its own time over
+        assert thawed in {"done", "comes back"}  # it finds the contact done, or its own time over
         assert stack.salesforce.applied(contact_id) == 1
+        assert stack.state(contact_id) == "UPDATED"
         return
-    assert others == ["DUPLICATE", "DUPLICATE"]
-    sent = CALLS.index(call) > 3 or (call, when) == (PATCH, AFTER)
+    sent = CALLS.index(call) > 4 or (call, when) == (PATCH, AFTER)
     assert stack.salesforce.applied(contact_id) == (1 if sent else 0)
     assert stack.state(contact_id) == {"PutItem": "NOT_APPLIED", "UpdateItem": "UPDATED"}.get(
         call, "UPDATED" if when == AFTER else "UNCERTAIN"
@@ -226,12 +230,6 @@ def test_an_owner_that_is_only_slow_is_not_taken_for_dead(
 # --- a reconciliation that is killed -------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def hasty(environment: dict[str, str]) -> dict[str, str]:
-    """A run begins no contact where a call to Connect, six times a table call's time, might not be over in time."""
-    return {**environment, "TEST_AWS_SECONDS": "8"}
-
-
 @contextmanager
 def gone_afterwards(stack: LocalStack) -> Iterator[None]:
     """Wait in the end until no connection to AWS is left that was made inside.
@@ -246,54 +244,47 @@ def gone_afterwards(stack: LocalStack) -> Iterator[None]:
         assert server.changed.wait_for(lambda: server.connections_open <= before, 60)
 
 
+@pytest.mark.parametrize("when", [BEFORE, AFTER])
 @pytest.mark.parametrize(
-    ("call", "when", "nth"),
-    [
-        ("BatchGetItem", AFTER, 1),
-        ("DescribeContact", AFTER, 4),
-        ("PutItem", BEFORE, 5),
-        ("PutItem", AFTER, 5),
-        (PATCH, BEFORE, 1),
-        (PATCH, AFTER, 5),
-        ("UpdateItem", BEFORE, 5),
-        ("UpdateItem", AFTER, 5),
-    ],
+    ("call", "nth"), [("SearchContacts", 1), ("BatchGetItem", 1), ("PutItem", 5), ("SendMessageBatch", 2)]
 )
-def test_a_killed_reconciliation_repeated_gives_each_contact_one_patch(
-    stack: LocalStack, hasty: dict[str, str], call: str, when: str, nth: int
+def test_a_killed_reconciliation_loses_nothing(
+    stack: LocalStack, environment: dict[str, str], call: str, when: str, nth: int
 ) -> None:
-    missed = put(stack, *(ended(60 + number) for number in range(12)))
+    found = put(stack, *(ended(60 + number) for number in range(12)))
+    window = {"from": (datetime.now(UTC) - timedelta(hours=2)).isoformat(), "scope": "all"}
     with (
         gone_afterwards(stack),
-        interrupted(stack, hasty, SCHEDULED, call, when, nth=nth, handler=RECONCILE) as interruption,
+        interrupted(stack, environment, window, call, when, nth=nth, handler=RECONCILE) as interruption,
     ):
         interruption.sandbox.kill()
-    pass_time(stack, LONG_AFTER)
-    sandbox = Sandbox()
-    answers = [sandbox.reconcile() for _ in range(2)]
-    assert [
-        stack.salesforce.applied(contact_id) for contact_id in missed if stack.salesforce.applied(contact_id) > 1
-    ] == []
-    states = Counter(stack.state(contact_id) for contact_id in missed)
-    # Up to eight were under way: they end before an operator, all others are updated.
-    assert states["UPDATED"] + states["UNCERTAIN"] == 12
-    assert states["UNCERTAIN"] <= 8
-    assert answers[0]["deadOwners"] == states["UNCERTAIN"]
-    for contact_id in missed:
-        assert stack.salesforce.applied(contact_id) == 1 or stack.state(contact_id) == "UNCERTAIN"
-    assert answers[1]["outcomes"] == {}
+    assert Sandbox().reconcile(window)["stopped"] is None
+    work_off(stack, Sandbox())
+    # Who had a record and no message by then is found by it, two hours later.
+    assert Sandbox(ShiftedClock(3 * LONG_AFTER)).reconcile()["stopped"] is None
+    work_off(stack, Sandbox())
+    assert updated(stack) == set(found)
+    assert {stack.state(contact_id) for contact_id in found} == {"UPDATED"}
 
 
-def test_reconciliations_and_events_at_once(stack: LocalStack, hasty: dict[str, str]) -> None:
-    missed = put(stack, *(ended(60 + number) for number in range(20)))
+def test_reconciliations_and_events_at_once(stack: LocalStack, environment: dict[str, str]) -> None:
+    found = put(stack, *(ended(60 + number) for number in range(20)))
+    window = {"from": (datetime.now(UTC) - timedelta(hours=2)).isoformat(), "scope": "all"}
     with ExitStack() as running:
         sandboxes = [
-            running.enter_context(ProcessSandbox(hasty, SCHEDULED, context=PATIENT_CONTEXT, handler=RECONCILE))
+            running.enter_context(ProcessSandbox(environment, window, context=PATIENT_CONTEXT, handler=RECONCILE))
             for _ in range(4)
         ]
-        for contact_id in missed[::4]:
-            Sandbox().invoke(contact_event(contact_id))
+        for contact_id in found[::4]:
+            stack.queue.send(contact_event(contact_id), delay=0)
         answers = [sandbox.result().answer for sandbox in sandboxes]
-    assert updated(stack) == set(missed)
-    assert all(answer is not None and answer["leftOver"] == 0 for answer in answers)
-    assert {stack.state(contact_id) for contact_id in missed} == {"UPDATED"}
+    assert all(answer is not None and answer["stopped"] is None for answer in answers)
+    assert sum(answer["enqueued"] for answer in answers if answer is not None) == 20
+    work_off(stack, Sandbox())
+    assert updated(stack) == set(found)
+
+
+def work_off(stack: LocalStack, sandbox: Sandbox) -> None:
+    """Let a sandbox of the worker take what is visible in the queue."""
+    mapping = EventSourceMapping(stack.sqs, stack.queue.url)
+    mapping.drain(lambda event: sandbox.app.contact_queue(event, Context()))

@@ -202,7 +202,7 @@ def test_connection_refused(stack: LocalStack, sandbox: Sandbox, finished: Finis
     stack.salesforce.stop()
     result = sandbox.invoke(event_of(source, contact_id))
     assert result.status == ("RETRY_LATER" if source == FLOW else "raised")
-    assert stack.record(contact_id) is None
+    assert not stack.was_claimed(contact_id)
 
     stack.salesforce.start()
     assert sandbox.invoke(event_of(source, contact_id)).status == "UPDATED"
@@ -217,7 +217,7 @@ def test_a_host_that_does_not_resolve(
     monkeypatch.setenv("SCRT_ENDPOINT_BASE", "https://nowhere.invalid")
     result = Sandbox().invoke(event_of(source, contact_id))
     assert result.status == ("RETRY_LATER" if source == FLOW else "raised")
-    assert stack.record(contact_id) is None
+    assert not stack.was_claimed(contact_id)
 
 
 @sources
@@ -236,7 +236,7 @@ def test_a_connection_that_is_not_accepted_in_time(
         for one in waiting:
             one.close()
     assert result.status == ("RETRY_LATER" if source == FLOW else "raised")
-    assert stack.record(contact_id) is None
+    assert not stack.was_claimed(contact_id)
 
 
 @sources
@@ -278,7 +278,7 @@ def test_settling_fails_after_anything_else(
 
 FAILURES_OF_OURS = {
     "the secret": ("GetSecretValue", "the secret cannot be read"),
-    "the table": ("PutItem", "the idempotency table failed at claim"),
+    "the table": ("PutItem", "the idempotency table failed at write"),
 }
 
 
@@ -299,7 +299,7 @@ def test_our_side_fails_before_the_claim(
     result = sandbox.invoke(event_of(source, contact_id))
     assert result.status == ("RETRY_LATER" if source == FLOW else "raised")
     assert says in (result.answer["detail"] if result.answer else str(result.raised))
-    assert stack.record(contact_id) is None
+    assert not stack.was_claimed(contact_id)
     assert stack.salesforce.received == []
 
     stack.gateway.heal()
@@ -354,7 +354,7 @@ def test_connect_fails(stack: LocalStack, sandbox: Sandbox, finished: Finished, 
     stack.connect.fail_next(operation, times=2)
     result = sandbox.invoke(contact_event(contact_id))
     assert result.raised == f"RETRY_LATER: Amazon Connect failed at {operation}: TooManyRequestsException"
-    assert stack.record(contact_id) is None
+    assert not stack.was_claimed(contact_id)
     assert sandbox.invoke(contact_event(contact_id)).status == "UPDATED"
 
 
@@ -363,7 +363,7 @@ def test_too_little_time(stack: LocalStack, sandbox: Sandbox, finished: Finished
     contact_id = finished(new_id())
     result = sandbox.invoke(event_of(source, contact_id), Context(remaining=1.0))
     assert result.status == ("RETRY_LATER" if source == FLOW else "raised")
-    assert stack.record(contact_id) is None
+    assert not stack.was_claimed(contact_id)
     assert stack.salesforce.received == []
 
 
@@ -373,7 +373,7 @@ def test_the_event_says_finished_but_the_contact_is_not(stack: LocalStack, sandb
     result = sandbox.invoke(contact_event(contact_id))
     assert result.raised is not None
     assert "not describe the contact as finished yet" in result.raised
-    assert stack.record(contact_id) is None
+    assert not stack.was_claimed(contact_id)
 
 
 @pytest.mark.parametrize(
@@ -394,7 +394,7 @@ def test_a_contact_event_that_is_none_of_our_business(
     assert result.answer["status"] == "IGNORED"
     assert reason in result.answer["detail"]
     assert stack.gateway.calls == []
-    assert stack.record(contact_id) is None
+    assert not stack.was_claimed(contact_id)
 
 
 @pytest.mark.parametrize(
@@ -412,7 +412,7 @@ def test_a_contact_that_turns_out_to_be_a_chat(stack: LocalStack, sandbox: Sandb
     contact_id = new_id()
     stack.connect.put_contact({"Id": contact_id, "Channel": "CHAT"})
     assert sandbox.invoke(contact_event(contact_id)).status == "IGNORED"
-    assert stack.record(contact_id) is None
+    assert not stack.was_claimed(contact_id)
 
 
 @pytest.mark.parametrize("state", ["CLAIMED", "UPDATED", "UNCERTAIN", "REJECTED", "SOMETHING_ELSE"])

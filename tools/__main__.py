@@ -13,12 +13,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST = (3, 11)
 COMMANDS = {
-    "demo": "run the events of events/ here and show what Salesforce and the ledger then hold",
-    "invoke": "give one event file to the handler, as `sam local invoke` would",
-    "operate": "look after a deployed VoiceCall Sync, or the local one: what needs a person, and the deeds for it",
-    "reconcile": "find and update some hundred missed calls here, with progress and tables",
+    "demo": "a morning of calls here, in a few seconds; what Salesforce and the ledger then hold",
+    "invoke": "give one event file to its function, as `sam local invoke` would",
+    "operate": "look after a deployed VoiceCall Sync, or the local one: what needs a person, and how to fix it",
     "bench": "what a contact costs, against a floor, under Lambda's own runtime; needs Python 3.13",
-    "stack": "keep the local AWS, Amazon Connect and Salesforce running, to be tried by hand",
+    "stack": "keep the local AWS, Amazon Connect and Salesforce running, the queue worked off, to be tried by hand",
     "test": "all checks, then all tests; with arguments: just pytest, with them",
     "check": "style, formatting, types and the template, in a few seconds",
 }

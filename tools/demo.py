@@ -1,190 +1,376 @@
-"""``python3 -m tools demo``: the events of events/ through the real handler, and what comes of them.
+"""``python3 -m tools demo``: a morning of calls, on a clock that jumps, and what comes of them.
 
-Starts an AWS, an Amazon Connect and a Salesforce on this machine, gives the handler each event as Lambda would, one of
-them twice, and two while Salesforce fails; then shows what Salesforce holds and what the ledger says. Ends with
-status 1 if any contact got more than one PATCH.
+Starts an AWS, an Amazon Connect and a Salesforce on this machine. Contact flows invoke their function. Contact events
+go into the queue, from which the worker takes them. The reconciliation runs every 15 minutes. One event is lost;
+Salesforce is busy once, and once it fails for six minutes. Then shows what Salesforce holds, what the ledger says, and
+what the queues hold. Ends with status 1 if any contact got more than one PATCH.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
+import itertools
+import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, TextIO, cast
+from datetime import UTC, datetime, timedelta
+from typing import Any, TextIO
+from uuid import NAMESPACE_URL, uuid5
 
+from boto3 import Session
 from boto3.dynamodb.types import TypeDeserializer
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, RenderableType
 from rich.text import Text
 
 from tools import tables
-from tools.examples import EVENTS, Examples
-from tools.invocation import (
-    Raised,
-    forget_own_environment,
-    invoke,
-    load_contacts,
-    local_folder,
-    shown,
-    source_name,
-)
-from tools.local.misbehaviour import Answer, Behaviour
+from tools.examples import CONTACTS, ENDED, EVENTS, Examples, moved
+from tools.invocation import forget_own_environment, load_contacts, local_folder, settings_for, shown
+from tools.local.hand_clock import HandClock
+from tools.local.misbehaviour import Answer
+from tools.local.simulation import Simulation
+from tools.local.sqs import LocalQueue
 from tools.local.stack import LocalStack
-from tools.tables import Delivery, Entry, Shown
-from voicecall_sync.handlers import update_voice_call
-from voicecall_sync.outcome import State
+from tools.tables import Chapter, Entry, Row, Shown
+from voicecall_sync.contact import asked_by
+from voicecall_sync.outcome import State, Status
 
-ONCE = (
-    "contact-flow",
-    "contact-flow-awkward",
-    "contact-event-initiated",
+BEGINS = timedelta(hours=9, minutes=45)
+"""When the morning begins, yesterday. The reconciliation runs a quarter of an hour later for the first time."""
+FLOWS = ("contact-flow", "contact-flow-awkward")
+EVENTS_IN_ORDER = (
     "contact-event-completed",
-    "contact-event-disconnected",
-    "contact-event-abandoned",
+    "contact-event-completed",
     "contact-event-queue-transfer",
     "contact-event-webrtc",
     "contact-event-sentinel",
-    "contact-event-chat",
 )
-"""Every event for this handler but those that Salesforce fails at."""
-REPLAYED = "contact-event-completed"
+LOST = "contact-event-abandoned"
 THROTTLED = "contact-event-outbound"
+RETRY_AFTER = 120
 BROKEN = "contact-event-callback"
+OUTAGE = timedelta(minutes=6)
+CALLS = 20
+"""How many calls end during the outage, every two seconds."""
+WRONG = '{"contact": "c3a85f17-6e2d-4b9c-8d41-0f1e2d3c4b5a", "source": "operator"}'
+"""A message that names no contact: the key is contactId."""
+_MINUTE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Demo:
-    """Delivers events to the handler, and looks at what both ends then hold.
+class Happening:
+    """What became of a contact, once, as the log tells it.
 
     Attributes:
-        examples: the events.
-        existing: the calls Salesforce had a record of before.
-        log: where the handler's own output goes.
+        sent: Salesforce's status for each PATCH since the last happening.
     """
 
-    stack: LocalStack
-    examples: Examples
-    existing: frozenset[str]
-    log: TextIO
+    at: datetime
+    contact_id: str
+    source: str
+    status: str
+    detail: str
+    sent: tuple[str, ...]
 
-    def deliveries(self) -> Iterator[list[Delivery]]:
-        """Deliver all there is to deliver, group by group."""
-        yield [self._deliver(name) for name in ONCE]
-        yield [self._deliver(REPLAYED, "the same event again")]
-        yield [
-            self._deliver(THROTTLED, "Salesforce answers 429", Answer(429)),
-            self._deliver(THROTTLED, "Lambda's second delivery"),
-        ]
-        yield [
-            self._deliver(BROKEN, "Salesforce applies it, answers 500", Answer(500, applied=True)),
-            self._deliver(BROKEN, "the same event again"),
-        ]
 
-    def _deliver(self, name: str, note: str = "", failure: Behaviour | None = None) -> Delivery:
-        if failure is not None:
-            self.stack.salesforce.next(failure)
-        before = len(self.stack.salesforce.received)
-        event = self.examples.read(EVENTS / f"{name}.json")
-        answer = invoke(update_voice_call, event, self.log)
-        if isinstance(answer, Raised):
-            status, detail = "raised", f"{answer.message}; Lambda delivers it again"
+class Story(io.TextIOBase):
+    """The functions' log, written elsewhere, and read: it tells what became of each contact, and when.
+
+    Args:
+        log: where it is written.
+        clock: the simulated one; log lines have the machine's time.
+        salesforce: gives the statuses of the PATCHes so far.
+    """
+
+    def __init__(self, log: TextIO, clock: HandClock, salesforce: Callable[[], Sequence[str]]) -> None:
+        self._log = log
+        self._clock = clock
+        self._salesforce = salesforce
+        self._told = 0
+        self._happenings: list[Happening] = []
+
+    def writable(self) -> bool:
+        """Tell that it is."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Write on, and note what became of a contact."""
+        self._log.write(text)
+        with contextlib.suppress(ValueError):
+            line = json.loads(text)
+            if isinstance(line, dict):
+                self._note(line)
+        return len(text)
+
+    def take(self) -> list[Happening]:
+        """Return what happened since the last time."""
+        happenings, self._happenings = self._happenings, []
+        return happenings
+
+    def _note(self, line: Mapping[str, Any]) -> None:
+        message = str(line.get("message", ""))
+        if message.startswith("contact ") and "status" in line:
+            contact_id, source, status = line.get("contactId", ""), str(line["source"]), str(line["status"])
+            sent = tuple(self._salesforce()[self._told :])
+            self._told += len(sent)
+            detail = str(line.get("detail", ""))
+        elif message == "reconciled" and line.get("enqueued"):
+            contact_id, source, status, sent = "", "reconcile", "found", ()
+            detail = f"{line['enqueued']} call without a record: a message goes into the queue"
         else:
-            said = cast("dict[str, str]", answer)
-            status, detail = said["status"], said["detail"]
-        sent = tuple(str(entry.status or "no answer") for entry in self.stack.salesforce.received[before:])
-        return Delivery(name, note, source_name(event), status, sent, detail)
+            return
+        self._happenings.append(Happening(self._clock.now(), contact_id, source, status, detail, sent))
+
+
+class Demo:
+    """The morning: plays it, chapter by chapter, and looks at what both ends then hold.
+
+    Args:
+        stack: on `clock`.
+        clock: at the beginning of the morning.
+        examples: the events, of the same day.
+        log: where the functions' log goes.
+    """
+
+    def __init__(self, stack: LocalStack, clock: HandClock, examples: Examples, log: TextIO) -> None:
+        self.stack = stack
+        self._clock = clock
+        self._examples = examples
+        self._existing = load_contacts(stack, examples)
+        self._names: dict[str, str] = {}
+        self._in_outage: set[str] = set()
+        self._story = Story(log, clock, self._statuses)
+        session = Session()
+        with contextlib.redirect_stdout(self._story):
+            self._simulation = Simulation(
+                stack, clock, busy=timedelta(seconds=1), every=15 * _MINUTE, session=lambda: session
+            )
+
+    def chapters(self) -> Iterator[Chapter]:
+        """Play the morning."""
+        yield self._play("Two contact flows update their calls, which go on", self._flows, "10:01")
+        title = "Calls end: each event waits 90 seconds in the queue; one comes twice, and one message is wrong"
+        yield self._play(title, self._events, "10:59")
+        title = "A call was abandoned at 10:17 and its event was lost: the reconciliation finds it"
+        yield self._play(title, None, "11:05")
+        yield self._play(f"Salesforce is busy: 429 with Retry-After {RETRY_AFTER}", self._throttled, "11:20")
+        minutes = OUTAGE // _MINUTE
+        title = f"{CALLS} calls end while Salesforce answers 503 for {minutes} minutes: the breaker stops after 3"
+        yield self._play(title, self._outage, "12:30")
 
     def voice_calls(self) -> list[Shown]:
-        """Return the VoiceCalls Salesforce holds, the earliest call first."""
+        """Return the VoiceCalls of the files' contacts that Salesforce updated, the earliest call first."""
         salesforce = self.stack.salesforce
-        calls = sorted(salesforce.voice_calls.values(), key=lambda call: call.start_time or datetime.now(UTC))
-        return [Shown(call, salesforce.applied(call.call_id), call.call_id not in self.existing) for call in calls]
+        calls = [
+            call
+            for call in salesforce.voice_calls.values()
+            if call.call_id not in self._in_outage and salesforce.applied(call.call_id)
+        ]
+        calls.sort(key=lambda call: call.start_time or self._clock.now())
+        return [Shown(call, salesforce.applied(call.call_id), call.call_id not in self._existing) for call in calls]
 
-    def ledger(self) -> list[Entry]:
-        """Return what the ledger says, the first claimed first."""
+    def records(self) -> list[dict[str, Any]]:
+        """Return the ledger's records, the first one met first."""
         items = self.stack.dynamodb.scan(TableName=self.stack.table, ConsistentRead=True)["Items"]
         deserialize = TypeDeserializer().deserialize
-        records: list[dict[str, Any]] = [{name: deserialize(value) for name, value in item.items()} for item in items]
-        return [_entry(record) for record in sorted(records, key=lambda record: record["firstClaimedAt"])]
+        read: list[dict[str, Any]] = [{name: deserialize(value) for name, value in item.items()} for item in items]
+        records = [record for record in read if not record["contactId"].startswith("#")]  # others are positions
+        return sorted(records, key=lambda record: record["metAt"])
+
+    def ledger(self) -> list[Entry]:
+        """Return what the ledger says: those of the outage together, if they ended alike."""
+        entries: dict[object, Entry] = {}
+        for record in self.records():
+            entry = _entry(record)
+            alike = (
+                (entry.state, entry.attempts, entry.detail) if record["contactId"] in self._in_outage else entry.contact
+            )
+            met = entries.get(alike)
+            entries[alike] = entry.merged(met) if met else entry
+        return list(entries.values())
+
+    def _play(self, title: str, plan: Callable[[], None] | None, until: str) -> Chapter:
+        hour, minute = map(int, until.split(":"))
+        end = self._clock.now().replace(hour=hour, minute=minute, second=0)
+        with contextlib.redirect_stdout(self._story):
+            if plan is not None:
+                plan()
+            self._simulation.run(end - self._clock.now())
+        return Chapter(title, _rows(self._story.take(), self._name))
+
+    def _flows(self) -> None:
+        for index, name in enumerate(FLOWS):
+            event: Any = self._read(name)
+            moment = self._clock.now().replace(hour=10, minute=0, second=10 + 20 * index)
+            self._simulation.plan(moment, lambda event=event: self._simulation.flow(event))  # type: ignore[misc]
+
+    def _events(self) -> None:
+        for index, name in enumerate(EVENTS_IN_ORDER):
+            again = name in EVENTS_IN_ORDER[:index]
+            self._plan_event(self._read(name), _MINUTE * again)
+        self._name_of(self._read(LOST), LOST)
+        wrong_at = self._clock.now().replace(hour=10, minute=57)
+        self._simulation.plan(wrong_at, lambda: self.stack.queue.send(WRONG))
+
+    def _throttled(self) -> None:
+        self.stack.salesforce.next(Answer(429, headers=(("Retry-After", str(RETRY_AFTER)),)))
+        self._plan_event(self._read(THROTTLED))
+
+    def _outage(self) -> None:
+        event: Any = self._read(BROKEN)
+        begins = datetime.fromisoformat(event["time"]) + _MINUTE
+        self._simulation.plan(begins, lambda: self.stack.salesforce.always(Answer(503)))
+        self._simulation.plan(begins + OUTAGE, self.stack.salesforce.behave)
+        contacts: Any = self._examples.read(CONTACTS)
+        broken = event["detail"]["contactId"]
+        (contact,) = (contact for contact in contacts["contacts"] if contact["Id"] == broken)
+        for number in range(CALLS):
+            call_id = str(uuid5(NAMESPACE_URL, f"demo-{number}")) if number else broken
+            later = timedelta(seconds=2 * number)
+            more: Any = moved(json.loads(json.dumps([contact, event]).replace(broken, call_id)), later)
+            self.stack.connect.load({"contacts": [more[0]]})
+            self.stack.salesforce.seed(call_id)
+            self._plan_event(more[1])
+            self._in_outage.add(call_id)
+
+    def _plan_event(self, event: Any, later: timedelta = timedelta()) -> None:  # noqa: ANN401 - any JSON
+        moment = datetime.fromisoformat(event["time"]) + later
+        self._simulation.plan(moment, lambda: self._simulation.tell(event))
+
+    def _read(self, name: str) -> object:
+        event = self._examples.read(EVENTS / f"{name}.json")
+        self._name_of(event, name)
+        return event
+
+    def _name_of(self, event: object, name: str) -> None:
+        self._names[asked_by(event).contact_id] = name
+
+    def _name(self, happening: Happening) -> str:
+        if happening.status == "found":
+            return "reconciliation"
+        if not happening.contact_id:
+            return "a wrong message"
+        return "1 call" if happening.contact_id in self._in_outage else self._names[happening.contact_id]
+
+    def _statuses(self) -> list[str]:
+        return [str(entry.status or "no answer") for entry in self.stack.salesforce.received]
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the demo and print its tables; return 1 if a contact got more than one PATCH."""
     parser = argparse.ArgumentParser(prog="python3 -m tools demo", description=__doc__.partition("\n\n")[2])
-    parser.add_argument("--logs", action="store_true", help="print what the handler logs, as it comes, to stderr")
+    parser.add_argument("--logs", action="store_true", help="print what the functions log, as it comes, to stderr")
     shows_log = parser.parse_args(arguments).logs
     console = tables.console()
     forget_own_environment()
+    yesterday = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
+    clock = HandClock(yesterday + BEGINS)
     with ExitStack() as opened:
         log_file = local_folder() / "demo.log"
         log = sys.stderr if shows_log else opened.enter_context(log_file.open("w", encoding="utf-8"))
-        stack = opened.enter_context(_started(console))
-        os.environ |= stack.environment()
-        examples = Examples.at(datetime.now(UTC))
-        demo = Demo(stack, examples, load_contacts(stack, examples), log)
-        _show_deliveries(demo, console)
-        _show(console, "What Salesforce holds now", tables.voice_calls(demo.voice_calls(), console.width))
-        entries = demo.ledger()
+        stack = opened.enter_context(_started(console, clock))
+        os.environ |= settings_for(stack) | {"RECONCILE_SCOPE": "all"}
+        demo = Demo(stack, clock, Examples(yesterday - ENDED.replace(hour=0, minute=0)), log)
+        _show_chapters(demo, console)
+        calls, entries = demo.voice_calls(), demo.ledger()
+        title = "What Salesforce holds now (the calls of the outage left out)"
+        _show(console, title, tables.voice_calls(calls, console.width))
         _show(console, "What the ledger says", tables.ledger(entries))
         _explain(entries, console)
+        _show_queues(stack, console)
         if not shows_log:
-            console.print(Text(f"\nWhat the handler logged is in {shown(log_file)} (or see it with --logs).\n"))
-        return _conclude(stack, entries, console)
+            console.print(Text(f"What the functions logged is in {shown(log_file)} (or see it with --logs)."))
+        return _conclude(demo, console)
 
 
 @contextmanager
-def _started(console: Console) -> Iterator[LocalStack]:
+def _started(console: Console, clock: HandClock) -> Iterator[LocalStack]:
     began = time.monotonic()
-    console.print("starting MiniStack, a Connect simulator and a Salesforce simulator ...", end=" ")
-    with LocalStack() as stack:
+    console.print("starting MiniStack and simulators of SQS, Connect and Salesforce ...", end=" ")
+    with LocalStack(clock=clock.now) as stack:
         console.print(f"{time.monotonic() - began:.1f} s")
         yield stack
 
 
-def _show_deliveries(demo: Demo, console: Console) -> None:
+def _show_chapters(demo: Demo, console: Console) -> None:
     began = time.monotonic()
-    groups = list(demo.deliveries())
-    count = sum(map(len, groups))
-    title = f"What the handler answered: {count} deliveries in {time.monotonic() - began:.1f} s"
-    _show(console, title, tables.deliveries(groups, console.width))
+    chapters = list(demo.chapters())
+    title = f"What happened, on a clock that jumps: two and a half hours in {time.monotonic() - began:.1f} s"
+    _show(console, title, tables.chapters(chapters, console.width))
 
 
-def _show(console: Console, title: str, table: Table) -> None:
+def _show(console: Console, title: str, table: RenderableType) -> None:
     console.print()
     console.print(Text(title, style="bold underline"))
     console.print(table)
 
 
-def _conclude(stack: LocalStack, entries: Sequence[Entry], console: Console) -> int:
-    applied = {entry.contact_id: stack.salesforce.applied(entry.contact_id) for entry in entries}
-    twice = [contact_id for contact_id, count in applied.items() if count > 1]
+def _show_queues(stack: LocalStack, console: Console) -> None:
+    console.print(Text("\nWhat the queues hold", style="bold underline"))
+    for title, queue in (("contact queue", stack.queue), ("dead-letter queue", stack.dead_letters)):
+        console.print(Text(f"{title}: {_held(queue)}"))
+    console.print()
+
+
+def _held(queue: LocalQueue) -> str:
+    told = []
+    for message in queue.messages:
+        reason = message.attributes.get("Reason", {}).get("StringValue", "")
+        told.append(f"{message.body}\n  {reason}")
+    return "\n".join(told) or "empty"
+
+
+def _conclude(demo: Demo, console: Console) -> int:
+    salesforce = demo.stack.salesforce
+    known = {record["contactId"] for record in demo.records()} | salesforce.voice_calls.keys()
+    applied = {contact_id: salesforce.applied(contact_id) for contact_id in known}
+    twice = sorted(contact_id for contact_id, count in applied.items() if count > 1)
     end = f"more than one for {', '.join(twice)}" if twice else "none twice"
     style = "bold red" if twice else "bold green"
-    console.print(Text(f"{len(applied)} contacts, {sum(applied.values())} PATCHes applied, {end}", style=style))
+    console.print(Text(f"{len(applied)} calls, {sum(applied.values())} PATCHes applied, {end}", style=style))
     return 1 if twice else 0
 
 
 def _explain(entries: Sequence[Entry], console: Console) -> None:
-    waiting = [tables.short(entry.contact_id) for entry in entries if entry.state == State.UNCERTAIN]
-    if waiting:
+    count = sum(entry.count for entry in entries if entry.state == State.UNCERTAIN)
+    if count:
         reason = "Salesforce may have applied it, so nothing sends it again by itself; an operator decides."
-        console.print(Text(f"\nUNCERTAIN ({', '.join(waiting)}): {reason}", style="red"))
+        console.print(Text(f"\nUNCERTAIN ({count} calls): {reason}", style="red"))
 
 
-def _entry(record: dict[str, Any]) -> Entry:
+def _rows(happenings: Sequence[Happening], name: Callable[[Happening], str]) -> list[Row]:
+    """Return what happened as rows: calls without a name that fared alike, one after another, together."""
+    rows = []
+    start = 0
+    for (status, sent, title), group in itertools.groupby(
+        happenings, key=lambda one: (one.status, one.sent, name(one))
+    ):
+        alike = list(group)
+        first, start = alike[0], start + len(alike)
+        back = next((later.at for later in happenings[start:] if later.contact_id == first.contact_id), None)
+        detail = first.detail
+        if status == Status.RETRY_LATER and back is not None:
+            detail += f"; back at {back:%H:%M:%S}"
+        if status == Status.INVALID:
+            detail += "; moved to the dead-letter queue"
+        rows.append(Row(first.at, title, len(alike), first.source, status, sent, detail))
+    return rows
+
+
+def _entry(record: Mapping[str, Any]) -> Entry:
     return Entry(
-        contact_id=record["contactId"],
+        contact=record["contactId"],
         state=record["state"],
         source=record["source"],
         attempts=int(record["attempts"]),
         http_status=int(record["httpStatus"]) if "httpStatus" in record else None,
         detail=record.get("detail", ""),
-        at=datetime.fromtimestamp(float(record.get("settledAt", record["claimedAt"])), UTC),
+        at=datetime.fromtimestamp(float(record.get("settledAt") or record["metAt"]), UTC),
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from tools.local.sqs_rules import md5
 from tools.local.stack import ROOT
 
 EVENTS = ROOT / "events"
@@ -25,6 +26,8 @@ AGE = timedelta(hours=1)
 _FIRST = datetime(2000, 1, 1, tzinfo=UTC)
 """What is earlier is Amazon Connect's word for "never", 1970, and stays."""
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{3})?Z")
+_MILLISECONDS = frozenset({"SentTimestamp", "ApproximateFirstReceiveTimestamp"})
+"""Attributes of a message of SQS that are times, in milliseconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +83,16 @@ def read_json(path: Path) -> object:
 
 
 def moved(content: object, by: timedelta) -> object:
-    """Return the JSON with each time in it moved, in the spelling it had."""
+    """Return the JSON with each time in it moved, in the spelling it had; in the body of a message of SQS, too."""
     match content:
+        case {"body": str(body), "md5OfBody": str(), **others}:
+            text = json.dumps(moved(json.loads(body), by))
+            return {"body": text, "md5OfBody": md5(text), **{name: moved(value, by) for name, value in others.items()}}
         case dict():
-            return {name: moved(value, by) for name, value in content.items()}
+            return {
+                name: _moved_number(value, by) if name in _MILLISECONDS else moved(value, by)
+                for name, value in content.items()
+            }
         case list():
             return [moved(value, by) for value in content]
         case str() if _TIME.fullmatch(content) and (moment := datetime.fromisoformat(content)) > _FIRST:
@@ -91,3 +100,7 @@ def moved(content: object, by: timedelta) -> object:
             return (moment + by).isoformat(timespec=precision).replace("+00:00", "Z")
         case _:
             return content
+
+
+def _moved_number(milliseconds: str, by: timedelta) -> str:
+    return str(int(milliseconds) + by // timedelta(milliseconds=1))

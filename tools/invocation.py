@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tools.examples import CONTACTS, Examples, files
+from tools.local.simulation import TIMEOUTS
 from tools.local.stack import ROOT, LocalStack
 from voicecall_sync import handlers, settings
 from voicecall_sync.contact import asked_by
 from voicecall_sync.errors import InvalidInput, VoiceCallSyncError
 from voicecall_sync.reconcile_request import KEYS as REQUEST_KEYS
 from voicecall_sync.reconcile_request import Scope, Usual, parse
-
-FUNCTION_SECONDS: Mapping[str, float] = {"update_voice_call": 30, "reconcile": 900}
-"""The functions' Timeouts in template.yaml, by handler."""
 
 Handler = Callable[[object, object], object]
 HANDLERS: Mapping[str, Handler] = {
@@ -39,7 +37,7 @@ class LambdaContext:
     """What the handlers use of the object that Lambda hands them."""
 
     aws_request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    ends: float = field(default_factory=lambda: time.monotonic() + FUNCTION_SECONDS["update_voice_call"])
+    ends: float = field(default_factory=lambda: time.monotonic() + TIMEOUTS["update_voice_call"])
 
     def get_remaining_time_in_millis(self) -> int:
         """Return how long the invocation may still take."""
@@ -48,7 +46,7 @@ class LambdaContext:
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """The handler raised: Lambda delivers a contact's event again, and keeps it if that fails too."""
+    """The handler raised, which is an error of the invocation."""
 
     message: str
 
@@ -107,7 +105,9 @@ def source_name(event: object) -> str:
 
 
 def handler_for(event: object) -> str:
-    """Return the name of the handler that an event is meant for: the reconciliation, or the update of one contact."""
+    """Return the name of the handler that an event is meant for: the queue's, the reconciliation, or one contact's."""
+    if isinstance(event, Mapping) and "Records" in event:
+        return "contact_queue"
     try:
         parse(event, Usual(Scope.ABANDONED, timedelta(hours=24), not_before=None), datetime.now(UTC))
     except InvalidInput as refused:
@@ -115,8 +115,8 @@ def handler_for(event: object) -> str:
     return "reconcile"
 
 
-def invoke(handler: Handler, event: object, log: TextIO | LocalLog, seconds: float | None = None) -> object | Raised:
-    """Call a handler once; what it logs goes to `log`.
+def invoke(handler: Handler, event: object, log: TextIO | LocalLog) -> object | Raised:
+    """Call a handler once, with its Timeout as deployed; what it logs goes to `log`.
 
     Only what the handlers raise on purpose is caught: anything else is a defect.
 
@@ -124,9 +124,8 @@ def invoke(handler: Handler, event: object, log: TextIO | LocalLog, seconds: flo
         handler: one of HANDLERS.
         event: whatever JSON can hold.
         log: the same in every call of a process: the function's logger keeps the first one it sees.
-        seconds: how long the invocation may take; as deployed unless given.
     """
-    limit = seconds or FUNCTION_SECONDS[getattr(handler, "__name__", "update_voice_call")]
+    limit = TIMEOUTS[getattr(handler, "__name__", "update_voice_call")]
     with contextlib.redirect_stdout(log):
         try:
             return handler(event, LambdaContext(ends=time.monotonic() + limit))
@@ -136,7 +135,7 @@ def invoke(handler: Handler, event: object, log: TextIO | LocalLog, seconds: flo
 
 def forget_own_environment() -> None:
     """Keep a developer's own AWS profile, Region, proxy and exported settings from the function and the stack."""
-    ours = {*settings.REQUIRED, *settings.OPTIONAL} - {"LOG_LEVEL"}
+    ours = {*settings.SENDING, *settings.WORKING_OFF, *settings.RECONCILING, *settings.OPTIONAL} - {"LOG_LEVEL"}
     for name in list(os.environ):
         if name in ours or name.startswith("AWS_"):
             del os.environ[name]
@@ -147,6 +146,11 @@ def forget_own_environment() -> None:
         "NO_PROXY": "127.0.0.1,localhost",
         "no_proxy": "127.0.0.1,localhost",
     }
+
+
+def settings_for(stack: LocalStack) -> dict[str, str]:
+    """Return the variables with which the functions work against a stack; its Amazon Connect has no quota."""
+    return stack.environment() | {"RECONCILE_SEARCHES_PER_SECOND": "1000"}
 
 
 def load_contacts(stack: LocalStack, examples: Examples) -> frozenset[str]:

@@ -1,6 +1,6 @@
 """What ``sam local invoke`` needs to work against the local stack, from inside its container.
 
-- The function's own address is not this machine's there; the machine is ``host.docker.internal``.
+- The functions' own address is not this machine's there; the machine is ``host.docker.internal``.
 - The function takes plain http on a loopback address only, so Salesforce speaks TLS. The authority of its certificate
   lies beside the function's code, the one folder of ours in the container.
 - SAM hands on those variables only that the template declares (SAM CLI 1.170), and boto3's are not among those of
@@ -27,7 +27,9 @@ from tools.local.stack import ROOT
 from tools.template import Template
 
 FUNCTION = "UpdateVoiceCallFunction"
+FUNCTIONS = (FUNCTION, "ContactQueueFunction", "ReconcileFunction")
 ARTIFACT = ROOT / ".aws-sam" / "build" / FUNCTION
+"""All three functions have the same code."""
 
 _AUTHORITY = "local-ca.pem"
 _CODE = "/var/task"
@@ -51,7 +53,7 @@ def prepare(folder: Path, *, artifact: Path, template: Template, authority: Path
     shutil.copytree(artifact, folder / "function")
     shutil.copyfile(authority, folder / "function" / _AUTHORITY)
     inside = seen_from_a_container(settings)
-    _write(folder / "env.json", {FUNCTION: inside})
+    _write(folder / "env.json", dict.fromkeys(FUNCTIONS, inside))
     _write(folder / "template.json", derived(template, inside))
 
 
@@ -62,22 +64,26 @@ def seen_from_a_container(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 def derived(template: Template, variables: Iterable[str]) -> Template:
-    """Return a template of the one function, as in the project's, that declares these variables."""
+    """Return a template of the functions, as in the project's, that declares these variables."""
     shared: dict[str, Any] = template["Globals"]["Function"]
-    own: dict[str, Any] = template["Resources"][FUNCTION]["Properties"]
-    properties = {
-        "CodeUri": "function",
-        "Handler": own["Handler"],
-        "Runtime": shared["Runtime"],
-        "Architectures": shared["Architectures"],
-        "Timeout": own["Timeout"],
-        "MemorySize": template["Parameters"]["MemorySize"]["Default"],
-        "Environment": {"Variables": dict.fromkeys(variables, "")},
-    }
+    declared = dict.fromkeys(variables, "")
+
+    def function(name: str) -> dict[str, Any]:
+        own: dict[str, Any] = template["Resources"][name]["Properties"]
+        return {
+            "CodeUri": "function",
+            "Handler": own["Handler"],
+            "Runtime": shared["Runtime"],
+            "Architectures": shared["Architectures"],
+            "Timeout": own["Timeout"],
+            "MemorySize": template["Parameters"]["MemorySize"]["Default"],
+            "Environment": {"Variables": declared},
+        }
+
     return {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Transform": "AWS::Serverless-2016-10-31",
-        "Resources": {FUNCTION: {"Type": "AWS::Serverless::Function", "Properties": properties}},
+        "Resources": {name: {"Type": "AWS::Serverless::Function", "Properties": function(name)} for name in FUNCTIONS},
     }
 
 

@@ -1,7 +1,8 @@
 """``python3 -m tools stack``: the local AWS, Amazon Connect and Salesforce, kept running to be tried by hand.
 
-While it runs, ``python3 -m tools invoke`` uses it, so that what one invocation left is there for the next. With
-``--sam`` it also prepares, in .local/sam, what ``sam local invoke`` needs to work against it.
+While it runs, ``python3 -m tools invoke`` and ``operate --local`` use it, so that what one invocation left is there for
+the next. Its contact queue is worked off as Lambda's event source mapping would. With ``--sam`` it also prepares, in
+.local/sam, what ``sam local invoke`` needs to work against it.
 """
 
 from __future__ import annotations
@@ -24,17 +25,26 @@ from urllib.parse import urlsplit
 
 import requests
 
-from tools import sam
+from tools import queue_worker, sam
 from tools.examples import Examples
-from tools.invocation import forget_own_environment, load_contacts, local_folder, log_file, shown
+from tools.invocation import (
+    forget_own_environment,
+    load_contacts,
+    local_folder,
+    log_file,
+    settings_for,
+    shown,
+)
 from tools.local.certificates import Certificate, issue
 from tools.local.door import HOST, NAME_IN_CONTAINERS
 from tools.local.messages import utc_now
 from tools.local.salesforce import Received
-from tools.local.stack import ROOT, LocalStack, Ports
+from tools.local.stack import CONTACT_QUEUE, ROOT, LocalStack, Ports
 from tools.template import load
 
-PORTS = Ports(aws=4566, salesforce=4570, ministack=4571, connect=4572)
+PORTS = Ports(aws=4566, salesforce=4570, ministack=4571, connect=4572, sqs=4573)
+DELAY_SECONDS = 5
+"""How long the queue holds back a new message: less than deployed, for somebody who waits in front of it."""
 
 _LOOK_SECONDS = 0.2
 _ANSWERED_WITHIN = timedelta(seconds=1)
@@ -52,10 +62,11 @@ class _Part:
 
 
 _PARTS = (
-    _Part("aws", PORTS.aws, "AWS: the table, the secret, the dead-letter queue and Amazon Connect"),
+    _Part("aws", PORTS.aws, "AWS: the table, the secret, the queues and Amazon Connect"),
     _Part("salesforce", PORTS.salesforce, "Salesforce"),
     _Part("ministack", PORTS.ministack, "MiniStack, behind the first"),
     _Part("connect", PORTS.connect, "the Connect simulator, behind the first"),
+    _Part("sqs", PORTS.sqs, "the SQS simulator, behind the first"),
 )
 
 
@@ -95,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(given: argparse.Namespace, opened: contextlib.ExitStack) -> None:
-    ports = Ports(given.aws_port, given.salesforce_port, given.ministack_port, given.connect_port)
+    ports = Ports(**{part.option: getattr(given, f"{part.option}_port") for part in _PARTS})
     certificate = issue(_own_folder("certificate")) if given.sam else None
     stack = opened.enter_context(started(ports, Examples.at(utc_now()), certificate))
     if given.container_address:
@@ -116,12 +127,13 @@ def started(ports: Ports, examples: Examples, certificate: Certificate | None = 
     """
     _require_free(ports)
     with LocalStack(ports=ports, certificate=certificate) as stack:
+        stack.sqs.set_queue_attributes(QueueUrl=stack.queue.url, Attributes={"DelaySeconds": str(DELAY_SECONDS)})
         load_contacts(stack, examples)
         examples.write(events_folder())
-        stack.dead_letter_queue()
         log_file().unlink(missing_ok=True)  # a killed stack's
         settings = env_file()
-        settings.write_text(json.dumps({sam.FUNCTION: stack.environment()}, indent=2) + "\n", encoding="utf-8")
+        variables = dict.fromkeys(sam.FUNCTIONS, settings_for(stack))
+        settings.write_text(json.dumps(variables, indent=2) + "\n", encoding="utf-8")
         try:
             yield stack
         finally:
@@ -131,10 +143,13 @@ def started(ports: Ports, examples: Examples, certificate: Certificate | None = 
 
 
 def keep(stack: LocalStack) -> None:
-    """Print each request Salesforce gets, until Ctrl-C."""
+    """Have the queue worked off, and print each request Salesforce gets and each message taken, until Ctrl-C."""
     printed = 0
-    with contextlib.suppress(KeyboardInterrupt):
-        print("What Salesforce gets:\n", flush=True)
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        queue_worker.running(stack, settings_for(stack), lambda line: print(line, flush=True)),
+    ):
+        print("What Salesforce gets, and what becomes of messages of the queue:\n", flush=True)
         while True:
             for request in itertools.takewhile(_is_over, stack.salesforce.received[printed:]):
                 print(_line(request), flush=True)
@@ -194,12 +209,15 @@ def _line(request: Received) -> str:
 
 
 def _welcome(stack: LocalStack) -> str:
-    salesforce = stack.salesforce.url
+    salesforce, deployed = stack.salesforce.url, CONTACT_QUEUE["DelaySeconds"]
     authority = stack.environment().get("REQUESTS_CA_BUNDLE")
     curl = f"curl --cacert {shown(Path(authority))}" if authority else "curl"
     failure = '{"behaviour": "Answer", "status": 503, "headers": {"Retry-After": "2"}}'
     return f"""\
 The local stack is running; Ctrl-C stops it, and what it holds is gone then.
+{queue_worker.SANDBOXES} sandboxes of the worker take messages from the contact queue.
+It holds back a new message for {DELAY_SECONDS} s, not for {deployed} s as a deployed one. All else is as deployed:
+what fails comes back after 1, 5, 15 and 60 minutes, or when Salesforce says.
 
   AWS, Amazon Connect   {stack.gateway.url}
   Salesforce            {salesforce}
@@ -209,6 +227,8 @@ In another terminal:
 
   python3 -m tools invoke events/contact-event-completed.json
       the second time it is a DUPLICATE
+  python3 -m tools invoke events/contact-event-outbound.json --to-queue
+      into the queue, as a contact event comes when deployed
   python3 -m tools operate --local attention
       the operator's commands, on what is in here
   {curl} {salesforce}/simulator/voiceCalls
@@ -226,7 +246,7 @@ def _prepare_sam(stack: LocalStack, certificate: Certificate, artifact: Path, ad
         artifact=artifact,
         template=load(ROOT / "template.yaml"),
         authority=certificate.ca_file,
-        settings=stack.environment(),
+        settings=settings_for(stack),
     )
     add_host = f" \\\n      --add-host {NAME_IN_CONTAINERS}:{address}" if address else ""
     return f"""\

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
 from rich import box
-from rich.console import Console, JustifyMethod
+from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -22,8 +23,8 @@ _WIDTH_OF_PIPES = 120
 _Line = TypeVar("_Line", str, Text)
 _SHOWN_OF_ID = 8
 _UNKNOWN = "-"
-_NUMBERS = frozenset({"attempts", "HTTP", "PATCHes", "length", "runs", "found", "handed on", "skipped", "left"})
-_DELIVERY = ("event", "source", "status", "PATCH", "detail")
+_NUMBERS = frozenset({"attempts", "came back", "HTTP", "PATCHes", "length"})
+_HAPPENING = ("at (UTC)", "event", "source", "status", "PATCH", "detail")
 _VOICE_CALL = (
     ("call", "record"),
     ("from", "to"),
@@ -33,7 +34,7 @@ _VOICE_CALL = (
     ("custom fields",),
     ("recording", "PATCHes"),
 )
-_WRAPPED = frozenset({"detail", "event\ndetail", "contact\ndetail", "custom fields", "outcomes"})
+_WRAPPED = frozenset({"detail", "event\ndetail", "contact\ndetail", "custom fields"})
 _STYLES = {
     "UPDATED": "green",
     "DUPLICATE": "cyan",
@@ -49,22 +50,31 @@ _STYLES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
-    """One event given to the handler, and what came of it.
+class Row:
+    """What became of a contact, or of several that fared alike.
 
     Attributes:
-        event: the file's name.
-        note: what was special about it, or "".
-        status: the answer's, or ``raised``.
-        sent: Salesforce's status for each PATCH sent, "no answer" where none came; empty where nothing was sent.
+        at: When; of several, the first.
+        what: The event's name.
+        count: Of how many contacts.
+        sent: Salesforce's status for each PATCH sent for one of them; empty where nothing was sent.
     """
 
-    event: str
-    note: str
+    at: datetime
+    what: str
+    count: int
     source: str
     status: str
     sent: Sequence[str]
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chapter:
+    """What happened, under a title."""
+
+    title: str
+    rows: Sequence[Row]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +88,26 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What the ledger says of a contact."""
+    """What the ledger says of a contact, or of several alike.
 
-    contact_id: str
+    Attributes:
+        contact: The id; of several, that of one.
+        count: Of how many contacts.
+        at: When it came into its state; of several, the last.
+    """
+
+    contact: str
     state: str
     source: str
     attempts: int
     http_status: int | None
     detail: str
     at: datetime
+    count: int = 1
+
+    def merged(self, other: Entry) -> Entry:
+        """Return both as one."""
+        return replace(self, count=self.count + other.count, at=max(self.at, other.at))
 
 
 def console() -> Console:
@@ -95,22 +116,27 @@ def console() -> Console:
     return Console(width=None if wide_enough else _WIDTH_OF_PIPES, highlight=False)
 
 
-def deliveries(groups: Iterable[Sequence[Delivery]], width: int) -> Table:
-    """Return a table of what each delivery came to, a line between the groups."""
+def chapters(told: Sequence[Chapter], width: int) -> Group:
+    """Return tables of what happened, one for each chapter, their columns alike."""
     narrow = width < NARROW
-    table = table_of("event\ndetail", "status", "PATCH") if narrow else table_of(*_DELIVERY)
-    for group in groups:
-        for one in group:
-            sent = ", ".join(one.sent) or _UNKNOWN
-            event, detail = Text(one.event), Text(one.detail)
-            if one.note:
-                event.append(f"\n  {one.note}", style="dim")
-            if narrow:
-                table.add_row(Text("\n  ").join((event, detail)), styled(one.status), sent)
-            else:
-                table.add_row(event, one.source, styled(one.status), sent, detail)
-        table.add_section()
-    return table
+    headings = ("at (UTC)", "event\ndetail", "status", "PATCH") if narrow else _HAPPENING
+    cells = [[_row(row, narrow=narrow) for row in chapter.rows] for chapter in told]
+    others = [heading.split("\n")[0] for heading in headings]
+    widest = [
+        max(max(map(len, str(cell).split("\n"))) for cell in column)
+        for column in zip(others, *itertools.chain.from_iterable(cells), strict=True)
+    ]
+    shown: list[RenderableType] = []
+    for chapter, rows in zip(told, cells, strict=True):
+        table = table_of(*headings)
+        table.show_header = chapter is told[0]
+        for column, least in zip(table.columns, widest, strict=True):
+            if column.overflow != "fold":
+                column.min_width = least
+        for row in rows:
+            table.add_row(*row)
+        shown += [Text(f"\n{chapter.title}", style="bold"), table]
+    return Group(*shown)
 
 
 def voice_calls(calls: Iterable[Shown], width: int) -> Table:
@@ -131,7 +157,7 @@ def ledger(entries: Iterable[Entry]) -> Table:
     table = table_of("contact", "state", "source", "attempts", "HTTP", "detail", "settled (UTC)")
     for entry in entries:
         table.add_row(
-            short(entry.contact_id),
+            short(entry.contact) if entry.count == 1 else f"{entry.count} calls",
             styled(entry.state),
             entry.source,
             str(entry.attempts),
@@ -165,6 +191,14 @@ def table_of(*headings: str, lines: bool = False) -> Table:
 def styled(status: str) -> Text:
     """Return a status or a state in its colour."""
     return Text(status, style=_STYLES.get(status, ""))
+
+
+def _row(row: Row, *, narrow: bool) -> list[Text]:
+    """Return the cells of what became of a contact, or of several."""
+    what = row.what if row.count == 1 else f"{row.count} calls"
+    detail = [Text(f"{what}\n  {row.detail}")] if narrow else [Text(what), Text(row.source)]
+    sent = Text(", ".join(row.sent) or _UNKNOWN)
+    return [Text(f"{row.at:%H:%M:%S}"), *detail, styled(row.status), sent, *([] if narrow else [Text(row.detail)])]
 
 
 def _cells(shown: Shown) -> list[tuple[Text, ...]]:

@@ -127,8 +127,7 @@ class App:
         if asked.source is Source.CONTACT_FLOW:
             return worker.sync.update(from_flow(asked, worker.instance_id), moments)
         worker.chosen(asked)
-        record = worker.ledger.read(asked.contact_id)
-        return worker.sync.update(worker.described(asked, record), moments)
+        return worker.update(asked, None, moments)
 
     def _left_in_the_queue(self, outcome: Outcome, moments: Moments) -> Outcome:
         try:

@@ -78,6 +78,8 @@ class Backlog:
             "retryAt": stored(now),
             "releasedAt": stored(now),
             "releasedBy": by,
+            "detail": "released by an operator",
+            "httpStatus": None,
             # It is tried for a week from now on; its message is sent next.
             "failures": None,
             "failedSince": None,

@@ -9,7 +9,7 @@ stays CLAIMED: no other invocation takes it over, and an operator must decide.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -22,7 +22,7 @@ from voicecall_sync.breaker import FAILURES, FAILURES_IN_A_FLOW, Breaker
 from voicecall_sync.clock import Clock, Moments, Timings
 from voicecall_sync.contact import Contact
 from voicecall_sync.custom_fields import CustomField
-from voicecall_sync.errors import InvalidInput, LedgerUnavailable, NotOurs, NotReady, TooLittleTime
+from voicecall_sync.errors import InvalidInput, LedgerUnavailable, NotOurs, NotReady, SalesforceFailing, TooLittleTime
 from voicecall_sync.ledger import Claim, ClaimRequest, ClaimUnconfirmedError, Ledger
 from voicecall_sync.outcome import Outcome, Settlement, Source, State, Status
 from voicecall_sync.record import Record
@@ -95,7 +95,11 @@ class Sync:
             NotOurs: A contact flow says nothing that could be sent. Nothing was claimed.
             NotReady: Something of ours failed before the claim. Nothing was sent.
         """
-        prepared = self._prepare(contact)
+        voice_call = self._voice_call(contact)
+        known = self._known_behind_an_open_breaker(contact.contact_id)
+        if known is not None:
+            return self.standing(known, moments, voice_call)
+        prepared = self._prepare(contact, voice_call)
         connection = self.salesforce.connect(moments.claim_before)
         try:
             claim = self._claim(prepared, moments, over)
@@ -117,12 +121,25 @@ class Sync:
         """
         return self.standing(record, moments, from_contact(contact, self.custom_fields))
 
-    def _prepare(self, contact: Contact) -> _Prepared:
+    def _voice_call(self, contact: Contact) -> VoiceCall:
         voice_call = from_contact(contact, self.custom_fields)
-        if contact.source is Source.CONTACT_FLOW and not voice_call.says_something:
+        if contact.source is Source.CONTACT_FLOW and contact.still_up and not voice_call.says_something:
             self.report.went_without(contact, voice_call)
             raise NotOurs("nothing to send: no custom field and no property; the contact keeps its one update")
-        self.breaker.admit()
+        return voice_call
+
+    def _known_behind_an_open_breaker(self, contact_id: str) -> Record | None:
+        """Return the record of a contact that was sent before; None where the breaker lets the contact pass."""
+        try:
+            self.breaker.admit()
+        except SalesforceFailing:
+            record = self.ledger.read(contact_id)
+            if record is None or record.state is State.NOT_APPLIED:
+                raise
+            return record
+        return None
+
+    def _prepare(self, contact: Contact, voice_call: VoiceCall) -> _Prepared:
         token = self._token()
         voice_call = voice_call.with_call_center(token.call_center_api_name)
         request = telephony.patch(
@@ -233,16 +250,17 @@ class Sync:
         detail = f"already {record.state or 'in the ledger, in a state we do not know'}"
         if voice_call is None:
             return Outcome(Status.DUPLICATE, contact_id, detail, record.state)
-        ours, theirs = _carried(voice_call), {*record.properties, *record.custom_fields}
-        differs = tuple(sorted(ours ^ theirs))
+        ours = _carried(voice_call.properties, voice_call.custom_fields)
+        differs = tuple(sorted(ours ^ _carried(record.properties, record.custom_fields)))
         if differs:
             detail += f"; differs in {', '.join(differs)}"
         final_blocked = _final_blocked(record, voice_call)
         return Outcome(Status.DUPLICATE, contact_id, detail, record.state, differs=differs, final_blocked=final_blocked)
 
 
-def _carried(voice_call: VoiceCall) -> set[str]:
-    return {*voice_call.properties, *voice_call.custom_fields}
+def _carried(properties: Iterable[str], custom_fields: Iterable[str]) -> set[str]:
+    """Name what a PATCH carries of the contact; the call center's name is none of it, and not known at once."""
+    return {*properties, *custom_fields} - {"callCenterApiName"}
 
 
 def flow_sent(record: Record) -> bool:

@@ -87,13 +87,8 @@ class Worker:
             return finished_contact_id(asked, self.instance_id)
         return asked.contact_id
 
-    def described(self, asked: Asked, record: Record | None) -> Contact:
-        """Describe the contact, and require that it is ours to update.
-
-        Raises:
-            InvalidInput, NotOurs, NotReady: As for ``Sync.update``.
-        """
-        self.sync.breaker.admit()
+    def _described(self, asked: Asked, record: Record | None) -> Contact:
+        """Describe the contact, and require that it is ours to update."""
         contact = self.connect.finished_contact(asked.contact_id, asked.source)
         if record is None or record.released_at is None:
             self._require_ours(contact)
@@ -118,35 +113,46 @@ class Worker:
 
     def _safely(self, message: Message, asked: Asked, moments: Moments) -> Outcome:
         try:
-            return expecting(asked.contact_id, lambda: self._update(message, asked, moments))
+            return expecting(asked.contact_id, lambda: self.update(asked, message.sent_at, moments))
         except Exception as defect:  # noqa: BLE001 - one contact's defect comes back like a failure, and bars no other
             where = f"{type(defect).__name__} at {extract_tb(defect.__traceback__)[-1].name}"
             self.report.defect(asked.contact_id, where)
             return Outcome(Status.RETRY_LATER, asked.contact_id, f"a defect: {where}")
 
-    def _update(self, message: Message, asked: Asked, moments: Moments) -> Outcome:
+    def update(self, asked: Asked, sent_at: datetime | None, moments: Moments) -> Outcome:
+        """Update the VoiceCall of the contact that was asked for, unless its record stands against it.
+
+        Args:
+            asked: What a message, or a contact event given directly, says; see `chosen`.
+            sent_at: When the message came into the queue; None for now.
+            moments: By when what has to be done.
+
+        Raises:
+            InvalidInput, NotOurs, NotReady: As for ``Sync.update``.
+        """
         record = self.ledger.read(asked.contact_id)
         if record is not None:
-            standing = self._standing(message, asked, record, moments)
+            standing = self._standing(sent_at, asked, record, moments)
             if standing is not None:
                 return standing
             if record.dead_lettered_at is not None:
                 self.waiting.start_anew(record, coming_back.back_by(self.clock.now(), coming_back.VISIBILITY))
                 record = self.ledger.read(asked.contact_id)
-        contact = self.described(asked, record)
+        self.sync.breaker.admit()
+        contact = self._described(asked, record)
         outcome = self.sync.update(contact, moments, record)
         self._tell_of_sent(outcome, asked, contact, record)
         return outcome
 
-    def _standing(self, message: Message, asked: Asked, record: Record, moments: Moments) -> Outcome | None:
+    def _standing(self, sent_at: datetime | None, asked: Asked, record: Record, moments: Moments) -> Outcome | None:
         """Return what a record says against sending; None where nothing does."""
         # What a flow left in the queue lacks nothing: the flow itself made the update in the end.
         if flow_sent(record) and asked.source is not Source.CONTACT_FLOW:
-            return self.sync.blocked(record, self.described(asked, record), moments)
+            return self.sync.blocked(record, self._described(asked, record), moments)
         if record.state is not State.NOT_APPLIED or not record.due(self.clock.now()):
             return self.sync.standing(record, moments)
-        parked, sent = record.dead_lettered_at, message.sent_at
-        if parked is not None and sent is not None and sent < parked:
+        parked = record.dead_lettered_at
+        if parked is not None and sent_at is not None and sent_at < parked:
             # A second message, older than that: only a redrive or an operator goes on from there.
             detail = "its message is in the dead-letter queue"
             return Outcome(Status.DUPLICATE, record.contact_id, detail, record.state)

@@ -13,7 +13,7 @@ import pytest
 from tools.local.keeper import die_with_parent
 from tools.local.stack import ROOT
 
-FREE_PORTS = [f"--{part}-port=0" for part in ("aws", "salesforce", "ministack", "connect")]
+FREE_PORTS = [f"--{part}-port=0" for part in ("aws", "salesforce", "ministack", "connect", "sqs")]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -64,6 +64,7 @@ def stopped_at_the_end(command: Sequence[str], environment: Mapping[str, str]) -
         cwd=ROOT,
         env=environment,
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
         preexec_fn=die_with_parent,  # noqa: PLW1509 - it only asks the kernel for that
@@ -73,6 +74,6 @@ def stopped_at_the_end(command: Sequence[str], environment: Mapping[str, str]) -
             yield "".join(itertools.takewhile(lambda line: not line.startswith("What Salesforce"), process.stdout))
         finally:
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=20)
-    assert process.returncode == 0
+            _, complaints = process.communicate(timeout=20)
+    assert (process.returncode, complaints) == (0, "stopping\n")
     assert not Path(environment["VOICECALL_SYNC_LOCAL"], "env.json").exists()

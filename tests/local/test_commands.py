@@ -3,15 +3,23 @@
 import json
 import re
 import socket
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import boto3
 import requests
 
 from tests.local.conftest import Run
 from tools.local.stack import ROOT
 
 COMPLETED = "events/contact-event-completed.json"
+
+
+def applied(salesforce: str, contact: str) -> list[int]:
+    """How many PATCHes a call got, by the beginning of its id."""
+    calls = requests.get(f"{salesforce}/simulator/voiceCalls", timeout=5).json()
+    return [call["applied"] for call in calls if call["call_id"].startswith(contact)]
 
 
 def test_invoke_without_a_stack_starts_one_of_its_own(run: Run, tmp_path: Path) -> None:
@@ -31,8 +39,7 @@ def test_invoke_uses_the_stack_that_runs(run: Run, running_stack: str) -> None:
     statuses = [json.loads(run("invoke", COMPLETED).stdout)["status"] for _ in range(2)]
 
     assert statuses == ["UPDATED", "DUPLICATE"]
-    calls = requests.get(f"{running_stack}/simulator/voiceCalls", timeout=5).json()
-    assert [call["applied"] for call in calls if call["call_id"].startswith("c3a85f17")] == [1]
+    assert applied(running_stack, "c3a85f17") == [1]
 
 
 def test_a_stack_can_be_told_over_http_to_fail(run: Run, running_stack: str) -> None:
@@ -43,14 +50,75 @@ def test_a_stack_can_be_told_over_http_to_fail(run: Run, running_stack: str) -> 
 
     assert failed.returncode == 1
     assert failed.stdout == ""
-    assert failed.stderr.splitlines()[-2] == "raised: RETRY_LATER: Salesforce answered 429"
+    assert failed.stderr.splitlines()[-1] == "raised: RETRY_LATER: Salesforce answered 429"
     assert json.loads(cured.stdout)["status"] == "UPDATED"
+
+
+def test_a_stack_works_its_queue_off(run: Run, running_stack: str, environment: dict[str, str]) -> None:
+    """What fails comes back when Salesforce says; where the worker logs, other invocations do."""
+    failure = {"behaviour": "Answer", "status": 429, "headers": {"Retry-After": "1"}}
+    requests.post(f"{running_stack}/simulator/next", json=failure, timeout=5).raise_for_status()
+
+    sent = run("invoke", "events/contact-event-callback.json", "--to-queue")
+
+    assert (sent.returncode, sent.stdout) == (0, ""), sent.stderr
+    ends = time.monotonic() + 20
+    while time.monotonic() < ends and applied(running_stack, "4b20d59f") != [1]:
+        time.sleep(0.1)
+    assert applied(running_stack, "4b20d59f") == [1]
+    log = Path(environment["VOICECALL_SYNC_LOCAL"], "log.jsonl").read_text(encoding="utf-8")
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert [
+        (line["status"], line["source"])
+        for line in lines
+        if line.get("contactId", "").startswith("4b20d59f") and line["message"].startswith("contact ")
+    ] == [("RETRY_LATER", "contact-event"), ("UPDATED", "contact-event")]
+
+
+def test_a_stacks_queue_holds_a_message_back_for_seconds(environment: dict[str, str], running_stack: str) -> None:
+    assert running_stack
+    kept = Path(environment["VOICECALL_SYNC_LOCAL"], "env.json").read_text(encoding="utf-8")
+    settings = json.loads(kept)["ContactQueueFunction"]
+    sqs = boto3.client(
+        "sqs", "us-east-1", endpoint_url=settings["AWS_ENDPOINT_URL"], aws_access_key_id="a", aws_secret_access_key="b"
+    )
+    attributes = sqs.get_queue_attributes(QueueUrl=settings["CONTACT_QUEUE_URL"], AttributeNames=["All"])["Attributes"]
+
+    assert (attributes["DelaySeconds"], attributes["VisibilityTimeout"]) == ("5", "360")
+    assert "RedrivePolicy" in attributes
+
+
+def test_invoke_says_what_the_answer_about_a_message_means(run: Run, running_stack: str) -> None:
+    failure = {"behaviour": "Answer", "status": 429}
+    requests.post(f"{running_stack}/simulator/next", json=failure, timeout=5).raise_for_status()
+
+    failed, cured = (run("invoke", "events/contact-queue-operator.json") for _ in range(2))
+
+    message = "message 6f0f9d3e-2c41-4c7a-9a55-3d2b1c0e9f02"
+    contact = "contact d4b96e28-7f3e-4cad-9e52-1a2b3c4d5e6f"
+    assert (failed.returncode, cured.returncode) == (0, 0)
+    assert len(json.loads(failed.stdout)["batchItemFailures"]) == 1
+    assert failed.stderr.splitlines()[-1] == (
+        f"{message}: comes back; {contact}: NOT_APPLIED (it waits), Salesforce answered 429"
+    )
+    assert json.loads(cured.stdout) == {"batchItemFailures": []}
+    assert cured.stderr.splitlines()[-1] == (
+        f"{message}: done, SQS deletes it; {contact}: UPDATED, Salesforce answered 200"
+    )
+
+
+def test_to_queue_needs_a_running_stack(run: Run, tmp_path: Path) -> None:
+    refused = run("invoke", COMPLETED, "--to-queue", VOICECALL_SYNC_LOCAL=str(tmp_path))
+
+    assert refused.returncode == 2
+    assert "start `python3 -m tools stack`" in refused.stderr
 
 
 def test_a_stack_writes_its_settings_for_sam(running_stack: str, environment: dict[str, str]) -> None:
     settings = json.loads(Path(environment["VOICECALL_SYNC_LOCAL"], "env.json").read_text(encoding="utf-8"))
 
-    assert settings["UpdateVoiceCallFunction"]["SCRT_ENDPOINT_BASE"] == running_stack
+    assert settings.keys() == {"UpdateVoiceCallFunction", "ContactQueueFunction", "ReconcileFunction"}
+    assert {variables["SCRT_ENDPOINT_BASE"] for variables in settings.values()} == {running_stack}
 
 
 def test_a_stack_keeps_the_events_of_its_contacts_for_sam(running_stack: str, environment: dict[str, str]) -> None:
@@ -63,7 +131,7 @@ def test_a_stack_keeps_the_events_of_its_contacts_for_sam(running_stack: str, en
     detail = event["detail"]
     (contact,) = [one for one in contacts["contacts"] if one["Id"] == detail["contactId"]]
 
-    assert {path.name for path in kept.iterdir()} == {path.name for path in (ROOT / "events").iterdir()}
+    assert {path.name for path in kept.iterdir()} == {path.name for path in (ROOT / "events").glob("*.json")}
     assert timedelta(0) < datetime.now(UTC) - datetime.fromisoformat(event["time"]) < timedelta(days=1)
     assert datetime.fromisoformat(detail["disconnectTimestamp"]) == datetime.fromisoformat(
         contact["DisconnectTimestamp"]

@@ -5,6 +5,8 @@ import pytest
 
 from tests.local.conftest import Run
 
+TITLE = re.compile(r"What |UNCERTAIN \(|\d+ calls,|\w.* (?:on|wrong|finds it|120|after 3)$")
+
 
 @pytest.fixture(scope="module")
 def demo(run: Run) -> subprocess.CompletedProcess[str]:
@@ -12,11 +14,18 @@ def demo(run: Run) -> subprocess.CompletedProcess[str]:
 
 
 def section(output: str, title: str) -> list[str]:
-    """The lines of the table under a title."""
-    _, _, rest = output.partition(title)
+    """The lines under a title, up to the next one."""
+    _, found, rest = output.partition(title)
+    assert found, output
     lines = rest.splitlines()[1:]
-    ends = [index for index, line in enumerate(lines) if re.match(r"What |UNCERTAIN \(|\d+ contacts", line)]
+    ends = [index for index, line in enumerate(lines) if TITLE.match(line)]
     return lines[: ends[0]]
+
+
+def rows(lines: list[str], *columns: int) -> list[tuple[str, ...]]:
+    """These cells of each row that begins with a time."""
+    cells = [re.split(r" {2,}", line.strip()) for line in lines if re.match(r"\d\d:\d\d:\d\d ", line)]
+    return [tuple(row[column] for column in columns) for row in cells]
 
 
 def row(lines: list[str], beginning: str) -> list[str]:
@@ -27,36 +36,54 @@ def row(lines: list[str], beginning: str) -> list[str]:
 
 def test_ends_with_the_count_that_matters(demo: subprocess.CompletedProcess[str]) -> None:
     assert demo.returncode == 0, demo.stderr
-    assert demo.stdout.splitlines()[-1] == "9 contacts, 9 PATCHes applied, none twice"
+    assert demo.stdout.splitlines()[-1] == "28 calls, 23 PATCHes applied, none twice"
 
 
-@pytest.mark.parametrize(
-    ("event", "cells"),
-    [
-        ("contact-flow ", ["contact-flow", "UPDATED", "200"]),
-        ("contact-flow-awkward", ["contact-flow", "UPDATED", "200"]),
-        ("contact-event-initiated", ["contact-event", "IGNORED", "-"]),
-        ("contact-event-chat", ["contact-event", "IGNORED", "-"]),
-        ("contact-event-disconnected", ["contact-event", "IGNORED", "-"]),
-        ("contact-event-abandoned", ["contact-event", "UPDATED", "200"]),
-        ("contact-event-outbound", ["contact-event", "raised", "429"]),
-        ("contact-event-callback", ["contact-event", "UNCERTAIN", "500"]),
-    ],
-)
-def test_shows_what_the_handler_answered(demo: subprocess.CompletedProcess[str], event: str, cells: list[str]) -> None:
-    assert row(section(demo.stdout, "What the handler answered"), event)[1:4] == cells
+def test_contact_flows_are_answered_at_once(demo: subprocess.CompletedProcess[str]) -> None:
+    lines = section(demo.stdout, "Two contact flows")
+    assert rows(lines, 0, 1, 3, 4) == [
+        ("10:00:10", "contact-flow", "UPDATED", "200"),
+        ("10:00:30", "contact-flow-awkward", "UPDATED", "200"),
+    ]
 
 
-def test_shows_that_a_replayed_event_sends_nothing(demo: subprocess.CompletedProcess[str]) -> None:
-    lines = [line for line in section(demo.stdout, "What the handler answered") if "contact-event-completed" in line]
+def test_events_wait_in_the_queue_and_one_that_comes_twice_sends_nothing(
+    demo: subprocess.CompletedProcess[str],
+) -> None:
+    assert rows(section(demo.stdout, "Calls end: each event waits"), 0, 1, 3, 4) == [
+        ("10:09:44", "contact-event-completed", "UPDATED", "200"),
+        ("10:10:44", "contact-event-completed", "DUPLICATE", "-"),
+        ("10:33:29", "contact-event-queue-transfer", "UPDATED", "200"),
+        ("10:48:32", "contact-event-webrtc", "UPDATED", "200"),
+        ("10:56:50", "contact-event-sentinel", "UPDATED", "200"),
+        ("10:58:30", "a wrong message", "INVALID", "-"),
+    ]
 
-    assert [re.split(r" {2,}", line.strip())[2:4] for line in lines] == [["UPDATED", "200"], ["DUPLICATE", "-"]]
+
+def test_a_lost_event_is_found_by_the_reconciliation(demo: subprocess.CompletedProcess[str]) -> None:
+    assert rows(section(demo.stdout, "A call was abandoned"), 0, 1, 2, 3) == [
+        ("11:00:00", "reconciliation", "reconcile", "found"),
+        ("11:00:00", "contact-event-abandoned", "reconcile", "UPDATED"),
+    ]
 
 
-def test_shows_the_second_delivery_cure_the_first(demo: subprocess.CompletedProcess[str]) -> None:
-    lines = [line for line in section(demo.stdout, "What the handler answered") if "contact-event-outbound" in line]
+def test_a_429_comes_back_when_salesforce_said(demo: subprocess.CompletedProcess[str]) -> None:
+    assert rows(section(demo.stdout, "Salesforce is busy"), 0, 3, 4, 5) == [
+        ("11:11:15", "RETRY_LATER", "429", "Salesforce answered 429; back at 11:13:15"),
+        ("11:13:15", "UPDATED", "200", "Salesforce answered 200"),
+    ]
 
-    assert [re.split(r" {2,}", line.strip())[2:4] for line in lines] == [["raised", "429"], ["UPDATED", "200"]]
+
+def test_an_outage_uses_up_few_calls(demo: subprocess.CompletedProcess[str]) -> None:
+    assert rows(section(demo.stdout, "20 calls end"), 0, 1, 3, 4) == [
+        ("11:27:40", "3 calls", "UNCERTAIN", "503"),
+        ("11:27:46", "17 calls", "RETRY_LATER", "-"),
+        ("11:28:44", "1 call", "UNCERTAIN", "503"),
+        ("11:28:45", "16 calls", "RETRY_LATER", "-"),
+        ("11:30:44", "1 call", "UNCERTAIN", "503"),
+        ("11:30:45", "15 calls", "RETRY_LATER", "-"),
+        ("11:34:44", "15 calls", "UPDATED", "200"),
+    ]
 
 
 def test_shows_the_voice_calls(demo: subprocess.CompletedProcess[str]) -> None:
@@ -82,31 +109,35 @@ def test_shows_that_an_abandoned_call_was_created(demo: subprocess.CompletedProc
     ("contact", "cells"),
     [
         ("a1f0c3d2", ["UPDATED", "contact-flow", "1", "200"]),
+        ("d4b96e28", ["UPDATED", "reconcile", "1", "200"]),
         ("3a1fc48e", ["UPDATED", "contact-event", "2", "200"]),
-        ("4b20d59f", ["UNCERTAIN", "contact-event", "1", "500"]),
+        ("5 calls ", ["UNCERTAIN", "contact-event", "1", "503"]),
+        ("15 calls", ["UPDATED", "contact-event", "1", "200"]),
     ],
 )
 def test_shows_the_ledger(demo: subprocess.CompletedProcess[str], contact: str, cells: list[str]) -> None:
     assert row(section(demo.stdout, "What the ledger says"), contact)[1:5] == cells
 
 
-def test_keeps_the_handlers_log_out_of_the_tables(demo: subprocess.CompletedProcess[str]) -> None:
+def test_shows_what_the_queues_hold(demo: subprocess.CompletedProcess[str]) -> None:
+    lines = section(demo.stdout, "What the queues hold")
+
+    assert lines[0] == "contact queue: empty"
+    assert lines[1].startswith('dead-letter queue: {"contact": ')
+    assert "contactId must be a contact id" in lines[2]
+
+
+def test_keeps_the_functions_log_out_of_the_tables(demo: subprocess.CompletedProcess[str]) -> None:
     assert "CloudWatchMetrics" not in demo.stdout + demo.stderr
     assert "demo.log" in demo.stdout
 
 
-def test_shows_the_handlers_log_when_asked_to(run: Run) -> None:
-    shown = run("demo", "--logs", COLUMNS="100")
+def test_shows_the_functions_log_when_asked_to_and_fits_into_a_narrower_terminal(run: Run) -> None:
+    shown = run("demo", "--logs", COLUMNS="80")
 
     assert '"message":"contact UPDATED"' in shown.stderr
     assert "CloudWatchMetrics" not in shown.stdout
-
-
-@pytest.mark.parametrize("columns", [80, 100])
-def test_loses_nothing_in_a_narrower_terminal(run: Run, columns: int) -> None:
-    shown = run("demo", COLUMNS=str(columns))
-
-    assert max(map(len, shown.stdout.splitlines())) <= columns
+    assert max(map(len, shown.stdout.splitlines())) <= 80
     assert "…" not in shown.stdout
-    for word in ("CUSTOMER_DISCONNECT", "+12065550143", "Tier__c gold", "contact-event-disconnected"):
+    for word in ("CUSTOMER_DISCONNECT", "+12065550143", "Tier__c gold", "contact-event-queue-transfer", "RETRY_LATER"):
         assert word in shown.stdout

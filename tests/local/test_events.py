@@ -1,18 +1,23 @@
-"""What the handler makes of each file in events/."""
+"""What the handlers make of each file in events/."""
 
 import json
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.sandbox import Sandbox
+from tests.sandbox import QUEUE, Context, Sandbox
 from tools.examples import AGE, CONTACTS, ENDED, EVENTS, Examples, files, moved, read_json
-from tools.invocation import handler_for, load_contacts
+from tools.invocation import HANDLERS, handler_for, load_contacts
 from tools.local.messages import utc_now
-from tools.local.stack import INSTANCE_ID, LocalStack
+from tools.local.simulation import TIMEOUTS
+from tools.local.sqs_rules import md5
+from tools.local.stack import INSTANCE_ID, ROOT, LocalStack
+from tools.template import load
+from voicecall_sync.messages import asked_in, messages_of
 
 EXPECTED = {
     "contact-flow": "UPDATED",
@@ -28,15 +33,17 @@ EXPECTED = {
     "contact-event-initiated": "IGNORED",
     "contact-event-disconnected": "IGNORED",
 }
-RECONCILED: dict[str, tuple[dict[str, int], dict[str, int] | None]] = {
-    "scheduled": ({"UPDATED": 2}, None),
-    "scheduler-default": ({"UPDATED": 2}, None),
-    "reconcile-dry-run": ({}, {"update": 3}),
-    "reconcile-window": ({}, {"update": 2}),
-    "reconcile-contacts": ({"INVALID": 1, "UPDATED": 1}, None),
+QUEUED = ("contact-queue", "contact-queue-operator")
+RECONCILED: dict[str, list[str]] = {
+    "scheduled": [],
+    "scheduler-default": [],
+    "reconcile-dry-run": ["dry run", "dry run", "dry run"],
+    "reconcile-window": ["dry run", "dry run"],
+    "reconcile-contacts": ["INVALID", "enqueued"],
 }
-"""For the other function: outcomes, and in a dry run what it would do."""
-FILES = [path for path in files() if path != CONTACTS and path.stem not in RECONCILED]
+"""For the reconciliation: what it says of each contact that it names."""
+OTHERS = {**dict.fromkeys(QUEUED, "contact_queue"), **dict.fromkeys(RECONCILED, "reconcile")}
+FILES = [path for path in files() if path != CONTACTS and path.stem not in OTHERS]
 
 
 @pytest.fixture
@@ -71,14 +78,34 @@ def test_what_the_reconciliation_makes_of_its_events(name: str, examples: Exampl
 
     answer = sandbox.reconcile(event)
 
-    assert handler_for(event) == "reconcile"
-    assert (answer["outcomes"], answer.get("would")) == RECONCILED[name]
+    assert sorted(contact["status"] for contact in answer["contacts"]) == RECONCILED[name]
     assert answer["stopped"] is None
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("name", QUEUED)
+def test_what_the_worker_makes_of_its_messages(
+    name: str, stack: LocalStack, examples: Examples, sandbox: Sandbox
+) -> None:
+    event: Any = examples.read(EVENTS / f"{name}.json")
+
+    result = sandbox.call(QUEUE, event, Context())
+
+    (contact_id,) = (asked_in(message.body).contact_id for message in messages_of(event))
+    assert result.answer == {"batchItemFailures": []}
+    assert stack.salesforce.applied(contact_id) == 1
+
+
+@pytest.mark.parametrize("path", [path for path in files() if path != CONTACTS], ids=lambda path: path.stem)
 def test_which_handler_an_event_is_for(path: Path) -> None:
-    assert handler_for(read_json(path)) == "update_voice_call"
+    assert handler_for(read_json(path)) == OTHERS.get(path.stem, "update_voice_call")
+
+
+def test_functions_have_the_templates_timeouts() -> None:
+    resources = load(ROOT / "template.yaml")["Resources"].values()
+    functions = [one["Properties"] for one in resources if one["Type"] == "AWS::Serverless::Function"]
+
+    assert {one["Handler"].rpartition(".")[2]: one["Timeout"] for one in functions} == TIMEOUTS
+    assert HANDLERS.keys() == TIMEOUTS.keys()
 
 
 def test_a_schedule_is_refused_clearly(stack: LocalStack, examples: Examples, sandbox: Sandbox) -> None:
@@ -133,6 +160,27 @@ def test_only_times_are_moved_and_keep_their_spelling() -> None:
         "b": "2026-11-23",
         "c": "1970-01-01T00:00:00Z",
     }
+
+
+def test_a_message_is_moved_with_its_body() -> None:
+    """In a body that is text: a contact event as SQS has it."""
+    event = {"detail": {"disconnectTimestamp": "2026-11-23T10:00:00.000Z"}}
+    attributes = {"SentTimestamp": "1795428494000", "ApproximateReceiveCount": "1"}
+    record = {"messageId": "m", "body": json.dumps(event), "md5OfBody": "old", "attributes": attributes}
+
+    later: Any = moved({"Records": [record]}, timedelta(days=1))
+
+    (message,) = later["Records"]
+    assert message.keys() == record.keys()
+    assert json.loads(message["body"])["detail"] == {"disconnectTimestamp": "2026-11-24T10:00:00.000Z"}
+    assert message["md5OfBody"] == md5(message["body"])
+    assert message["attributes"] == {"SentTimestamp": "1795514894000", "ApproximateReceiveCount": "1"}
+
+
+def test_the_digests_of_messages_are_right() -> None:
+    for name in QUEUED:
+        content = read_json(EVENTS / f"{name}.json")
+        assert moved(content, timedelta()) == content
 
 
 def test_a_file_of_somebody_elses_is_read_as_it_is(tmp_path: Path) -> None:

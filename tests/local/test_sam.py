@@ -18,10 +18,15 @@ OTHER_ADDRESS = "127.0.0.2"
 def test_the_template_is_the_projects_but_for_its_variables() -> None:
     template = derived(load(ROOT / "template.yaml"), ["A", "B"])
 
-    properties = template["Resources"]["UpdateVoiceCallFunction"]["Properties"]
-    assert properties["Handler"] == "voicecall_sync.handlers.update_voice_call"
-    assert properties["Runtime"].startswith("python3.")
-    assert properties["Environment"] == {"Variables": {"A": "", "B": ""}}
+    functions = {name: resource["Properties"] for name, resource in template["Resources"].items()}
+    assert {name: (one["Handler"].rpartition(".")[2], one["Timeout"]) for name, one in functions.items()} == {
+        "UpdateVoiceCallFunction": ("update_voice_call", 8),
+        "ContactQueueFunction": ("contact_queue", 60),
+        "ReconcileFunction": ("reconcile", 900),
+    }
+    for properties in functions.values():
+        assert properties["Runtime"].startswith("python3.")
+        assert properties["Environment"] == {"Variables": {"A": "", "B": ""}}
 
 
 def test_addresses_are_those_a_container_knows() -> None:

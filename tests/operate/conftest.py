@@ -1,5 +1,6 @@
 """A deployed stack as the commands find one: in MiniStack's CloudFormation, with the real handlers behind it."""
 
+import contextlib
 import io
 import json
 import os
@@ -10,7 +11,6 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import Any
 from uuid import uuid4
 
@@ -20,26 +20,18 @@ from boto3.dynamodb.types import TypeSerializer
 
 from tests.conftest import QUICK
 from tests.local.conftest import FREE_PORTS, stopped_at_the_end
+from tests.sandbox import Context, Sandbox
+from tools.local.mapping import EventSourceMapping
 from tools.local.stack import ROOT, LocalStack
-from tools.operate import main
+from tools.operate import account, main, watch
 
 # What Lambda would find in the artifact, this Python's packages and the sources; what the template would set.
 HANDLERS = """
 import os, sys
 os.environ.update({variables!r})
 sys.path[:0] = {paths!r}
-from voicecall_sync.handlers import reconcile, update_voice_call
+from voicecall_sync.handlers import reconcile
 """
-# For these, time passes only while they wait for their turn to call Connect.
-PACED_HANDLERS = (
-    HANDLERS
-    + """
-from datetime import UTC, datetime
-from tools.local.hand_clock import HandClock
-from voicecall_sync import app
-app.SystemClock = lambda: HandClock(datetime.now(UTC))
-"""
-)
 
 
 @dataclass(frozen=True)
@@ -103,15 +95,16 @@ class DeployedStack:
     def create(self, *, without: str = "") -> "DeployedStack":
         outputs = {
             "IdempotencyTableName": self.local.table,
-            "FlowFunctionArn": self._arn("update"),
             "ReconcileFunctionArn": self._arn("reconcile"),
-            "LogGroupName": self.group("update"),
+            "LogGroupName": self.group("flow"),
+            "ContactQueueLogGroupName": self.group("worker"),
             "ReconcileLogGroupName": self.group("reconcile"),
+            "ContactQueueUrl": self.local.queue.url,
             "DeadLetterQueueUrl": self.local.dead_letters.url,
         }
         template = {
             "AWSTemplateFormatVersion": "2010-09-09",
-            "Resources": {"Queue": {"Type": "AWS::SQS::Queue", "Properties": {}}},
+            "Resources": {"Topic": {"Type": "AWS::SNS::Topic", "Properties": {}}},
             "Outputs": {name: {"Value": value} for name, value in outputs.items() if name != without},
         }
         client = self.client("cloudformation")
@@ -121,31 +114,26 @@ class DeployedStack:
         )
         return self
 
-    def deploy(
-        self, settings: Mapping[str, str] | None = None, *, handlers: str = HANDLERS, seconds: int = 120
-    ) -> "DeployedStack":
-        """Put the real handlers behind both functions.
+    def deploy(self, settings: Mapping[str, str] | None = None) -> "DeployedStack":
+        """Put the real reconciliation behind its function.
 
         Args:
             settings: further variables.
-            handlers: their source.
-            seconds: the functions' Timeout.
         """
         variables = {**self.local.environment(), **QUICK, **(settings or {})}
         paths = [str(ROOT / "src"), str(ROOT), *(path for path in sys.path if path.endswith("site-packages"))]
         code = io.BytesIO()
         with zipfile.ZipFile(code, "w") as archive:
-            archive.writestr("deployed.py", handlers.format(variables=variables, paths=paths))
+            archive.writestr("deployed.py", HANDLERS.format(variables=variables, paths=paths))
         client = self.client("lambda")
-        for function, handler in (("update", "update_voice_call"), ("reconcile", "reconcile")):
-            client.create_function(
-                FunctionName=f"{self.name}-{function}",
-                Runtime="python3.11",
-                Role="arn:aws:iam::000000000000:role/any",
-                Handler=f"deployed.{handler}",
-                Code={"ZipFile": code.getvalue()},
-                Timeout=seconds,
-            )
+        client.create_function(
+            FunctionName=f"{self.name}-reconcile",
+            Runtime="python3.11",
+            Role="arn:aws:iam::000000000000:role/any",
+            Handler="deployed.reconcile",
+            Code={"ZipFile": code.getvalue()},
+            Timeout=120,
+        )
         return self
 
     def group(self, function: str) -> str:
@@ -162,25 +150,6 @@ class DeployedStack:
             for index, line in enumerate(lines)
         ]
         client.put_log_events(logGroupName=group, logStreamName="one", logEvents=events)
-
-    @cached_property
-    def queue(self) -> str:
-        described = self.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"][0]["Outputs"]
-        return next(str(output["OutputValue"]) for output in described if output["OutputKey"] == "DeadLetterQueueUrl")
-
-    def fail_to_deliver(self, event: object, message: str) -> None:
-        """Put an event into the dead-letter queue, as Lambda does."""
-        self.client("sqs").send_message(
-            QueueUrl=self.queue,
-            MessageBody=event if isinstance(event, str) else json.dumps(event),
-            MessageAttributes={"ErrorMessage": {"DataType": "String", "StringValue": message}},
-        )
-
-    def undelivered(self) -> int:
-        """Count what can be received from the dead-letter queue now."""
-        asked = "ApproximateNumberOfMessages"
-        attributes = self.client("sqs").get_queue_attributes(QueueUrl=self.queue, AttributeNames=[asked])["Attributes"]
-        return int(attributes[asked])
 
     def _arn(self, function: str) -> str:
         return f"arn:aws:lambda:us-east-1:000000000000:function:{self.name}-{function}"
@@ -207,17 +176,57 @@ def put(stack: LocalStack) -> Callable[..., str]:
             "source": "contact-event",
             "attempts": 1,
             "claimedAt": now,
-            "firstClaimedAt": now,
+            "metAt": now,
+            "firstSource": "contact-event",
             "detail": "a detail",
             "properties": ["endTime", "queue"],
             **({} if state == "UPDATED" else {"open": state, "since": now}),
             **values,
         }
         serialize = TypeSerializer().serialize
-        stack.dynamodb.put_item(TableName=stack.table, Item={name: serialize(value) for name, value in record.items()})
+        item = {name: serialize(value) for name, value in record.items() if value is not None}
+        stack.dynamodb.put_item(TableName=stack.table, Item=item)
         return contact_id
 
     return put
+
+
+class Working:
+    """The time of a command that waits: whenever it sleeps, the worker takes the messages there are.
+
+    Attributes:
+        slept: how often it slept.
+        idle: the worker does not work.
+        interrupted: somebody presses Ctrl-C.
+    """
+
+    def __init__(self, mapping: EventSourceMapping, sandbox: Sandbox) -> None:
+        self.slept = 0
+        self.idle = self.interrupted = False
+        self._mapping, self._sandbox = mapping, sandbox
+        self._ahead = 0.0
+
+    def monotonic(self) -> float:
+        return self._ahead
+
+    def sleep(self, seconds: float) -> None:
+        self.slept += 1
+        self._ahead += seconds
+        if self.interrupted:
+            raise KeyboardInterrupt
+        if self.idle:
+            return
+        with contextlib.redirect_stdout(io.StringIO()):
+            self._mapping.drain(lambda event: self._sandbox.app.contact_queue(event, Context()))
+
+
+@pytest.fixture
+def working(stack: LocalStack, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Working:
+    """Lets the worker work while a command waits for it."""
+    made = Working(EventSourceMapping(stack.sqs, stack.queue.url), sandbox)
+    for module in (account, watch):
+        monkeypatch.setattr(module, "time", made)
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -106,6 +106,9 @@ def test_no_local_stack(operate: Operate, monkeypatch: pytest.MonkeyPatch, tmp_p
         (("release", "--state", "UPDATED"), "invalid choice"),
         (("backfill", "--from", "2026-11-01", "--to", "2026-11-02T00:00:00Z"), "2026-11-01 is no moment with its zone"),
         (("backfill", "--from", "2026-11-02T00:00:00Z", "--to", "2026-11-01T00:00:00Z"), "--from must be before --to"),
+        (("backfill", "--from", "2026-11-01T00:00:00Z"), "give --from and --to, or --contact"),
+        (("backfill", "--contact", "abc", "--scope", "all"), "--contact goes with none of --from, --to and --scope"),
+        (("backfill", "--contact", "abc", "--follow", "soon"), "soon is not a number of minutes"),
         (("backfill", "--from", "2999-01-01T00:00:00Z", "--to", "2999-01-02T00:00:00Z"), "a moment in the past"),
     ],
 )

@@ -1,14 +1,17 @@
 """``release`` and ``close``: only what may be, only when asked for, and only if nothing changed meanwhile."""
 
+import json
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
+import requests
 
-from tests.contacts import contact_event, new_id
-from tests.operate.conftest import DeployedStack, Operate
+from tests.contacts import contact_event, described, new_id
+from tests.operate.conftest import DeployedStack, Operate, Working
 from tests.sandbox import Sandbox
+from tools.local.gateway import Fault
 from tools.local.misbehaviour import Answer
 from tools.local.stack import ROOT, LocalStack
 
@@ -34,7 +37,10 @@ def test_a_released_contact_is_sent_once_more(
     assert done.status == 0
     for told in ("totalHoldDuration, numberOfHolds and agentInteractionDuration", "becomes zero", "closes the conv"):
         assert told in done.flat
-    assert "The next reconciliation (within 15 minutes) sends it" in done.flat
+    assert f"released and enqueued {contact_id}" in done.flat
+    [message] = stack.queue.messages
+    assert message.json == {"contactId": contact_id, "source": "operator"}
+    assert message.visible_at <= datetime.now(UTC)
     assert sandbox.invoke(contact_event(contact_id)).status == "UPDATED"
     record = stack.record(contact_id)
     assert record is not None
@@ -73,8 +79,8 @@ def test_a_refused_contact_that_was_released_before_is_warned_of(
 
     for said in (shown, asked):
         assert "It was released before, at 2" in said.flat
-        assert "UTC by root. Its first attempt was at 2" in said.flat
-        assert "it has had 2. The record does not say how the attempts before the release ended" in said.flat
+        assert "UTC by root. It was first met at 2" in said.flat
+        assert "attempts so far: 2. The record does not say how the attempts before the release ended" in said.flat
     assert f"FROM VoiceCall WHERE VendorCallKey = '{contact_id}'" in asked.flat
     assert "It may be a second update. A second update overwrites totalHoldDuration" in asked.flat
 
@@ -152,7 +158,7 @@ def test_nothing_is_done_without_a_yes(
 @pytest.mark.parametrize(
     ("command", "state"),
     [
-        *(("release", state) for state in ("UPDATED", "CLAIMED", "NOT_APPLIED", "SOMETHING")),
+        *(("release", state) for state in ("UPDATED", "CLAIMED", "SOMETHING")),
         *(("close", state) for state in ("UPDATED", "CLAIMED", "NOT_APPLIED", "REJECTED", "SOMETHING")),
     ],
 )
@@ -204,35 +210,178 @@ def test_a_contact_that_moved_on_while_it_was_shown(
     assert not {"releasedBy", "closedBy"} & record.keys()
 
 
-def test_released_and_sent_at_once(
-    operate: Operate, deployed: DeployedStack, stack: LocalStack, sandbox: Sandbox, finished: Callable[[str], str]
+@pytest.mark.parametrize("values", [{}, {"deadLetteredAt": NOW - 60}, {"backBy": NOW + 3600, "failures": 4}])
+def test_what_waits_is_enqueued_again_and_its_record_stays(
+    operate: Operate, deployed: DeployedStack, put: Callable[..., str], stack: LocalStack, values: dict[str, object]
+) -> None:
+    contact_id = put("NOT_APPLIED", **values)
+    before = stack.record(contact_id)
+
+    done = operate("--stack", deployed.name, "release", contact_id, typed="yes\n")
+
+    assert done.status == 0
+    assert "It gets a new message; its record stays as it is." in done.flat
+    assert ("you may wait for that" in done.flat) == ("backBy" in values)
+    assert ("Its old message stays in the dead-letter queue" in done.flat) == ("deadLetteredAt" in values)
+    assert [message.json["contactId"] for message in stack.queue.messages] == [contact_id]
+    assert before is not None
+    after = stack.record(contact_id)
+    assert after is not None
+    assert NOW + 300 < float(after["backBy"]["N"]) < NOW + 480
+    assert {**after, "backBy": None} == {**before, "backBy": None}
+
+
+@pytest.mark.parametrize(
+    ("state", "values", "told"),
+    [
+        ("UNCERTAIN", {}, "The ledger has the release, but no message was sent. The reconciliation sends a message"),
+        ("NOT_APPLIED", {}, "No message was sent. The reconciliation sends a message once"),
+        ("NOT_APPLIED", {"deadLetteredAt": NOW - 60}, "No message was sent. Or run the same command again"),
+    ],
+)
+def test_a_queue_that_fails_after_the_ledger_was_written(
+    operate: Operate,
+    deployed: DeployedStack,
+    put: Callable[..., str],
+    stack: LocalStack,
+    state: str,
+    values: dict[str, object],
+    told: str,
+) -> None:
+    contact_id = put(state, **values)
+    stack.gateway.fail("SendMessage", Fault.REFUSED)
+
+    done = operate("--stack", deployed.name, "release", contact_id, "--yes")
+    stack.gateway.heal()
+    again = operate("--stack", deployed.name, "release", contact_id, "--yes")
+
+    assert (done.status, again.status) == (1, 0)
+    assert "the contact queue failed at send" in done.flat
+    assert told in done.flat
+    assert stack.state(contact_id) == "NOT_APPLIED"
+    assert len(stack.queue.messages) == 1
+
+
+# --------------------------------------------------------------------------------------------- watched for a while
+
+
+def test_released_and_watched(
+    operate: Operate,
+    deployed: DeployedStack,
+    stack: LocalStack,
+    sandbox: Sandbox,
+    finished: Callable[[str], str],
+    working: Working,
 ) -> None:
     contact_id = finished(new_id())
     stack.salesforce.next(Answer(500))
     sandbox.invoke(contact_event(contact_id))
-    deployed.deploy()
 
     done = operate("--stack", deployed.name, "release", contact_id, "--yes", "--now")
 
-    assert (done.status, done.err) == (0, "")
+    assert done.status == 0
     assert "UPDATED: Salesforce answered 200" in done.out
     assert stack.salesforce.applied(contact_id) == 1
+    assert working.slept == 1
 
 
-def test_released_and_not_updated_at_once(
-    operate: Operate, deployed: DeployedStack, stack: LocalStack, sandbox: Sandbox, finished: Callable[[str], str]
+def test_released_and_refused_again(
+    operate: Operate,
+    deployed: DeployedStack,
+    stack: LocalStack,
+    sandbox: Sandbox,
+    finished: Callable[[str], str],
+    working: Working,
 ) -> None:
     contact_id = finished(new_id())
     for _ in range(2):
         stack.salesforce.next(Answer(400))
     sandbox.invoke(contact_event(contact_id))
-    deployed.deploy()
+
+    done = operate("--stack", deployed.name, "release", contact_id, "--yes", "--now")
+
+    assert (done.status, working.slept) == (1, 1)
+    assert "REJECTED: Salesforce answered 400" in done.out
+    assert f"operate --stack {deployed.name} show {contact_id}" in done.flat
+
+
+def test_released_and_put_off(
+    operate: Operate,
+    deployed: DeployedStack,
+    stack: LocalStack,
+    finished: Callable[[str], str],
+    put: Callable[..., str],
+    working: Working,
+) -> None:
+    contact_id = finished(put("REJECTED"))
+    stack.salesforce.next(Answer(429, headers=(("Retry-After", "900"),)))
 
     done = operate("--stack", deployed.name, "release", contact_id, "--yes", "--now")
 
     assert done.status == 1
-    assert "REJECTED: Salesforce answered 400" in done.out
-    assert f"operate --stack {deployed.name} show {contact_id}" in done.flat
+    assert "NOT_APPLIED: Salesforce answered 429" in done.err
+    assert "It waits: Salesforce answered 429" in done.flat
+    assert "It may be sent from 2" in done.flat
+    assert "Its message is back by 2" in done.flat
+    assert working.slept == 60  # two minutes
+
+
+def test_released_and_nobody_works(
+    operate: Operate, deployed: DeployedStack, put: Callable[..., str], stack: LocalStack, working: Working
+) -> None:
+    contact_id = put("REJECTED")
+    working.idle = True
+
+    done = operate("--stack", deployed.name, "release", contact_id, "--yes", "--now")
+
+    assert done.status == 1
+    assert "The worker has not looked at it yet: it is paused, or other messages come first." in done.flat
+    assert "Contact queue: 1 ready" in done.flat
+    assert stack.state(contact_id) == "NOT_APPLIED"
+
+
+def test_enqueued_again_and_ignored(
+    operate: Operate, deployed: DeployedStack, put: Callable[..., str], stack: LocalStack, working: Working
+) -> None:
+    """A chat, as Connect describes it."""
+    contact_id = put("NOT_APPLIED")
+    stack.connect.put_contact({**described(contact_id), "Channel": "CHAT"})
+
+    done = operate("--stack", deployed.name, "release", contact_id, "--yes", "--now")
+
+    assert (done.status, working.slept) == (1, 1)
+    assert "IGNORED: " in done.out
+    assert "It was ignored" in operate("--stack", deployed.name, "show", contact_id).flat
+
+
+def test_a_dead_lettered_contact_is_tried_anew(
+    operate: Operate,
+    deployed: DeployedStack,
+    stack: LocalStack,
+    finished: Callable[[str], str],
+    put: Callable[..., str],
+    working: Working,
+) -> None:
+    contact_id = finished(put("NOT_APPLIED", attempts=0, failures=40, deadLetteredAt=NOW - 60))
+
+    done = operate("--stack", deployed.name, "release", contact_id, "--yes", "--now")
+
+    assert (done.status, working.slept) == (0, 1)
+    assert stack.salesforce.applied(contact_id) == 1
+    assert operate("--stack", deployed.name, "attention").status == 0
+
+
+def test_watching_is_interrupted(
+    operate: Operate, deployed: DeployedStack, put: Callable[..., str], stack: LocalStack, working: Working
+) -> None:
+    contact_id = put("REJECTED")
+    working.interrupted = True
+
+    done = operate("--stack", deployed.name, "release", contact_id, "--yes", "--now")
+
+    assert done.status == 130
+    assert "The contact goes on by itself" in done.err
+    assert len(stack.queue.messages) == 1
 
 
 def test_closed(operate: Operate, deployed: DeployedStack, put: Callable[..., str], stack: LocalStack) -> None:
@@ -287,6 +436,7 @@ def test_many_are_released_by_what_they_have_in_common(
         assert "…and 3 more" in said.out
     assert before == {"REJECTED"}
     assert "released 23; moved on meanwhile and left alone 0" in done.out
+    assert {message.json["contactId"] for message in stack.queue.messages} == wanted
     assert {stack.state(contact_id) for contact_id in wanted} == {"NOT_APPLIED"}
     assert {stack.state(contact_id) for contact_id in others} == {"REJECTED", "UNCERTAIN"}
 
@@ -343,3 +493,24 @@ def test_none_match(operate: Operate, deployed: DeployedStack) -> None:
     done = operate("--stack", deployed.name, "release", "--state", "REJECTED")
 
     assert (done.status, done.out) == (0, "No contact matches. Nothing was changed.\n")
+
+
+# ------------------------------------------------------------------------------------------------------- locally
+
+
+def test_locally_the_way_of_a_rejected_contact(locally: Operate, kept: dict[str, str]) -> None:
+    contact_id = "c3a85f17-6e2d-4b9c-8d41-0f1e2d3c4b5a"
+    failure = json.dumps({"behaviour": "Answer", "status": 400})
+    requests.post(f"{kept['SALESFORCE']}/simulator/next", data=failure, timeout=5).raise_for_status()
+    locally("invoke", "events/contact-event-completed.json")
+
+    needed = locally("operate", "--local", "attention", "--json")
+    released = locally("operate", "--local", "release", contact_id, typed="yes\n")
+    shown = locally("operate", "--local", "show", contact_id)
+    settled = locally("operate", "--local", "attention")
+
+    assert [contact["contactId"] for contact in needed.json["REJECTED"]["contacts"]] == [contact_id]
+    assert (needed.status, released.status, shown.status, settled.status) == (1, 0, 0, 0)
+    assert f"released and enqueued {contact_id}" in released.flat
+    assert "contact REJECTED" in shown.flat.partition("the oldest first")[2]
+    assert "+1" not in shown.out

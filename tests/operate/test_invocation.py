@@ -8,6 +8,7 @@ from urllib.parse import quote
 import boto3
 import pytest
 
+from tests.contacts import new_id
 from tests.operate.conftest import DeployedStack, Operate
 from tools.local.gateway import Fault
 from tools.local.loopback import Connection, LoopbackServer
@@ -83,16 +84,14 @@ def test_a_failure_is_named_without_what_it_may_hold(invoked: Callable[..., Answ
 
 
 def test_an_answer_that_is_lost_is_not_asked_for_again(
-    operate: Operate, deployed: DeployedStack, stack: LocalStack, put: Callable[..., str]
+    operate: Operate, deployed: DeployedStack, stack: LocalStack
 ) -> None:
     arn = f"arn:aws:lambda:us-east-1:000000000000:function:{deployed.name}-reconcile"
     path = f"/2015-03-31/functions/{quote(arn, safe='')}/invocations"
-    contact_id = put("REJECTED")
     stack.gateway.fail(path, Fault.LOST)
 
-    done = operate("--stack", deployed.name, "release", contact_id, "--yes", "--now")
+    done = operate("--stack", deployed.name, "backfill", "--contact", new_id())
 
     assert done.status == 1
-    assert "did not answer: no answer came (ConnectionClosedError): it may still be running" in done.flat
+    assert "did not do it: no answer came (ConnectionClosedError): it may still be running" in done.flat
     assert stack.gateway.calls.count(path) == 1
-    assert stack.state(contact_id) == "NOT_APPLIED"

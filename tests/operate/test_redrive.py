@@ -1,131 +1,162 @@
-"""``redrive``: what the function takes is deleted, all else stays; nobody's number is shown."""
+"""``redrive``: SQS moves what lies in the dead-letter queue, always to the contact queue."""
 
 import json
 from collections.abc import Callable
 
 import pytest
-import requests
 
-from tests.contacts import CUSTOMER, SECRET_VALUE, contact_event, flow_event, new_id
+from tests.contacts import CUSTOMER, contact_event, new_id
 from tests.operate.conftest import DeployedStack, Operate
-from tools.local.misbehaviour import Answer
 from tools.local.stack import LocalStack
+from tools.operate import redrive
 
-WHY = "RETRY_LATER: Salesforce answered 429"
-
-
-@pytest.fixture
-def queue(deployed: DeployedStack) -> DeployedStack:
-    """A stack with functions."""
-    return deployed.deploy()
+WEEK = {"Reason": "not for a week: Salesforce answered 429"}
 
 
-def test_what_is_taken_is_deleted(
-    operate: Operate, queue: DeployedStack, stack: LocalStack, finished: Callable[[str], str]
-) -> None:
-    contact_id = finished(new_id())
-    queue.fail_to_deliver(contact_event(contact_id, customer=CUSTOMER), WHY)
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redrive, "LOOK_SECONDS", 0.01)
 
-    done = operate("--stack", queue.name, "redrive")
 
-    assert done.status == 0
+def test_all_is_moved_to_the_contact_queue(operate: Operate, deployed: DeployedStack, stack: LocalStack) -> None:
+    contact_id = new_id()
+    stack.dead_letters.send(contact_event(contact_id, customer=CUSTOMER), WEEK)
+    stack.dead_letters.send({"contactId": new_id(), "source": "reconcile"})
+
+    done = operate("--stack", deployed.name, "redrive", typed="yes\n")
+
+    assert done.status == 0, done.err
     assert contact_id in done.out
-    assert "1 taken and deleted, 0 left in the queue" in done.out
+    assert WEEK["Reason"] in done.flat
+    assert "Dead-letter queue: 2 ready" in done.out
+    assert "Messages moved: 2. The worker looks at them now." in done.out
+    assert f"operate --stack {deployed.name} attention" in done.flat
     assert max(map(len, done.out.splitlines())) <= 80
     assert CUSTOMER not in done.out + done.err
-    assert stack.salesforce.applied(contact_id) == 1
-    assert queue.undelivered() == 0
+    assert (len(stack.dead_letters.messages), len(stack.queue.messages)) == (0, 2)
 
 
-def test_what_fails_again_stays_and_says_why(
-    operate: Operate, queue: DeployedStack, stack: LocalStack, finished: Callable[[str], str]
+@pytest.mark.parametrize("typed", ["no\n", ""])
+def test_nothing_is_moved_without_a_yes(
+    operate: Operate, deployed: DeployedStack, stack: LocalStack, typed: str
 ) -> None:
-    failing, well = finished(new_id()), finished(new_id())
-    stack.salesforce.next(Answer(429))
-    queue.fail_to_deliver(contact_event(failing), WHY)
-    queue.fail_to_deliver(contact_event(well), WHY)
+    stack.dead_letters.send(contact_event(new_id()), WEEK)
 
-    done = operate("--stack", queue.name, "redrive")
+    done = operate("--stack", deployed.name, "redrive", typed=typed)
 
     assert done.status == 1
-    assert "RETRY_LATER stays" in done.flat
-    assert "Salesforce answered 429" in done.flat
-    assert "1 taken and deleted, 1 left in the queue" in done.out
-    assert stack.salesforce.received[0].status == 429
-    assert len(stack.salesforce.received) == 2  # none twice in a run
-    assert queue.undelivered() == 1  # to be seen by the next run at once
-    assert operate("--stack", queue.name, "redrive").status == 0
-    assert queue.undelivered() == 0
+    assert "Move about 1 messages" in done.err
+    assert done.out.endswith("Nothing was moved.\n")
+    assert len(stack.dead_letters.messages) == 1
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"detail-type": "something else", "customer": CUSTOMER},
-        contact_event("c", eventType=None, customer=CUSTOMER),
-        f"no JSON {CUSTOMER}",
-    ],
-)
-def test_what_is_invalid_stays(operate: Operate, queue: DeployedStack, body: object) -> None:
-    queue.fail_to_deliver(body, f"'{CUSTOMER}'")
+def test_a_dry_run_only_looks_and_hides_nothing(operate: Operate, deployed: DeployedStack, stack: LocalStack) -> None:
+    stack.dead_letters.send({"detail-type": "something else", "customer": CUSTOMER}, {"Reason": "the message must be"})
+    stack.dead_letters.send(f"no JSON {CUSTOMER}", {"ERROR_CODE": "NO_PERMISSIONS", "ERROR_MESSAGE": CUSTOMER})
+    stack.dead_letters.send("something")
 
-    done = operate("--stack", queue.name, "redrive")
+    done = operate("--stack", deployed.name, "redrive", "--dry-run")
 
-    assert done.status == 1
-    assert "INVALID" in done.out
-    assert "What is INVALID stays so" in done.out
+    assert done.status == 0
+    assert done.out.count("names no contact") == 3
+    for told in ("the message must be", "NO_PERMISSIONS", "no reason is given", "What was invalid comes back here"):
+        assert told in done.flat
     assert CUSTOMER not in done.out + done.err
-    assert queue.undelivered() == 1
+    assert not any(message.is_in_flight for message in stack.dead_letters.messages)
+    assert len(stack.dead_letters.messages) == 3
 
 
-def test_a_flows_event_that_is_put_off_stays_though_nothing_is_raised(
-    operate: Operate, queue: DeployedStack, stack: LocalStack
-) -> None:
-    stack.salesforce.next(Answer(429))
-    queue.fail_to_deliver(flow_event(new_id()), "")
+def test_more_than_are_shown(operate: Operate, deployed: DeployedStack, stack: LocalStack) -> None:
+    for _ in range(12):
+        stack.dead_letters.send(contact_event(new_id()), WEEK)
 
-    done = operate("--stack", queue.name, "redrive")
+    tried = operate("--stack", deployed.name, "redrive", "--dry-run")
+    done = operate("--stack", deployed.name, "redrive", "--yes")
 
-    assert done.status == 1
-    assert queue.undelivered() == 1
-    assert SECRET_VALUE not in done.out
-
-
-def test_a_dry_run_only_looks(operate: Operate, queue: DeployedStack, stack: LocalStack) -> None:
-    contacts = [new_id() for _ in range(3)]
-    for contact_id in contacts:
-        queue.fail_to_deliver(contact_event(contact_id), WHY)
-    queue.fail_to_deliver(contact_event(new_id()), f"KeyError: '{CUSTOMER}'")
-
-    done = operate("--stack", queue.name, "redrive", "--dry-run")
-
-    assert done.status == 0
-    assert all(contact_id in done.out for contact_id in contacts)
-    assert WHY in done.flat
-    assert "the function failed" in done.flat
-    assert CUSTOMER not in done.out
-    assert "Messages: 4. Nothing was sent or deleted." in done.out
-    assert stack.salesforce.received == []
-    assert queue.undelivered() == 4
-
-
-def test_no_more_than_asked_for(
-    operate: Operate, queue: DeployedStack, stack: LocalStack, finished: Callable[[str], str]
-) -> None:
-    for _ in range(3):
-        queue.fail_to_deliver(contact_event(finished(new_id())), WHY)
-
-    done = operate("--stack", queue.name, "redrive", "--limit", "2")
-
-    assert done.status == 0
-    assert len(stack.salesforce.received) == 2
-    assert queue.undelivered() == 1
+    assert "These are 10 of about 12." in tried.flat
+    assert "Messages moved: 12." in done.out
 
 
 def test_an_empty_queue(operate: Operate, deployed: DeployedStack) -> None:
     done = operate("--stack", deployed.name, "redrive")
 
-    assert (done.status, done.out) == (0, "The dead-letter queue holds nothing that can be taken now.\n")
+    assert (done.status, done.out) == (0, "The dead-letter queue is empty.\n")
+
+
+def test_a_redrive_after_another(operate: Operate, deployed: DeployedStack, stack: LocalStack) -> None:
+    """The earlier one is listed, too, and must not be taken for the new one."""
+    for number in (1, 2):
+        for _ in range(number):
+            stack.dead_letters.send(contact_event(new_id()), WEEK)
+        done = operate("--stack", deployed.name, "redrive", "--yes")
+
+        assert f"Messages moved: {number}." in done.out
+
+
+def test_one_that_is_under_way_is_followed(operate: Operate, deployed: DeployedStack, stack: LocalStack) -> None:
+    for _ in range(3):
+        stack.dead_letters.send(contact_event(new_id()), WEEK)
+    stack.sqs.start_message_move_task(
+        SourceArn=stack.dead_letters.arn, DestinationArn=stack.queue.arn, MaxNumberOfMessagesPerSecond=1
+    )
+
+    done = operate("--stack", deployed.name, "redrive")
+
+    assert done.status == 0
+    assert "a redrive is under way already" in done.err
+    assert "Messages moved: 3." in done.out
+
+
+def test_one_that_failed_says_why(
+    operate: Operate, deployed: DeployedStack, stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it does where no destination was named."""
+    stack.dead_letters.send(contact_event(new_id()), WEEK)
+    monkeypatch.setattr(
+        "tools.operate.queues.Queues.start_move",
+        lambda _: stack.sqs.start_message_move_task(SourceArn=stack.dead_letters.arn),
+    )
+
+    done = operate("--stack", deployed.name, "redrive", "--yes")
+
+    assert done.status == 1
+    assert "The redrive ended FAILED: CouldNotDetermineMessageSource. Messages moved: 0" in done.flat
+    assert len(stack.dead_letters.messages) == 1
+
+
+def test_not_watched_for_ever(
+    operate: Operate, deployed: DeployedStack, stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redrive, "LONGEST_SECONDS", 0.0)
+    for _ in range(5):
+        stack.dead_letters.send(contact_event(new_id()), WEEK)
+    stack.sqs.start_message_move_task(
+        SourceArn=stack.dead_letters.arn, DestinationArn=stack.queue.arn, MaxNumberOfMessagesPerSecond=1
+    )
+
+    done = operate("--stack", deployed.name, "redrive")
+
+    assert done.status == 1
+    assert "SQS goes on moving by itself; the same command shows how far it is" in done.flat
+
+
+def test_interrupted(
+    operate: Operate,
+    deployed: DeployedStack,
+    stack: LocalStack,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stack.dead_letters.send(contact_event(new_id()), WEEK)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(redrive, "_until_done", interrupt)
+
+    done = operate("--stack", deployed.name, "redrive", "--yes")
+
+    assert done.status == 130
+    assert "SQS goes on moving by itself" in done.err
 
 
 def test_without_a_queue_nothing_is_said_of_it(operate: Operate, stack: LocalStack) -> None:
@@ -137,49 +168,18 @@ def test_without_a_queue_nothing_is_said_of_it(operate: Operate, stack: LocalSta
     assert "has no output DeadLetterQueueUrl" in refused.err
 
 
-def test_a_function_that_is_not_there_costs_no_message(operate: Operate, deployed: DeployedStack) -> None:
-    deployed.fail_to_deliver(contact_event(new_id()), WHY)
+def test_a_redriven_contact_is_tried_for_another_week(
+    operate: Operate,
+    deployed: DeployedStack,
+    stack: LocalStack,
+    finished: Callable[[str], str],
+    put: Callable[..., str],
+) -> None:
+    contact_id = finished(put("NOT_APPLIED", attempts=0, deadLetteredAt=1_700_000_000, failures=30))
+    stack.dead_letters.send(json.dumps({"contactId": contact_id, "source": "operator"}), WEEK)
 
-    refused = operate("--stack", deployed.name, "redrive")
+    needed = operate("--stack", deployed.name, "attention", "--json").json
+    operate("--stack", deployed.name, "redrive", "--yes")
 
-    assert refused.status == 2
-    assert refused.err == "AWS failed at Invoke: ResourceNotFoundException\n"
-    assert deployed.undelivered() == 1
-
-
-# ------------------------------------------------------------------------------------------------------- locally
-
-
-def test_locally_an_event_that_failed_is_kept_and_redriven(locally: Operate, kept: dict[str, str]) -> None:
-    failure = json.dumps({"behaviour": "Answer", "status": 429})
-    requests.post(f"{kept['SALESFORCE']}/simulator/next", data=failure, timeout=5).raise_for_status()
-
-    failed = locally("invoke", "events/contact-event-outbound.json")
-    redriven = locally("operate", "--local", "redrive")
-    empty = locally("operate", "--local", "redrive")
-
-    assert failed.err.splitlines()[-1] == (
-        "the event is in the dead-letter queue: python3 -m tools operate --local redrive"
-    )
-    assert (redriven.status, redriven.err) == (0, "")
-    assert "3a1fc48e-d594-4203-b4b8-708192a3b4c5" in redriven.out
-    assert "1 taken and deleted" in redriven.out
-    assert "holds nothing" in empty.out
-
-
-def test_locally_the_whole_way_of_a_rejected_contact(locally: Operate, kept: dict[str, str]) -> None:
-    contact_id = "c3a85f17-6e2d-4b9c-8d41-0f1e2d3c4b5a"
-    failure = json.dumps({"behaviour": "Answer", "status": 400})
-    requests.post(f"{kept['SALESFORCE']}/simulator/next", data=failure, timeout=5).raise_for_status()
-    locally("invoke", "events/contact-event-completed.json")
-
-    needed = locally("operate", "--local", "attention", "--json")
-    released = locally("operate", "--local", "release", contact_id, "--now", typed="yes\n")
-    shown = locally("operate", "--local", "show", contact_id)
-    settled = locally("operate", "--local", "attention")
-
-    assert [contact["contactId"] for contact in needed.json["REJECTED"]["contacts"]] == [contact_id]
-    assert (released.status, needed.status, shown.status, settled.status) == (0, 1, 0, 0)
-    story = shown.flat.partition("the oldest first")[2]
-    assert story.index("contact REJECTED") < story.index("contact UPDATED")
-    assert "+1" not in shown.out
+    assert [contact["contactId"] for contact in needed["DEAD_LETTERED"]["contacts"]] == [contact_id]
+    assert [message.json["contactId"] for message in stack.queue.messages] == [contact_id]

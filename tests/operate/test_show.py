@@ -22,7 +22,7 @@ def test_the_whole_story_of_an_uncertain_contact(
     stack.salesforce.next(Answer(500))
     sandbox.invoke(contact_event(contact_id))
     deployed.log(
-        "update",
+        "flow",
         {"contactId": contact_id, "level": "ERROR", "message": "contact UNCERTAIN", "status": "UNCERTAIN"},
         {"contactId": new_id(), "message": "another contact's line"},
         "START RequestId: no JSON",
@@ -46,6 +46,25 @@ def test_the_whole_story_of_an_uncertain_contact(
     assert story.index("came first") < story.index("contact UNCERTAIN") < story.index("contact DUPLICATE")
     assert "another contact's line" not in shown.out
     assert CUSTOMER not in shown.out
+
+
+def test_what_a_waiting_contact_waits_for(operate: Operate, deployed: DeployedStack, put: Callable[..., str]) -> None:
+    waits = {"attempts": 0, "scope": "all", "source": "reconcile", "firstSource": "contact-flow"}
+    contact_id = put("NOT_APPLIED", **waits, backBy=LONG_AGO, failures=3, failedSince=LONG_AGO, metAt=LONG_AGO)
+
+    shown = operate("--stack", deployed.name, "show", contact_id)
+    said = operate("--stack", deployed.name, "show", contact_id, "--json").json
+
+    at = f"{datetime.fromtimestamp(LONG_AGO, UTC):%Y-%m-%d %H:%M:%S}"
+    for told in (f"first met {at}", f"message back by {at}", f"came back 3 times, since {at}", "found in scope all"):
+        assert told in shown.flat
+    assert "Contact queue: 0 ready" in shown.out
+    record = said["record"]
+    assert (record["failures"], record["scope"], record["firstSource"]) == (3, "all", "contact-flow")
+    assert all(
+        datetime.fromisoformat(record[name]).timestamp() == LONG_AGO for name in ("metAt", "backBy", "failedSince")
+    )
+    assert said["queues"]["deadLetters"]["ready"] == 0
 
 
 def test_as_json(operate: Operate, deployed: DeployedStack, put: Callable[..., str]) -> None:
@@ -95,13 +114,14 @@ def test_nothing_is_looked_for_where_it_is_known(
 
 def test_a_contact_without_a_record(operate: Operate, deployed: DeployedStack) -> None:
     contact_id = new_id()
-    deployed.log("update", {"contactId": contact_id, "message": "contact RETRY_LATER", "status": "RETRY_LATER"})
+    deployed.log("flow", {"contactId": contact_id, "message": "contact RETRY_LATER", "status": "RETRY_LATER"})
 
     shown = operate("--stack", deployed.name, "show", contact_id)
 
     assert shown.status == 1
     assert f"The ledger has no record of {contact_id}" in shown.out
-    assert f"operate --stack {deployed.name} redrive --dry-run" in shown.out
+    assert f"operate --stack {deployed.name} redrive --dry-run" in shown.flat
+    assert f"backfill --contact {contact_id}" in shown.flat
     assert "contact RETRY_LATER" in shown.out
 
 
@@ -110,7 +130,7 @@ def test_the_log_is_searched_as_far_back_as_asked(
 ) -> None:
     contact_id = put("UPDATED")
     line = {"contactId": contact_id, "message": "weeks ago"}
-    deployed.log("update", line, at=datetime.now(UTC) - timedelta(days=20))
+    deployed.log("flow", line, at=datetime.now(UTC) - timedelta(days=20))
 
     usual = operate("--stack", deployed.name, "show", contact_id)
     further = operate("--stack", deployed.name, "show", contact_id, "--since", "2020-01-01T00:00:00Z")
@@ -168,12 +188,14 @@ def test_who_closed_a_contact_is_read_and_not_guessed(
         ("UPDATED", {"source": "contact-flow", "httpStatus": 200}, "if that was in mid-call"),
         ("CLAIMED", {"ownerUntil": int(time.time()) + 600}, "Look again after that"),
         ("CLAIMED", {"ownerUntil": LONG_AGO}, "died between claim and settle"),
-        ("NOT_APPLIED", {"retryAt": int(time.time()) + 600}, "it is due at"),
-        ("NOT_APPLIED", {"retryAt": LONG_AGO}, "waits longer"),
-        ("NOT_APPLIED", {"retryAt": int(time.time()) + 600, "attempts": 6}, "tried more often"),
+        ("NOT_APPLIED", {"retryAt": int(time.time()) + 600}, "it may be sent from"),
+        ("NOT_APPLIED", {"retryAt": LONG_AGO, "backBy": int(time.time()) + 600}, "its message is back by"),
+        ("NOT_APPLIED", {"backBy": LONG_AGO - 7200}, "the message is lost"),
+        ("NOT_APPLIED", {"deadLetteredAt": LONG_AGO}, "nothing tries it again by itself"),
+        ("NOT_APPLIED", {"since": None, "open": None}, "It was ignored"),
         ("NOT_APPLIED", {"releasedAt": LONG_AGO, "releasedBy": "jane"}, "by jane"),
         ("REJECTED", {}, " release "),
-        ("SOMETHING", {}, "somebody changed the record by hand"),
+        ("SOMETHING", {}, "the record was changed by hand"),
     ],
 )
 def test_each_state_is_explained(

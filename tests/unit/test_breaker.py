@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.builders import HandClock
+from tools.local.hand_clock import HandClock
 from voicecall_sync.breaker import FAILURES, FAILURES_IN_A_FLOW, Breaker
 from voicecall_sync.clock import TIMINGS
 from voicecall_sync.errors import SalesforceFailing

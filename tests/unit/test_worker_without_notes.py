@@ -9,7 +9,8 @@ from unittest.mock import Mock
 
 import pytest
 
-from tests.builders import CONTACT_ID, HandClock
+from tests.builders import CONTACT_ID
+from tools.local.hand_clock import HandClock
 from voicecall_sync.clock import TIMINGS, Moments
 from voicecall_sync.coming_back import MOST_RECEIVES, TRIED_FOR, whole_seconds
 from voicecall_sync.errors import ConnectUnavailable, LedgerUnavailable

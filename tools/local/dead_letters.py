@@ -1,8 +1,7 @@
-"""The local dead-letter queue: beside the table, in MiniStack, for events that a handler raised for."""
+"""The dead-letter queue beside the table, in the SQS simulator or in MiniStack."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 
@@ -14,9 +13,3 @@ def queue_url(client: Any, table: str) -> str:  # noqa: ANN401 - there are no st
         table: The stack's table, after which the queue is named.
     """
     return str(client.create_queue(QueueName=f"{table}-dead-letters")["QueueUrl"])
-
-
-def keep(client: Any, table: str, event: object, message: str) -> None:  # noqa: ANN401
-    """Keep an event as Lambda does when its retries are used up: whole, with the exception's message beside it."""
-    said = {"ErrorMessage": {"DataType": "String", "StringValue": message[:1024]}}
-    client.send_message(QueueUrl=queue_url(client, table), MessageBody=json.dumps(event), MessageAttributes=said)

@@ -123,6 +123,10 @@ class EventSourceMapping:
             deliveries.append(Delivery(message["MessageId"], message["Body"], receives, is_done, error))
         return deliveries
 
+    def receive(self) -> dict[str, Any]:
+        """Receive one batch, as an event, and leave it at that: what is invoked with it dies."""
+        return self._event(self._receive(0))
+
     def drain(self, invoke: Invoke, *, most: int = 1000) -> list[Delivery]:
         """Take turns until nothing is visible; return all deliveries.
 

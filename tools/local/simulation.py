@@ -143,6 +143,11 @@ class Simulation:
         app = build(mortal, lambda: str(uuid4()), self._session, self._timings)
         return Sandbox(mortal, app, self.clock.now())
 
+    def use(self, sandbox: Sandbox) -> None:
+        """Let this sandbox alone be the worker's, and the contact flows'."""
+        self._workers = [sandbox]
+        self.flows = sandbox
+
     def renew(self) -> None:
         """Replace all sandboxes by cold ones, as a deployment does."""
         self._workers = [self.new_sandbox() for _ in self._workers]

@@ -225,6 +225,11 @@ class LocalStack:
         found = self.dynamodb.get_item(TableName=self.table, Key={"contactId": {"S": contact_id}}, ConsistentRead=True)
         return dict(found["Item"]) if "Item" in found else None
 
+    def was_claimed(self, contact_id: str) -> bool:
+        """Tell whether a contact was ever claimed; a record that only waits for its message has no claims."""
+        record = self.record(contact_id)
+        return record is not None and record["attempts"] != {"N": "0"}
+
     def state(self, contact_id: str) -> str | None:
         """Return the state of the contact's record, or None where there is none."""
         record = self.record(contact_id)

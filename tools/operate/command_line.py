@@ -47,7 +47,7 @@ COMMANDS = {
         show.run,
     ),
     "release": Command(
-        "let a contact be sent once more, or all that match",
+        "let a contact be sent once more, or all that match; or enqueue again what waits",
         "release --state REJECTED --http-status 400 --since 2026-11-22T00:00:00Z",
         decisions.add_release_options,
         decisions.release,
@@ -59,13 +59,13 @@ COMMANDS = {
         decisions.close,
     ),
     "backfill": Command(
-        "update the calls that ended in a span of time and have no record",
+        "find and enqueue the calls of a span of time that have no record; or calls by name",
         "backfill --from 2026-11-01T00:00:00Z --to 2026-11-08T00:00:00Z --scope all --dry-run",
         backfill.add_options,
         backfill.run,
     ),
     "redrive": Command(
-        "give what lies in the dead-letter queue to the function again",
+        "move what lies in the dead-letter queue back to the contact queue",
         "redrive --dry-run",
         redrive.add_options,
         redrive.run,

@@ -5,23 +5,29 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from rich.console import Console
 from rich.text import Text
 
-from tools.operate import evidence, records
+from tools.operate import evidence, records, watch
 from tools.operate.target import Target, command_for
-from tools.operate.terminal import ask, contact, moment, progress, say
-from tools.tables import styled
+from tools.operate.terminal import INTERRUPTED, ask, contact, moment, progress, say, shown
 from voicecall_sync.backlog import RELEASABLE, Backlog
-from voicecall_sync.outcome import State, Status
-from voicecall_sync.record import Record
+from voicecall_sync.coming_back import back_by
+from voicecall_sync.errors import QueueUnavailable
+from voicecall_sync.outcome import Source, State
+from voicecall_sync.record import LOST_AFTER, Record
+from voicecall_sync.waiting import Waiting
 
 MOST_SHOWN = 20
 NOT_DONE = 1
-INTERRUPTED = 130
+_AT_ONCE = timedelta(0)
+_ENQUEUED_LATER = (
+    f"The reconciliation sends a message once this one counts as lost ({LOST_AFTER // timedelta(hours=1)} hours after"
+    ' "message back by")'
+)
 
 
 def add_release_options(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +41,7 @@ def add_release_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--until", type=moment, metavar="ISO", help="... that came into it before this moment")
     parser.add_argument("--dry-run", action="store_true", help="only show what would be released")
     parser.add_argument("--yes", action="store_true", help="do not ask")
-    parser.add_argument("--now", action="store_true", help="send the contact at once, not with the next reconciliation")
+    parser.add_argument("--now", action="store_true", help="show for two minutes what becomes of the contact")
     parser.set_defaults(wrong=_wrong)
 
 
@@ -66,7 +72,7 @@ def close(given: argparse.Namespace, target: Target, console: Console) -> int:
     )
     if not given.yes and not ask(evidence.question(sought)):
         return _unchanged(console)
-    if not _backlog(target).close(record, target.operator(), datetime.now(UTC)):
+    if not _backlog(target).close(record, target.operator(), _now()):
         return _moved_on(target, record, console)
     console.print(Text(f"closed {record.contact_id}", style="green"))
     return 0
@@ -76,21 +82,55 @@ def close(given: argparse.Namespace, target: Target, console: Console) -> int:
 
 
 def _release_one(given: argparse.Namespace, target: Target, console: Console) -> int:
-    record = _decidable(given.contact, RELEASABLE, "released", target, console)
+    record = _decidable(given.contact, RELEASABLE | {State.NOT_APPLIED}, "released", target, console)
     if record is None:
         return NOT_DONE
-    _warn(record, console)
+    waits = record.state is State.NOT_APPLIED
+    if waits:
+        _tell_of_its_message(record, console)
+    else:
+        _warn(record, console)
     if given.dry_run:
-        console.print(Text("It would be released. Nothing was changed."))
+        console.print(Text(f"It would be {'enqueued again' if waits else 'released'}. Nothing was changed."))
         return 0
-    if not given.yes and not ask("Release it?"):
+    if not given.yes and not ask("Enqueue it again?" if waits else "Release it?"):
         return _unchanged(console)
-    if not _backlog(target).release(record, target.operator(), datetime.now(UTC)):
+    if not (_expect(target, record) if waits else _backlog(target).release(record, target.operator(), _now())):
         return _moved_on(target, record, console)
-    console.print(Text(f"released {record.contact_id}", style="green"))
+    return _enqueue(given, target, record, console)
+
+
+def _tell_of_its_message(record: Record, console: Console) -> None:
+    """Say what enqueuing a contact again does, which waits already."""
+    console.print(Text("It certainly was not applied. It gets a new message; its record stays as it is."))
+    if record.dead_lettered_at is not None:
+        console.print(Text("Its old message stays in the dead-letter queue, and does no harm."))
+    elif record.back_by is not None and not record.lost(_now()):
+        back = shown(record.back_by, seconds=True)
+        console.print(Text(f"It has a message, which is back by {back} UTC at the latest: you may wait for that."))
+
+
+def _expect(target: Target, record: Record) -> bool:
+    """Note when a new message is there. False: the contact has moved on."""
+    waiting = Waiting(target.table, lambda: str(uuid4()))
+    return waiting.expect(record, back_by(_now(), _AT_ONCE))
+
+
+def _enqueue(given: argparse.Namespace, target: Target, record: Record, console: Console) -> int:
+    """Send the message of a contact whose record is written already."""
+    waits = record.state is State.NOT_APPLIED
+    try:
+        target.queue.send(record.contact_id, Source.OPERATOR, _AT_ONCE)
+    except QueueUnavailable as failure:
+        done = "" if waits else "The ledger has the release, but "
+        later = "" if record.dead_lettered_at is not None else f" {_ENQUEUED_LATER}."
+        said = f"{failure}. {done}{'no' if done else 'No'} message was sent.{later} Or run the same command again."
+        console.print(Text(said, style="red"))
+        return NOT_DONE
+    console.print(Text(f"{'enqueued' if waits else 'released and enqueued'} {record.contact_id}", style="green"))
     if given.now:
-        return _send(target, record.contact_id, console)
-    console.print(Text(_next_run(target, "it")), soft_wrap=True)
+        return watch.until_settled(target, record, console)
+    console.print(Text("The worker sends it next, as Amazon Connect describes it, if its call has ended."))
     return 0
 
 
@@ -114,27 +154,6 @@ def _show_paragraphs(console: Console, *said: str) -> None:
         console.print()
 
 
-def _send(target: Target, contact_id: str, console: Console) -> int:
-    answer = target.reconcile({"contactIds": [contact_id]})
-    if answer.failed is not None:
-        console.print(Text(f"The reconciliation did not answer: {answer.failed}", style="red"))
-        console.print(Text(_next_run(target, "it")), soft_wrap=True)
-        return NOT_DONE
-    named = answer.value.get("contacts")
-    results = [one for one in named if isinstance(one, dict)] if isinstance(named, list) else []
-    statuses = set()
-    for one in results:
-        statuses.add(one.get("status"))
-        console.print(Text.assemble(styled(str(one.get("status"))), f": {one.get('detail')}"))
-    if not results:
-        why = answer.value.get("stopped") or "the log says why"
-        console.print(Text(f"It was not sent: {why}", style="red"))
-    if statuses == {Status.UPDATED.value}:
-        return 0
-    console.print(Text(f"What it means:\n  {command_for(target, 'show', contact_id)}"), soft_wrap=True)
-    return NOT_DONE
-
-
 def _decidable(
     contact_id: str, states: Collection[State], what: str, target: Target, console: Console
 ) -> Record | None:
@@ -148,9 +167,10 @@ def _decidable(
     console.print()
     if record.state in states:
         return record
-    named = " and ".join(sorted(states, reverse=True))
+    *others, last = sorted(states, reverse=True)
+    named = f"{', '.join(others)} and {last}" if others else last
     console.print(Text(f"Only {named} contacts can be {what}. Nothing was changed.", style="red"))
-    for paragraph in records.meaning(target, record, datetime.now(UTC)):
+    for paragraph in records.meaning(target, record, _now()):
         console.print(Text(paragraph), soft_wrap=True)
     return None
 
@@ -181,7 +201,7 @@ def _wrong(given: argparse.Namespace) -> str | None:
     if given.state is None and restricted:
         return "--http-status, --since and --until go with --state"
     if given.state is not None and given.now:
-        return "--now goes with one CONTACT; many are sent by the next reconciliation"
+        return "--now goes with one CONTACT"
     return None
 
 
@@ -236,28 +256,39 @@ def _matching(backlog: Backlog, given: argparse.Namespace) -> list[Record]:
 def _release_all(backlog: Backlog, found: Sequence[Record], target: Target, console: Console) -> int:
     by = target.operator()
     counts: Counter[bool] = Counter()
-    interrupted = False
+    interrupted, failure = False, ""
     try:
         with progress() as bar:
             for record in bar.track(found, description="releasing"):
-                counts[backlog.release(record, by, datetime.now(UTC))] += 1
+                released = backlog.release(record, by, _now())
+                counts[released] += 1
+                if released:
+                    target.queue.send(record.contact_id, Source.OPERATOR, _AT_ONCE)
     except KeyboardInterrupt:
         interrupted = True
-        say("interrupted; the same command goes on with the rest")
+        say("interrupted; the same command goes on with the rest. The last one may lack its message for two hours")
+    except QueueUnavailable as unavailable:
+        failure = f"{unavailable}. The last one was released without a message. {_ENQUEUED_LATER}."
     finally:
         console.print(Text(f"released {counts[True]}; moved on meanwhile and left alone {counts[False]}"))
-    left = len(found) - counts.total()
+    return _left(len(found) - counts.total(), failure, console, interrupted=interrupted)
+
+
+def _left(left: int, failure: str, console: Console, *, interrupted: bool) -> int:
+    if failure:
+        console.print(Text(failure, style="red"))
     if left:
-        console.print(Text(f"not come to: {left}", style="yellow"))
-    console.print(Text(_next_run(target, "them")), soft_wrap=True)
-    return INTERRUPTED if interrupted else 0
-
-
-def _next_run(target: Target, what: str) -> str:
-    if target.reconciles_by_itself:
-        return f"The next reconciliation (within 15 minutes) sends {what}, if the call has ended."
-    return f"No schedule runs here. To send {what}:\n  {records.LOCALLY_BY_HAND}"
+        console.print(Text(f"not come to: {left}. The same command goes on with them.", style="yellow"))
+    if not failure:
+        console.print(Text("The worker sends them next, as Amazon Connect describes them."))
+    if interrupted:
+        return INTERRUPTED
+    return NOT_DONE if failure else 0
 
 
 def _backlog(target: Target) -> Backlog:
     return Backlog(target.table, lambda: str(uuid4()))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -7,7 +7,7 @@ import getpass
 import json
 import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
@@ -26,14 +26,22 @@ from botocore.exceptions import (
     ConnectionError as AwsConnectionError,
 )
 
-from tools.operate.dead_letters import DeadLetters
 from tools.operate.log_lines import LogLines, from_cloudwatch
+from tools.operate.queues import Queues
 from tools.operate.target import Answer, CannotOperateError, reason
 from tools.operate.terminal import say
+from voicecall_sync.contact_queue import ContactQueue
 from voicecall_sync.errors import aws_reason
 from voicecall_sync.table import Table
 
 DEFAULT_STACK = "voicecall-sync"
+_LOG_GROUPS = {
+    "flow": "LogGroupName",
+    "worker": "ContactQueueLogGroupName",
+    "reconcile": "ReconcileLogGroupName",
+}
+"""Function -> the output that names its log group."""
+_METRIC_LAGS = timedelta(minutes=15)
 LONGEST_INVOCATION_SECONDS = 900
 BUSY_FOR_SECONDS = 20 * 60
 """How long to wait for a function that runs already and may run once at a time."""
@@ -43,6 +51,8 @@ _ORDINARY = Config(
     read_timeout=30,
     retries={"mode": "standard", "total_max_attempts": 4},
 )
+_BRIEF = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1})
+"""For what a command can do without."""
 _INVOKING = Config(
     connect_timeout=5,
     read_timeout=LONGEST_INVOCATION_SECONDS + 30,
@@ -83,21 +93,24 @@ class Deployed:
         """Return the ledger's table."""
         return Table(self._client("dynamodb"), self._output("IdempotencyTableName"))
 
-    def update(self, event: str) -> Answer:
-        """Give an event to the function that updates VoiceCalls, and wait for its answer."""
-        return self._invoke(self._output("FlowFunctionArn"), event)
+    @functools.cached_property
+    def queue(self) -> ContactQueue:
+        """Return the contact queue, to send to."""
+        return ContactQueue(lambda: self._sqs, self._output("ContactQueueUrl"))
+
+    @functools.cached_property
+    def queues(self) -> Queues:
+        """Return both queues, to look at and to redrive; the ages of their messages are CloudWatch's."""
+        urls = self._output("ContactQueueUrl"), self._output("DeadLetterQueueUrl")
+        return Queues(self._sqs, *urls, self._age_of_oldest_message)
 
     def reconcile(self, request: Mapping[str, object]) -> Answer:
         """Run the reconciliation once, and wait for its end."""
         return self._invoke(self._output("ReconcileFunctionArn"), json.dumps(request))
 
-    def dead_letters(self) -> DeadLetters:
-        """Return the queue of events that could not be delivered."""
-        return DeadLetters(self._client("sqs"), self._output("DeadLetterQueueUrl"))
-
     def log_lines(self, contact_id: str, since: datetime) -> LogLines:
-        """Search both functions' log groups."""
-        groups = {"update": self._output("LogGroupName"), "reconcile": self._output("ReconcileLogGroupName")}
+        """Search the log groups of all functions."""
+        groups = {function: self._output(name) for function, name in _LOG_GROUPS.items()}
         return from_cloudwatch(self._client("logs"), groups, contact_id, since)
 
     def operator(self) -> str:
@@ -108,9 +121,31 @@ class Deployed:
             return getpass.getuser()
         return arn.rpartition(":")[2].rpartition("/")[2].partition("@")[0] or getpass.getuser()
 
-    def _client(self, service: str) -> Any:  # noqa: ANN401 - there are stubs for some services only
+    def _client(self, service: str, config: Config = _ORDINARY) -> Any:  # noqa: ANN401 - stubs for some services only
         made: Any = self._session
-        return made.client(service, config=_ORDINARY)
+        return made.client(service, config=config)
+
+    @functools.cached_property
+    def _sqs(self) -> Any:  # noqa: ANN401
+        return self._client("sqs")
+
+    def _age_of_oldest_message(self, queue: str) -> timedelta | None:
+        """Return what CloudWatch has; None where it has nothing, or may not be asked."""
+        now = datetime.now(UTC)
+        try:
+            answer = self._client("cloudwatch", _BRIEF).get_metric_statistics(
+                Namespace="AWS/SQS",
+                MetricName="ApproximateAgeOfOldestMessage",
+                Dimensions=[{"Name": "QueueName", "Value": queue}],
+                StartTime=now - _METRIC_LAGS,
+                EndTime=now,
+                Period=60,
+                Statistics=["Maximum"],
+            )
+        except (BotoCoreError, ClientError):
+            return None
+        latest = max(answer.get("Datapoints", []), key=lambda point: point["Timestamp"], default=None)
+        return timedelta(seconds=float(latest["Maximum"])) if latest else None
 
     @functools.cached_property
     def _functions(self) -> Any:  # noqa: ANN401
@@ -150,7 +185,7 @@ class Deployed:
                 if time.monotonic() > latest:
                     return Answer({}, "the function was busy all the time (TooManyRequestsException)")
                 if not told:
-                    say("the function runs already, for the schedule or somebody else: waiting for its turn ...")
+                    say("the function runs already, for the schedule or another operator: waiting for its turn ...")
                 told = True
                 time.sleep(BUSY_PAUSE_SECONDS)
             except (HTTPClientError, AwsConnectionError) as failure:

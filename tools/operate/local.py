@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import functools
 import getpass
-import json
 import os
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, cast
 
 import boto3
+from botocore.config import Config
 
 from tools import stack
 from tools.invocation import HANDLERS, LocalLog, Raised, forget_own_environment, invoke, log_file
-from tools.local.dead_letters import queue_url
-from tools.operate.dead_letters import DeadLetters
 from tools.operate.log_lines import LogLines, from_file
+from tools.operate.queues import Queues
 from tools.operate.target import Answer, CannotOperateError
+from voicecall_sync.contact_queue import ContactQueue
 from voicecall_sync.table import Table
+
+_QUICK = Config(connect_timeout=2, read_timeout=10)
 
 
 class Local:
-    """The running local stack. Made once in a process, whose environment it sets.
+    """The running local stack, whose own process runs the worker. Made once in a process, whose environment it sets.
 
     Raises:
         CannotOperateError: None is running.
@@ -39,8 +41,9 @@ class Local:
                 "no local stack is running: start one with `python3 -m tools stack` in another terminal"
             )
         forget_own_environment()
-        os.environ |= variables
+        os.environ |= {**variables, "RECONCILE_SEARCHES_PER_SECOND": "1000"}  # its Connect has no quota
         self._table = variables["IDEMPOTENCY_TABLE"]
+        self._urls = variables["CONTACT_QUEUE_URL"], variables["DEAD_LETTER_QUEUE_URL"]
         self._log = LocalLog()
 
     @functools.cached_property
@@ -48,19 +51,19 @@ class Local:
         """Return the ledger's table."""
         return Table(boto3.client("dynamodb"), self._table)
 
-    def update(self, event: str) -> Answer:
-        """Give an event to the handler."""
-        return self._answer(invoke(HANDLERS["update_voice_call"], json.loads(event), self._log))
+    @functools.cached_property
+    def queue(self) -> ContactQueue:
+        """Return the contact queue, to send to."""
+        return ContactQueue(lambda: self._sqs, self._urls[0])
+
+    @functools.cached_property
+    def queues(self) -> Queues:
+        """Return both queues; how old their messages are is known to nothing here."""
+        return Queues(self._sqs, *self._urls, lambda _: None)
 
     def reconcile(self, request: Mapping[str, object]) -> Answer:
         """Run the reconciliation once."""
         return self._answer(invoke(HANDLERS["reconcile"], dict(request), self._log))
-
-    def dead_letters(self) -> DeadLetters:
-        """Return the queue that `tools invoke` keeps undelivered events in."""
-        made: Any = boto3
-        client = made.client("sqs")
-        return DeadLetters(client, queue_url(client, self._table))
 
     def log_lines(self, contact_id: str, since: datetime) -> LogLines:
         """Search the file that invocations against this stack write their log to."""
@@ -69,6 +72,11 @@ class Local:
     def operator(self) -> str:
         """Return the machine's user."""
         return getpass.getuser()
+
+    @functools.cached_property
+    def _sqs(self) -> Any:  # noqa: ANN401 - there are stubs for some services only
+        made: Any = boto3
+        return made.client("sqs", config=_QUICK)
 
     def _answer(self, answer: object) -> Answer:
         if isinstance(answer, Raised):

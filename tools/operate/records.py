@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from http import HTTPStatus
 
 from rich.table import Table
@@ -13,13 +13,9 @@ from tools.operate import evidence
 from tools.operate.target import Target, command_for
 from tools.operate.terminal import shown
 from tools.tables import NARROW, styled, table_of
-from voicecall_sync.backlog import TRIED_FOR
+from voicecall_sync.coming_back import TRIED_FOR
 from voicecall_sync.outcome import Source, State
 from voicecall_sync.record import DEAD_AFTER, Record, record_of
-
-PAST_DUE = timedelta(hours=1)
-"""So long after it was due a contact counts as stuck: four reconciliations should have met it."""
-MANY_ATTEMPTS = 5
 
 SECOND_UPDATE = (
     "A second update overwrites totalHoldDuration, numberOfHolds and agentInteractionDuration with what it carries;"
@@ -37,12 +33,16 @@ def details(record: Record) -> Table:
         ("in it since", Text(shown(record.since, seconds=True))),
         ("source", Text(record.source or "-")),
         ("first source", Text(record.first_source or "-") if record.first_source != record.source else None),
+        ("found in scope", Text(record.scope) if record.scope else None),
+        ("first met", Text(shown(record.met_at, seconds=True))),
         ("attempts", Text(str(record.attempts))),
-        ("first claimed", Text(shown(record.first_claimed_at, seconds=True))),
         ("last claimed", Text(shown(record.claimed_at, seconds=True))),
         ("claim ends", Text(shown(record.owner_until, seconds=True)) if record.state is State.CLAIMED else None),
         ("settled", Text(shown(record.settled_at, seconds=True))),
-        ("due again", Text(shown(record.retry_at, seconds=True)) if record.state is State.NOT_APPLIED else None),
+        ("due again", _while_waiting(record, record.retry_at)),
+        ("message back by", _while_waiting(record, record.back_by)),
+        ("came back", _failures(record)),
+        ("dead-lettered", _while_waiting(record, record.dead_lettered_at)),
         ("released", _noted(record.released_at, record.released_by)),
         ("closed", _noted(record.closed_at, record.closed_by)),
         ("HTTP", Text(str(record.http_status or "-"))),
@@ -76,12 +76,18 @@ def as_json(record: Record) -> dict[str, object]:
         "state": record.state.value if record.state else None,
         "since": _iso(record.since),
         "source": record.source or None,
+        "firstSource": record.first_source or None,
+        "scope": record.scope,
+        "metAt": _iso(record.met_at),
         "attempts": record.attempts,
-        "firstClaimedAt": _iso(record.first_claimed_at),
         "claimedAt": _iso(record.claimed_at),
         "ownerUntil": _iso(record.owner_until) if record.state is State.CLAIMED else None,
         "settledAt": _iso(record.settled_at),
         "retryAt": _iso(record.retry_at) if record.state is State.NOT_APPLIED else None,
+        "backBy": _iso(record.back_by) if record.state is State.NOT_APPLIED else None,
+        "failures": record.failures or None,
+        "failedSince": _iso(record.failed_since),
+        "deadLetteredAt": _iso(record.dead_lettered_at),
         "releasedAt": _iso(record.released_at),
         "releasedBy": record.released_by,
         "closedAt": _iso(record.closed_at),
@@ -108,14 +114,32 @@ def listing(records: Iterable[Record], width: int) -> Table:
     return table
 
 
-def stuck(record: Record, now: datetime) -> bool:
-    """Tell whether what should go on by itself does not."""
-    if record.state is State.CLAIMED:
-        return record.owner_dead(now)
-    if record.state is State.NOT_APPLIED:
-        past_due = record.retry_at is not None and now - record.retry_at > PAST_DUE
-        return past_due or record.attempts >= MANY_ATTEMPTS
-    return False
+def waiting(records: Iterable[Record], width: int) -> Table:
+    """Return a table of contacts whose message comes back, a row each."""
+    narrow = width < NARROW
+    headings = ("came back", "back by (UTC)")
+    table = (
+        table_of("contact\ndetail", *headings) if narrow else table_of("contact", *headings, "since (UTC)", "detail")
+    )
+    for record in records:
+        contact, detail = Text(record.contact_id), Text(record.detail or "-")
+        cells = (str(record.failures), shown(record.back_by))
+        if narrow:
+            table.add_row(Text("\n  ").join((contact, detail)), *cells)
+        else:
+            table.add_row(contact, *cells, shown(record.since), detail)
+    return table
+
+
+def dead_lettered(record: Record) -> bool:
+    """Tell whether its message lies in the dead-letter queue, so that nothing tries it again by itself."""
+    return record.state is State.NOT_APPLIED and record.since is not None and record.dead_lettered_at is not None
+
+
+def needs_a_person(record: Record, now: datetime) -> bool:
+    """Tell whether only a person can go on with it."""
+    undecided_or_refused = record.state in {None, State.UNCERTAIN, State.REJECTED}
+    return undecided_or_refused or dead_lettered(record) or record.owner_dead(now)
 
 
 def undecided(record: Record, now: datetime) -> bool:
@@ -133,11 +157,11 @@ def earlier_update(record: Record) -> Sequence[str]:
     if not released_before(record):
         return ()
     at = f"{shown(record.released_at, seconds=True)} UTC" if record.released_at else "an unknown time"
-    first = f"{shown(record.first_claimed_at, seconds=True)} UTC" if record.first_claimed_at else "an unknown time"
+    first = f"{shown(record.met_at, seconds=True)} UTC" if record.met_at else "an unknown time"
     return (
         (
-            f"It was released before, at {at} by {record.released_by or 'an operator'}. Its first attempt was at"
-            f" {first}; it has had {record.attempts}. The record does not say how the attempts before the release"
+            f"It was released before, at {at} by {record.released_by or 'an operator'}. It was first met at"
+            f" {first}; attempts so far: {record.attempts}. The record does not say how the attempts before the release"
             " ended: one may have been applied, and what you find in Salesforce may be from that one."
         ),
     )
@@ -154,25 +178,22 @@ def meaning(target: Target, record: Record, now: datetime) -> Sequence[str]:
             return _not_applied(target, record, now)
         case State.UNCERTAIN:
             return (
-                "It was sent, and nobody can know whether Salesforce applied it. It is not sent again by itself.",
+                "It was sent, and whether Salesforce applied it is unknown. It is not sent again by itself.",
                 *earlier_update(record),
                 *_what_to_look_for(target, record),
             )
         case State.REJECTED:
             return (
-                (
-                    "Salesforce refused it for good, or it was given up after a week of trying; detail says why."
-                    f" {REFUSED} It is not sent again by itself."
-                ),
+                f"Salesforce refused it for good; detail says why. {REFUSED} It is not sent again by itself.",
                 *earlier_update(record),
                 (
-                    "Mend the cause (a field that does not exist, a wrong address or call center), then release it:\n"
+                    "Correct the cause (an unknown field, a wrong address or call center), then release it:\n"
                     f"  {command_for(target, 'release', record.contact_id)}"
                 ),
             )
         case None:
             return (
-                "Its state is none that we know: somebody changed the record by hand. It is never sent as it is.",
+                "Its state is unknown: the record was changed by hand. It is never sent as it is.",
                 "Put the state back to what it was (point-in-time recovery keeps 35 days), or leave it.",
             )
 
@@ -218,7 +239,7 @@ def _claimed(target: Target, record: Record, now: datetime) -> Sequence[str]:
         )
     return (
         (
-            "Its invocation died between claim and settle: whether Salesforce got the update, nobody knows."
+            "Its invocation died between claim and settle: whether Salesforce got the update is unknown."
             f" (It should have been over more than {DEAD_AFTER.seconds} s ago.)"
         ),
         f"{_next_run(target)} makes it UNCERTAIN; only then can it be closed or released.",
@@ -228,21 +249,34 @@ def _claimed(target: Target, record: Record, now: datetime) -> Sequence[str]:
 
 
 def _not_applied(target: Target, record: Record, now: datetime) -> Sequence[str]:
-    due = "it is due" if record.due(now) else f"it is due at {shown(record.retry_at, seconds=True)} UTC"
+    if record.since is None:
+        return ("It was ignored: nothing is to be sent for it, and it is open no more. detail says why.",)
+    if record.dead_lettered_at is not None:
+        return _dead_lettered(target, record)
+    due = "may be sent now" if record.due(now) else f"may be sent from {shown(record.retry_at, seconds=True)} UTC on"
     released = record.released_at is not None and (record.settled_at is None or record.released_at >= record.settled_at)
     known = f"{record.released_by or 'An operator'} released it" if released else "It certainly was not applied"
     said = (
-        f"{known}, and {due}. {_next_run(target)} from then on sends it, if its call has ended;"
-        f" after {TRIED_FOR.days} days of trying in vain it is given up and becomes REJECTED."
+        f"{known}, and it {due}. It waits in the contact queue, and its message is back by"
+        f" {shown(record.back_by, seconds=True)} UTC at the latest. {TRIED_FOR.days} days after its first failure the"
+        " message goes to the dead-letter queue."
     )
-    if not stuck(record, now):
-        return (said,)
+    again = f"To send it a new message now:\n  {command_for(target, 'release', record.contact_id)}"
+    if not record.lost(now):
+        return (said, again)
+    lost = f"That is two hours past: the message is lost. {_next_run(target)} sends another, unless it is paused."
+    return (said, lost, again)
+
+
+def _dead_lettered(target: Target, record: Record) -> Sequence[str]:
+    release, redrive = command_for(target, "release", record.contact_id), command_for(target, "redrive")
     return (
-        said,
         (
-            "It waits longer, or was tried more often, than it should: look at why (detail, and the log below), and"
-            " whether the reconciliation runs at all (its alarm, and its log)."
+            "It certainly was not applied. Its message lies in the dead-letter queue, and nothing tries it again by"
+            " itself; detail says why."
         ),
+        f"Correct the cause, then enqueue this contact again, for another {TRIED_FOR.days} days:\n  {release}",
+        f"Or everything that lies in the dead-letter queue:\n  {redrive}",
     )
 
 
@@ -256,8 +290,18 @@ def _state(record: Record) -> Text:
     return styled(record.state.value) if record.state else Text("none that we know", style="red")
 
 
+def _while_waiting(record: Record, at: datetime | None) -> Text | None:
+    return Text(shown(at, seconds=True)) if record.state is State.NOT_APPLIED and at else None
+
+
+def _failures(record: Record) -> Text | None:
+    times = "once" if record.failures == 1 else f"{record.failures} times"
+    since = f", since {shown(record.failed_since, seconds=True)}" if record.failed_since else ""
+    return Text(f"{times}{since}") if record.failures else None
+
+
 def _noted(at: datetime | None, by: str | None) -> Text | None:
-    return Text(f"{shown(at, seconds=True)} by {by or 'somebody'}") if at or by else None
+    return Text(f"{shown(at, seconds=True)} by {by or 'an operator'}") if at or by else None
 
 
 def _iso(at: datetime | None) -> str | None:

@@ -1,137 +1,109 @@
-"""``redrive``: gives what lies in the dead-letter queue to the function again, and deletes what it takes."""
+"""``redrive``: lets SQS move what lies in the dead-letter queue back to the contact queue (StartMessageMoveTask)."""
 
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import islice
+import time
+from collections.abc import Sequence
 
-from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.text import Text
 
-from tools.operate.dead_letters import DeadLetters, Letter
-from tools.operate.target import Answer, Target
-from tools.operate.terminal import positive, progress, say, shown
-from tools.tables import NARROW, styled, table_of
-from voicecall_sync.outcome import Status
+from tools.operate.queues import DeadLetter, Depth, Move, Queues
+from tools.operate.target import Target, command_for
+from tools.operate.terminal import INTERRUPTED, ask, progress, say, shown
+from tools.tables import NARROW, table_of
 
-_KEPT_ANSWERS = frozenset({Status.RETRY_LATER.value, Status.INVALID.value})
-"""A contact flow's event never raises: it answers so where an event of Connect's would have raised."""
-INTERRUPTED = 130
+LONGEST_SECONDS = 900.0
+"""How long the command watches; SQS moves about 500 messages a second, and goes on without it."""
+LOOK_SECONDS = 1.0
+NOT_DONE = 1
 
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What became of one message.
-
-    Attributes:
-        done: The function took it, and it is deleted.
-    """
-
-    letter: Letter
-    status: str
-    detail: str
-    done: bool = False
+_COMPLETED = "COMPLETED"
+_GOES_ON = "SQS goes on moving by itself; the same command shows how far it is"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument("--limit", type=positive, metavar="N", help="take so many messages at the most")
     parser.add_argument("--dry-run", action="store_true", help="only show what is in the queue")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def run(given: argparse.Namespace, target: Target, console: Console) -> int:
-    """Redrive the queue; return 1 if something is left of what was tried."""
-    results: list[Result] = []
-    interrupted = False
-    try:
-        _redrive(given, target, results)
-    except KeyboardInterrupt:
-        interrupted = True
-        say("interrupted; what was not deleted stays in the queue")
-    except (BotoCoreError, ClientError):
-        if results:
-            _show(results, console, dry=given.dry_run)
-        raise
-    _show(results, console, dry=given.dry_run)
-    if interrupted:
-        return INTERRUPTED
-    return 0 if given.dry_run or all(result.done for result in results) else 1
+    """Redrive the queue; return 0 if everything was moved."""
+    queues = target.queues
+    latest = queues.latest_move()
+    if latest is not None and latest.running and not given.dry_run:
+        say("a redrive is under way already: this shows how far it is")
+        return _watched(queues, None, target, console)
+    depth = queues.dead_letters()
+    if depth.total == 0:
+        console.print(Text("The dead-letter queue is empty."))
+        return 0
+    _show(depth, queues.sample(), console)
+    if given.dry_run:
+        console.print(Text("Nothing was moved."))
+        return 0
+    if not given.yes and not ask(f"Move about {depth.total} messages back to the contact queue?"):
+        console.print(Text("Nothing was moved."))
+        return NOT_DONE
+    queues.start_move()
+    return _watched(queues, latest, target, console)
 
 
-def _redrive(given: argparse.Namespace, target: Target, results: list[Result]) -> None:
-    queue = target.dead_letters()
-    with _taken(queue) as left, progress() as bar:
-        count = queue.count()
-        task = bar.add_task("messages", total=min(count, given.limit) if given.limit else count)
-        for letter in islice(queue.letters(), given.limit):
-            left.append(letter)
-            if given.dry_run:
-                result = Result(letter, "waiting", letter.why or "nobody says why it is here")
-            else:
-                result = _redriven(letter, target)
-            if result.done:
-                queue.delete(letter)
-                left.remove(letter)
-            results.append(result)
-            bar.advance(task)
-
-
-@contextmanager
-def _taken(queue: DeadLetters) -> Iterator[list[Letter]]:
-    """Give a list for what is taken out of the queue and not deleted; at the end others may see it again."""
-    left: list[Letter] = []
-    try:
-        yield left
-    finally:
-        for letter in left:
-            queue.put_back(letter)
-
-
-def _redriven(letter: Letter, target: Target) -> Result:
-    try:
-        json.loads(letter.body)
-    except ValueError:
-        return Result(letter, Status.INVALID.value, "the message's body is no JSON")
-    return _judged(letter, target.update(letter.body))
-
-
-def _judged(letter: Letter, answer: Answer) -> Result:
-    if answer.failed is not None:
-        status, separator, detail = answer.failed.partition(": ")
-        if separator and status in list(Status):
-            return Result(letter, status, detail)
-        return Result(letter, "failed", answer.failed)
-    status, detail = (str(answer.value.get(name, "-")) for name in ("status", "detail"))
-    return Result(letter, status, detail, done=status in list(Status) and status not in _KEPT_ANSWERS)
-
-
-def _show(results: list[Result], console: Console, *, dry: bool) -> None:
-    if not results:
-        console.print(Text("The dead-letter queue holds nothing that can be taken now."))
-        return
+def _show(depth: Depth, sample: Sequence[DeadLetter], console: Console) -> None:
+    console.print(Text(f"Dead-letter queue: {depth}", style="bold underline"))
     narrow = console.width < NARROW
-    columns = ("kept since (UTC)", "status", "message")
-    table = table_of("contact\ndetail", *columns) if narrow else table_of("contact", *columns, "detail")
-    for result in results:
-        contact, detail = Text(result.letter.contact_id or "names no contact"), Text(result.detail)
-        kept = Text("deleted", style="green") if result.done else Text("stays")
-        cells = (shown(result.letter.sent_at), styled(result.status), kept)
+    table = table_of("contact\ndetail", "sent (UTC)") if narrow else table_of("contact", "sent (UTC)", "detail")
+    for letter in sample:
+        contact = Text(letter.contact_id or "names no contact")
+        reason = Text(letter.reason or "no reason is given")
         if narrow:
-            table.add_row(Text("\n  ").join((contact, detail)), *cells)
+            table.add_row(Text("\n  ").join((contact, reason)), shown(letter.sent_at))
         else:
-            table.add_row(contact, *cells, detail)
-    console.print(table)
-    if dry:
-        console.print(Text(f"Messages: {len(results)}. Nothing was sent or deleted."))
-        return
-    done = sum(result.done for result in results)
-    console.print(Text(f"{done} taken and deleted, {len(results) - done} left in the queue"))
-    if any(result.status == Status.INVALID for result in results):
-        console.print(
-            Text("What is INVALID stays so, however often it is sent: correct what sent it, then delete the message.")
+            table.add_row(contact, shown(letter.sent_at), reason)
+    if sample:
+        console.print(table)
+    if depth.total > len(sample):
+        console.print(Text(f"These are {len(sample)} of about {depth.total}. `attention` lists contacts, by reason."))
+    console.print(
+        Text(
+            "Each message is looked at anew. What failed is tried for another week. What was invalid comes back here"
+            " at once, with the same reason, until what sends it is corrected. A contact that is updated already is"
+            " not sent again. If another system has updated calls meanwhile, set ReconcileNotBefore first."
         )
+    )
+
+
+def _watched(queues: Queues, earlier: Move | None, target: Target, console: Console) -> int:
+    """Show how far SQS is, until it is done. `earlier`: the latest redrive before this one, which is still listed."""
+    try:
+        move = _until_done(queues, earlier)
+    except KeyboardInterrupt:
+        say(f"interrupted. {_GOES_ON}")
+        return INTERRUPTED
+    if move is None or move.running:
+        console.print(Text(f"Not done after {LONGEST_SECONDS / 60:.0f} minutes. {_GOES_ON}", style="yellow"))
+        return NOT_DONE
+    if move.status != _COMPLETED:
+        why = f": {move.failure}" if move.failure else ""
+        console.print(Text(f"The redrive ended {move.status}{why}. Messages moved: {move.moved}", style="red"))
+        return NOT_DONE
+    console.print(Text(f"Messages moved: {move.moved}. The worker looks at them now.", style="green"))
+    console.print(Text(f"What needs a person afterwards:\n  {command_for(target, 'attention')}"), soft_wrap=True)
+    return 0
+
+
+def _until_done(queues: Queues, earlier: Move | None) -> Move | None:
+    latest = time.monotonic() + LONGEST_SECONDS
+    with progress() as bar:
+        task = bar.add_task("moving", total=None)
+        while True:
+            move = queues.latest_move()
+            if move is not None and earlier is not None and move.started_at == earlier.started_at:
+                move = None  # SQS does not list the new one yet
+            if move is not None:
+                bar.update(task, total=move.to_move or None, completed=move.moved)
+            if (move is not None and not move.running) or time.monotonic() > latest:
+                return move
+            time.sleep(LOOK_SECONDS)

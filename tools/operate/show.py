@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from rich.console import Console
 from rich.text import Text
 
-from tools.operate import records
+from tools.operate import queues, records
 from tools.operate.evidence import evidence_of
 from tools.operate.log_lines import LogLines
 from tools.operate.target import Target, command_for
@@ -33,12 +33,14 @@ def run(given: argparse.Namespace, target: Target, console: Console) -> int:
     record = records.read(target, given.contact)
     means = records.meaning(target, record, now) if record else _unknown(target, given.contact)
     since = given.since or now - LOOKED_BACK
+    depths = target.queues.contacts(), target.queues.dead_letters()
     if given.json:
         log = target.log_lines(given.contact, since)
         said = {
             "record": records.as_json(record) if record else None,
             "meaning": list(means),
             "evidence": evidence_of(record).as_json() if record and records.undecided(record, now) else None,
+            "queues": queues.as_json(*depths),
             "log": [line.as_json() for line in log.lines],
             "logComplete": log.whole,
         }
@@ -48,6 +50,8 @@ def run(given: argparse.Namespace, target: Target, console: Console) -> int:
         for paragraph in means:
             console.print()
             console.print(Text(paragraph))
+        console.print()
+        console.print(queues.lines(*depths))
         console.print()
         _show_log(target.log_lines(given.contact, since), since, console)
     return 0 if record else 1
@@ -68,19 +72,19 @@ def _show_log(log: LogLines, since: datetime, console: Console) -> None:
 
 
 def _unknown(target: Target, contact_id: str) -> tuple[str, ...]:
-    dry = command_for(target, "redrive", "--dry-run")
     return (
         "So it was never claimed, and nothing was sent for it. That can mean:",
         (
-            "- Nobody told us of it: its event was lost, or AutomaticSource is None and no flow asked. The"
-            " reconciliation finds it if it is in its scope and ended in the hours it looks back; for older ones:\n"
-            f"  {command_for(target, 'backfill')} --from ... --to ... --scope all"
+            "- Its event was lost, or AutomaticSource is None and no flow asked. The reconciliation finds it if it is"
+            " in its scope and ended lately. To enqueue it by name:\n"
+            f"  {command_for(target, 'backfill', '--contact', contact_id)}"
         ),
+        "- Its event has just come: the contact queue holds it back for 90 seconds.",
         (
-            "- Each try failed before the claim (RETRY_LATER in the log): its event may wait in the dead-letter queue:"
-            f"\n  {dry}"
+            "- Its event is invalid, or the rule could not deliver it: then it lies in the dead-letter queue:\n"
+            f"  {command_for(target, 'redrive', '--dry-run')}"
         ),
-        "- It is none of ours: no voice contact, not finished yet, of another instance (IGNORED in the log).",
+        "- It is not ours: no voice contact, not finished yet, of another instance (IGNORED in the log).",
         f"- The id is another: {contact_id} must be the ContactId, of the leg that was transferred for example.",
         "- It was claimed more than 25 months ago, and forgotten since.",
     )

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from tools.operate.dead_letters import DeadLetters
 from tools.operate.log_lines import LogLines
+from tools.operate.queues import Queues
 from voicecall_sync import errors
-from voicecall_sync.outcome import Status
+from voicecall_sync.contact_queue import ContactQueue
 from voicecall_sync.table import Table
 
 _OURS = frozenset(name for name, kind in vars(errors).items() if isinstance(kind, type))
-_STATUSES = tuple(f"{status}: " for status in Status)
 
 
 class CannotOperateError(Exception):
@@ -36,7 +35,7 @@ class Answer:
 
 
 class Target(Protocol):
-    """A ledger, two functions, a dead-letter queue and a log."""
+    """A ledger, the reconciliation, two queues and a log."""
 
     @property
     def title(self) -> str:
@@ -58,16 +57,18 @@ class Target(Protocol):
         """Return the ledger's table."""
         ...
 
-    def update(self, event: str) -> Answer:
-        """Give an event, as JSON, to the function that updates VoiceCalls."""
+    @property
+    def queue(self) -> ContactQueue:
+        """Return the contact queue, to send to."""
+        ...
+
+    @property
+    def queues(self) -> Queues:
+        """Return both queues, to look at and to redrive."""
         ...
 
     def reconcile(self, request: Mapping[str, object]) -> Answer:
         """Run the reconciliation once, and wait for its end."""
-        ...
-
-    def dead_letters(self) -> DeadLetters:
-        """Return the queue of events that could not be delivered."""
         ...
 
     def log_lines(self, contact_id: str, since: datetime) -> LogLines:
@@ -91,4 +92,4 @@ def reason(kind: str, message: str) -> str:
         kind: The exception's type, as Lambda gives it.
         message: Its message.
     """
-    return message if kind in _OURS or message.startswith(_STATUSES) else kind
+    return message if kind in _OURS else kind

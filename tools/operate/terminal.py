@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -13,6 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from voicecall_sync.contact import contact_id_of
 from voicecall_sync.errors import InvalidInput
 from voicecall_sync.reconcile_request import moment_of
+
+INTERRUPTED = 130
+"""The exit status after Ctrl-C."""
 
 
 def ask(question: str, wanted: str = "yes") -> bool:
@@ -85,3 +88,12 @@ def positive(text: str) -> int:
 def shown(at: datetime | None, *, seconds: bool = False) -> str:
     """Return a moment in UTC, for a table; "-" for none."""
     return f"{at.astimezone(UTC):{'%Y-%m-%d %H:%M:%S' if seconds else '%Y-%m-%d %H:%M'}}" if at else "-"
+
+
+def lasted(time: timedelta) -> str:
+    """Return a length of time in its two largest units."""
+    minutes = max(0, int(time.total_seconds() // 60))
+    hours, days = minutes // 60, minutes // (24 * 60)
+    if days:
+        return f"{days} d {hours % 24} h"
+    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
