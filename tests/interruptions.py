@@ -4,8 +4,9 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
-from tests.sandbox import UPDATE, Context, ProcessSandbox
+from tests.sandbox import Context, ProcessSandbox
 from tools.local.gateway import Fault
 from tools.local.misbehaviour import Close
 from tools.local.stack import LocalStack
@@ -39,13 +40,12 @@ def interrupted(
     when: str,
     *,
     nth: int = 1,
-    handler: str = UPDATE,
-    ahead: float = 0.0,
+    **options: Any,
 ) -> Iterator[Interruption]:
     """Run an event in a process, and give it with its nth such call under way, before or after that had its effect.
 
     A call interrupted before its effect has none later either: its connection is closed. At the end of the ``with``
-    the process is killed, if it still lives.
+    the process is killed, if it still lives. Options are `ProcessSandbox`'s.
     """
     under_way, go_on = threading.Event(), threading.Event()
     seen = iter(range(1, 1000))
@@ -68,7 +68,7 @@ def interrupted(
         setattr(stack.gateway, when, hold)
         if when == BEFORE:
             stack.gateway.fail(call, Fault.REFUSED, skip=nth - 1, times=1)
-    with ProcessSandbox(environment, event, context=PATIENT_CONTEXT, handler=handler, ahead=ahead) as sandbox:
+    with ProcessSandbox(environment, event, context=PATIENT_CONTEXT, **options) as sandbox:
         try:
             if not under_way.wait(30):
                 raise TimeoutError(f"{call} was not called; it ended as {sandbox.result(1)}")

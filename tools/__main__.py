@@ -16,6 +16,7 @@ COMMANDS = {
     "demo": "a morning of calls here, in a few seconds; what Salesforce and the ledger then hold",
     "invoke": "give one event file to its function, as `sam local invoke` would",
     "operate": "look after a deployed VoiceCall Sync, or the local one: what needs a person, and how to fix it",
+    "day": "a day of thousands of calls with outages, lost events and kills; checked, with what it costs",
     "bench": "what a contact costs, against a floor, under Lambda's own runtime; needs Python 3.13",
     "stack": "keep the local AWS, Amazon Connect and Salesforce running, the queue worked off, to be tried by hand",
     "test": "all checks, then all tests; with arguments: just pytest, with them",

@@ -96,6 +96,7 @@ class Simulation:
         busy: how long an invocation of the worker keeps its sandbox.
         deliveries: each message that was handed to the worker, with the moment.
         answers: those of the scheduled runs.
+        reconciled_for: how long those took, as far as they slept.
         kills: how many sandboxes were killed.
     """
 
@@ -127,6 +128,7 @@ class Simulation:
         self.every = every
         self.deliveries: list[tuple[datetime, Delivery]] = []
         self.answers: list[dict[str, Any]] = []
+        self.reconciled_for = timedelta()
         self.kills = 0
         self._timings = timings
         self._session = session
@@ -210,7 +212,9 @@ class Simulation:
     def _run_schedule(self) -> None:
         if self._next_run is not None and self.every is not None:
             self._next_run += self.every
+        started = self.clock.now()
         self.answers.append(self.reconcile())
+        self.reconciled_for += self.clock.now() - started
 
     def _deliver(self, worker: Sandbox) -> None:
         started = self.clock.now()

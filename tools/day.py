@@ -1,0 +1,328 @@
+"""``python3 -m tools day``: a contact center's day with everything that goes wrong, on a clock that jumps.
+
+Thousands of calls end. Salesforce answers 503 for an hour, and nothing at all for another. 2 % of the events are lost,
+some messages come twice, sandboxes are killed, the worker is paused for an hour. Afterwards every contact that Amazon
+Connect's own list of finished contacts has is looked up in Salesforce and in the ledger. Ends with status 1 unless
+each was updated once, or is UNCERTAIN because the breaker or a kill let its one update be spent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, TextIO
+from uuid import UUID
+
+from boto3 import Session
+from rich.console import Console
+
+from tools import tables
+from tools.invocation import forget_own_environment, local_folder, shown
+from tools.local.hand_clock import HandClock
+from tools.local.misbehaviour import Answer, Close, Reset
+from tools.local.simulation import Simulation
+from tools.local.stack import INSTANCE_ARN, LocalStack
+from voicecall_sync.search import PAGE
+
+HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+CONCURRENCY = 4
+"""The template's default."""
+BUSY = timedelta(seconds=0.4)
+"""How long an invocation of the worker takes: an assumption, for neither Connect nor Salesforce is real here."""
+LOST_EVENTS = 0.02
+TWICE = 0.01
+KILLS = 30
+MEMORY_GB = 0.5
+BREAKER_BOUND = 11
+"""How many contacts' one update a sandbox spends in an hour's outage: three, then a probe after 1, 2, 4, 8, 10, …"""
+PRICES = {
+    "Lambda, requests": 0.20e-6,
+    "Lambda, GB-seconds": 0.0000166667,
+    "DynamoDB, reads": 0.125e-6,
+    "DynamoDB, writes": 0.625e-6,
+    "SQS, requests": 0.40e-6,
+    "CloudWatch Logs, bytes": 0.50e-9,
+}
+"""Dollars for one, in us-east-1, on demand, as of November 2026's public price lists."""
+KINDS = {"answered": 0.75, "hung up in the queue": 0.15, "ended in the flow": 0.05, "transferred": 0.05}
+
+
+@dataclass
+class Ledger:
+    """What the day did, counted as it happened.
+
+    Attributes:
+        calls: AWS operation -> how often it was called.
+        describes: second -> how often DescribeContact was called in it.
+        most_live: the most messages that any contact had in the contact queue at once.
+        log_bytes: how much the functions logged.
+    """
+
+    calls: Counter[str] = field(default_factory=Counter)
+    describes: Counter[int] = field(default_factory=Counter)
+    events: int = 0
+    lost: int = 0
+    most_live: int = 0
+    log_bytes: int = 0
+
+
+class CountingLog(io.TextIOBase):
+    """A log that is counted and kept."""
+
+    def __init__(self, file: TextIO, ledger: Ledger) -> None:
+        self._file = file
+        self._ledger = ledger
+
+    def write(self, text: str) -> int:
+        """Write."""
+        self._ledger.log_bytes += len(text)
+        return self._file.write(text)
+
+    def flush(self) -> None:
+        """Flush."""
+        self._file.flush()
+
+
+class Day:
+    """The day: plans it, plays it, and checks it.
+
+    Args:
+        stack: on `clock`.
+        clock: at the beginning of the day.
+        calls: how many end.
+        seed: for what is random.
+    """
+
+    def __init__(self, stack: LocalStack, clock: HandClock, calls: int, seed: int) -> None:
+        self.stack = stack
+        self.clock = clock
+        self.ledger = Ledger()
+        self.finished: list[str] = []
+        self._begins = clock.now()
+        self._random = random.Random(seed)  # noqa: S311 - not for secrets
+        session = Session()
+        self.world = Simulation(
+            stack, clock, sandboxes=CONCURRENCY, busy=BUSY, every=15 * MINUTE, session=lambda: session
+        )
+        stack.gateway.before = self._count
+        stack.connect.put_queue("queue-support", "Support")
+        stack.connect.put_user("agent-jane", "jane@example.com")
+        self._plan_calls(calls)
+        self._plan_troubles()
+
+    def play(self) -> Iterator[timedelta]:
+        """Play the day, and another for the second pass; after each hour tell how far it is."""
+        for hour in range(1, 51):
+            for _ in range(6):
+                self.world.run(10 * MINUTE)
+                self._look_at_the_queue()
+            yield hour * HOUR
+
+    def _count(self, operation: str) -> None:
+        self.ledger.calls[operation] += 1
+        if operation == "DescribeContact":
+            self.ledger.describes[int(self.clock.now().timestamp())] += 1
+
+    def _look_at_the_queue(self) -> None:
+        live = Counter(body[body.index('"contactId": "') :][14:50] for body in self.stack.queue.bodies)
+        self.ledger.most_live = max(self.ledger.most_live, *live.values(), 0)
+
+    # ---------------------------------------------------------------- what happens
+
+    def _plan_calls(self, calls: int) -> None:
+        kinds = self._random.choices(list(KINDS), list(KINDS.values()), k=calls)
+        for kind in kinds:
+            ended = self._begins + timedelta(seconds=self._random.triangular(600, 86_000, 40_000))
+            self.world.plan(ended, lambda kind=kind: self._end(kind))  # type: ignore[misc]
+
+    def _end(self, kind: str, previous: str | None = None) -> None:
+        """A contact ends: Connect describes it, and its event comes, unless it is lost."""
+        contact_id = str(UUID(int=self._random.getrandbits(128), version=4))
+        self.finished.append(contact_id)
+        self.stack.connect.put_contact(self._described(kind, contact_id, previous))
+        if self._random.random() < TWICE:
+            self.stack.queue.deliver_twice()
+        if self._random.random() < LOST_EVENTS:
+            self.ledger.lost += 1
+        else:
+            self.ledger.events += 1
+            self.world.plan(self.clock.now() + timedelta(seconds=20), lambda: self.world.tell(_event(contact_id)))
+        if kind == "transferred":
+            later = self.clock.now() + timedelta(seconds=self._random.uniform(30, 900))
+            self.world.plan(later, lambda: self._end("answered", previous=contact_id))
+
+    def _described(self, kind: str, contact_id: str, previous: str | None) -> dict[str, Any]:
+        end = self.clock.now()
+        contact: dict[str, Any] = {
+            "Id": contact_id,
+            "Channel": "VOICE",
+            "InitiationMethod": "TRANSFER" if previous else "INBOUND",
+            "InitiationTimestamp": end - 5 * MINUTE,
+            "DisconnectTimestamp": end,
+            "DisconnectReason": "CUSTOMER_DISCONNECT",
+            "CustomerEndpoint": {"Type": "TELEPHONE_NUMBER", "Address": "+15555550123"},
+            "SystemEndpoint": {"Type": "TELEPHONE_NUMBER", "Address": "+15555550199"},
+            "Attributes": {"tier": "gold"},
+            **({"PreviousContactId": previous} if previous else {}),
+        }
+        if kind != "ended in the flow":
+            contact["QueueInfo"] = {"Id": "queue-support", "EnqueueTimestamp": end - 4 * MINUTE}
+        if kind == "answered":
+            contact["AgentInfo"] = {
+                "Id": "agent-jane",
+                "ConnectedToAgentTimestamp": end - 3 * MINUTE,
+                "AfterContactWorkStartTimestamp": end,
+                "AfterContactWorkEndTimestamp": end + timedelta(seconds=15),
+            }
+            contact["Recordings"] = [
+                {"StorageType": "S3", "MediaStreamType": "AUDIO", "Location": "bucket/call.wav", "Status": "AVAILABLE"}
+            ]
+        return contact
+
+    def _plan_troubles(self) -> None:
+        salesforce, begins = self.stack.salesforce, self._begins
+        self.world.plan(begins + 8 * HOUR, lambda: salesforce.always(Answer(503)))
+        self.world.plan(begins + 9 * HOUR, salesforce.behave)
+        # Silence, as a connection that ends without an answer: half of the requests had been applied.
+        self.world.plan(begins + 11 * HOUR, lambda: salesforce.always(Close(applied=False)))
+        self.world.plan(begins + 11.5 * HOUR, lambda: salesforce.always(Reset(applied=True)))
+        self.world.plan(begins + 12 * HOUR, salesforce.behave)
+        self.world.plan(begins + 14 * HOUR, lambda: self._pause(paused=True))
+        self.world.plan(begins + 15 * HOUR, lambda: self._pause(paused=False))
+        for _ in range(KILLS):
+            moment = begins + timedelta(seconds=self._random.uniform(3600, 80_000))
+            looks = self._random.randint(1, 40)
+            self.world.plan(moment, lambda looks=looks: self.world.kill_next(looks))  # type: ignore[misc]
+
+    def _pause(self, *, paused: bool) -> None:
+        os.environ["RECONCILE_PAUSED"] = str(paused).lower()
+        self.world.mapping.is_enabled = not paused
+        self.world.renew()
+
+    # ---------------------------------------------------------------- what came of it
+
+    def wrong(self) -> list[str]:
+        """Name each finished contact that is neither updated once, nor shown to an operator."""
+        wrong = []
+        for contact_id in self.finished:
+            applied, state = self.stack.salesforce.applied(contact_id), self.stack.state(contact_id)
+            if not ((state == "UPDATED" and applied == 1) or (state == "UNCERTAIN" and applied <= 1)):
+                wrong.append(f"{contact_id}: {state}, applied {applied} times")
+        return wrong
+
+    def uncertain(self) -> int:
+        """Return how many contacts an operator has to look at."""
+        return sum(self.stack.state(contact_id) == "UNCERTAIN" for contact_id in self.finished)
+
+    def bound(self) -> int:
+        """Return how many there may be at the most: two outages, and one for each kill."""
+        return 2 * CONCURRENCY * BREAKER_BOUND + self.world.kills
+
+    def dollars(self) -> dict[str, float]:
+        """Return what AWS would charge for a million contacts, by what for."""
+        calls, invocations = self.ledger.calls, len(self.world.deliveries) + self.world.kills
+        reconciled = self.ledger.calls["BatchGetItem"] * PAGE  # at most a hundred keys each
+        used = {
+            "Lambda, requests": invocations + len(self.world.answers),
+            "Lambda, GB-seconds": invocations * BUSY.total_seconds() * MEMORY_GB
+            + self.world.reconciled_for.total_seconds() * MEMORY_GB,
+            "DynamoDB, reads": calls["GetItem"] + min(reconciled, 2 * len(self.finished)) + calls["Query"],
+            # Each write also changes the index of what is open.
+            "DynamoDB, writes": 2 * (calls["PutItem"] + calls["UpdateItem"]),
+            "SQS, requests": self.ledger.events
+            + 2 * invocations
+            + sum(calls[name] for name in ("SendMessage", "SendMessageBatch", "ChangeMessageVisibility")),
+            "CloudWatch Logs, bytes": self.ledger.log_bytes,
+        }
+        return {name: used[name] * price * 1e6 / len(self.finished) for name, price in PRICES.items()}
+
+    def looks(self) -> float:
+        """Return how often the reconciliation looked at a contact."""
+        return float(sum(answer["found"] for answer in self.world.answers) / len(self.finished))
+
+
+def _event(contact_id: str) -> dict[str, Any]:
+    return {
+        "detail-type": "Amazon Connect Contact Event",
+        "source": "aws.connect",
+        "detail": {"contactId": contact_id, "eventType": "COMPLETED", "channel": "VOICE", "instanceArn": INSTANCE_ARN},
+    }
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Play a day; return 0 if it ended as it must."""
+    given = _parser().parse_args(arguments)
+    console = tables.console()
+    forget_own_environment()
+    log_path = local_folder() / "day.log"
+    beginning = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=3)
+    clock = HandClock(beginning)
+    started = time.monotonic()
+    with ExitStack() as opened:
+        file = opened.enter_context(log_path.open("w", encoding="utf-8"))
+        stack = opened.enter_context(LocalStack(clock=clock.now))
+        os.environ.update(stack.environment() | {"RECONCILE_SCOPE": "all", "RECONCILE_PAUSED": "false"})
+        os.environ["RECONCILE_NOT_BEFORE"] = beginning.isoformat()
+        ledger = Ledger()
+        with contextlib.redirect_stdout(CountingLog(file, ledger)):
+            day = Day(stack, clock, given.calls, given.seed)
+            day.ledger = ledger
+            for hour in day.play():
+                _progress(day, hour)
+        return _told(console, day, given, time.monotonic() - started, shown(log_path))
+
+
+def _progress(day: Day, hour: timedelta) -> None:
+    waiting = len(day.stack.queue.bodies)
+    print(
+        f"hour {hour // HOUR:2}: {len(day.finished):6} ended, {len(day.world.deliveries):6} messages taken,"
+        f" {waiting:5} in the queue, {day.world.kills:2} killed",
+        file=sys.stderr,
+    )
+
+
+def _told(console: Console, day: Day, given: argparse.Namespace, seconds: float, log: str) -> int:
+    wrong, uncertain, dollars = day.wrong(), day.uncertain(), day.dollars()
+    ledger, updated = day.ledger, len(day.finished) - uncertain - len(wrong)
+    table = tables.table_of("What", "How many")
+    for what, number in (
+        ("contacts that ended, as Amazon Connect has them", f"{len(day.finished)}"),
+        ("of these, without an event", f"{ledger.lost}"),
+        ("updated once", f"{updated}"),
+        ("UNCERTAIN, for an operator", f"{uncertain} (at most {day.bound()})"),
+        ("anything else", f"{len(wrong)}"),
+        ("messages handed to the worker", f"{len(day.world.deliveries)}"),
+        ("sandboxes killed", f"{day.world.kills}"),
+        ("left in the contact queue", f"{len(day.stack.queue.bodies)}"),
+        ("left in the dead-letter queue", f"{len(day.stack.dead_letters.bodies)}"),
+        ("messages of one contact at once, at most", f"{ledger.most_live} (goal 2)"),
+        ("looks of the reconciliation at a contact", f"{day.looks():.2f} (goal 2)"),
+        ("contacts described in one second, at most", f"{max(ledger.describes.values())} (quota 10)"),
+        *((f"dollars a million contacts: {name}", f"{amount:.2f}") for name, amount in dollars.items()),
+        ("dollars a million contacts, together", f"{sum(dollars.values()):.2f} (goal 8)"),
+    ):
+        table.add_row(what, number)
+    console.print(table)
+    console.print(f"{given.calls} calls, seed {given.seed}, in {seconds:.0f} s; an invocation is taken to last")
+    console.print(f"{BUSY.total_seconds()} s at {MEMORY_GB} GB. The functions' log: {log}")
+    for line in wrong[:20]:
+        console.print(f"wrong: {line}")
+    empty = not day.stack.queue.bodies and not day.stack.dead_letters.bodies
+    return 0 if not wrong and uncertain <= day.bound() and empty and ledger.most_live <= 2 else 1  # noqa: PLR2004
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python3 -m tools day", description=__doc__)
+    parser.add_argument("--calls", type=int, default=2000, help="how many calls end in the day (default 2000)")
+    parser.add_argument("--seed", type=int, default=1, help="for what is random (default 1)")
+    return parser
