@@ -1,5 +1,6 @@
 """The worker, contact flows and the schedule on a clock that jumps, with contacts of Connect's; see `Simulation`."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -8,18 +9,28 @@ import pytest
 from tests.contacts import contact_event, described, new_id
 from tests.sandbox import frugal_session, timings_of_tests
 from tools.local.hand_clock import HandClock
-from tools.local.simulation import Simulation
+from tools.local.simulation import Sandbox, Simulation
 from tools.local.stack import LocalStack
+from voicecall_sync.clock import TIMINGS
 
+LADDER = TIMINGS.ladder
+SPARSE = (*LADDER, 6 * 3600.0)
+"""A ladder with which a week takes few attempts, for what does not depend on how many they are."""
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
 class World(Simulation):
     """A simulation that knows how to make calls."""
 
-    def __init__(self, stack: LocalStack, clock: HandClock, **options: Any) -> None:
-        super().__init__(stack, clock, session=frugal_session, timings=timings_of_tests(), **options)
+    def __init__(self, stack: LocalStack, clock: HandClock, ladder: tuple[float, ...] = LADDER, **options: Any) -> None:
+        self._ladder = ladder
         self._contacts: dict[str, dict[str, Any]] = {}
+        super().__init__(stack, clock, session=frugal_session, **options)
+
+    def new_sandbox(self) -> Sandbox:
+        """Return a cold sandbox, with the time-outs that the environment names now."""
+        self.timings = replace(timings_of_tests(), ladder=self._ladder)
+        return super().new_sandbox()
 
     @property
     def now(self) -> datetime:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.contacts import new_id
 from tests.missed import open_claim
-from tests.simulated import DAY, HOUR, MINUTE, World
+from tests.simulated import DAY, HOUR, LADDER, MINUTE, SPARSE, World
 from tools.local.gateway import Fault
 from tools.local.misbehaviour import Answer
 
@@ -23,8 +23,10 @@ NEXT = {"Type": "QUICK_CONNECT", "NextContactMetadata": {"QuickConnectContactDat
 def begun(new_world: NewWorld, monkeypatch: pytest.MonkeyPatch) -> Callable[..., World]:
     """Gives a world whose schedule has run once, a while ago, in a scope."""
 
-    def world(scope: str = "all", every: timedelta = QUARTER, **settings: str) -> World:
-        made = new_world(every=every)
+    def world(
+        scope: str = "all", every: timedelta = QUARTER, ladder: tuple[float, ...] = LADDER, **settings: str
+    ) -> World:
+        made = new_world(every=every, ladder=ladder)
         monkeypatch.setenv("RECONCILE_SCOPE", scope)
         for name, value in settings.items():
             monkeypatch.setenv(name, value)
@@ -295,7 +297,7 @@ def test_a_hand_over_to_another_system_and_back(
 def test_a_redrive_after_a_hand_over_sends_nothing_old(
     begun: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = begun(every=12 * HOUR)
+    world = begun(every=12 * HOUR, ladder=SPARSE)
     contact_id = world.told()
     world.stack.salesforce.stop()
     world.run(8 * DAY)
@@ -355,7 +357,7 @@ def test_a_found_contact_whose_message_was_never_sent_is_enqueued(begun: Callabl
 
 
 def test_a_weeks_outage_leaves_no_more_than_two_messages_a_contact(begun: Callable[..., World]) -> None:
-    world = begun(every=6 * HOUR)
+    world = begun(every=6 * HOUR, ladder=SPARSE)
     world.stack.salesforce.stop()
     told = world.told()
     lost = world.answered()
@@ -364,7 +366,7 @@ def test_a_weeks_outage_leaves_no_more_than_two_messages_a_contact(begun: Callab
         world.run(6 * HOUR)
         assert all(world.live(contact_id) <= 2 for contact_id in (told, lost, twice))
     world.stack.salesforce.start()
-    world.run(2 * HOUR)
+    world.run(8 * HOUR)
     assert applied(world, told, lost, twice) == [1, 1, 1]
 
 
@@ -414,8 +416,8 @@ def test_a_window_by_hand_says_how_far_it_came(begun: Callable[..., World]) -> N
 
 def test_a_window_by_hand_that_is_cut_off_goes_on_by_its_answer(begun: Callable[..., World]) -> None:
     world = begun("none", RECONCILE_SEARCHES_PER_SECOND="0.1")
-    contact_ids = [world.answered(ago=ago * HOUR) for ago in range(1, 150)]
-    start, end = (world.now - 150 * HOUR).isoformat(), world.now.isoformat()
+    contact_ids = [world.answered(ago=ago * HOUR) for ago in range(1, 100)]
+    start, end = (world.now - 100 * HOUR).isoformat(), world.now.isoformat()
     runs = 0
     while start < end:
         answer = world.reconcile({"from": start, "to": end, "scope": "all"})

@@ -93,6 +93,7 @@ class Simulation:
     Attributes:
         mapping: the worker's; see `EventSourceMapping`.
         every: how often the schedule runs; None for never.
+        timings: how long things may take, in sandboxes that are made from now on.
         busy: how long an invocation of the worker keeps its sandbox.
         deliveries: each message that was handed to the worker, with the moment.
         answers: those of the scheduled runs.
@@ -130,7 +131,7 @@ class Simulation:
         self.answers: list[dict[str, Any]] = []
         self.reconciled_for = timedelta()
         self.kills = 0
-        self._timings = timings
+        self.timings = timings
         self._session = session
         self.mapping = EventSourceMapping(stack.sqs, stack.queue.url, clock=clock.now)
         self._workers = [self.new_sandbox() for _ in range(sandboxes)]
@@ -142,7 +143,7 @@ class Simulation:
     def new_sandbox(self) -> Sandbox:
         """Return a cold sandbox."""
         mortal = MortalClock(self.clock)
-        app = build(mortal, lambda: str(uuid4()), self._session, self._timings)
+        app = build(mortal, lambda: str(uuid4()), self._session, self.timings)
         return Sandbox(mortal, app, self.clock.now())
 
     def use(self, sandbox: Sandbox) -> None:

@@ -108,6 +108,15 @@ class LocalQueue:
         with self._simulator.at_this_moment() as now:
             return self._queue.send(text, spelled, now, delay).id
 
+    def wear_out(self, message_id: str, receives: int) -> None:
+        """Let a message have been received so often.
+
+        Raises:
+            KeyError: it is not there.
+        """
+        with self._simulator.at_this_moment():
+            self._queue.message(message_id).receives = receives
+
     def lose(self, message_id: str) -> None:
         """Lose a message without a trace.
 

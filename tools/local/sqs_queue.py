@@ -210,6 +210,14 @@ class Queue:
         """Undo `pop`."""
         self._place(message)
 
+    def message(self, message_id: str) -> Message:
+        """Return a message.
+
+        Raises:
+            KeyError: it is not there.
+        """
+        return self._messages[message_id]
+
     def lose(self, message_id: str) -> None:
         """Forget a message, as if it had never been.
 
