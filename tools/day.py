@@ -32,6 +32,7 @@ from tools.local.hand_clock import HandClock
 from tools.local.misbehaviour import Answer, Close, Reset
 from tools.local.simulation import Simulation
 from tools.local.stack import INSTANCE_ARN, LocalStack
+from voicecall_sync.breaker import FAILURES
 from voicecall_sync.search import PAGE
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
@@ -39,6 +40,8 @@ CONCURRENCY = 4
 """The template's default."""
 BUSY = timedelta(seconds=0.4)
 """How long an invocation of the worker takes: an assumption, for neither Connect nor Salesforce is real here."""
+SHORT = timedelta(seconds=0.05)
+"""The same of one that ends at the record or at the breaker: an assumption too."""
 LOST_EVENTS = 0.02
 TWICE = 0.01
 KILLS = 30
@@ -101,9 +104,10 @@ class Day:
         clock: at the beginning of the day.
         calls: how many end.
         seed: for what is random.
+        ordinary: without outages, kills and the pause; events are lost and messages come twice all the same.
     """
 
-    def __init__(self, stack: LocalStack, clock: HandClock, calls: int, seed: int) -> None:
+    def __init__(self, stack: LocalStack, clock: HandClock, calls: int, seed: int, *, ordinary: bool = False) -> None:
         self.stack = stack
         self.clock = clock
         self.ledger = Ledger()
@@ -118,7 +122,8 @@ class Day:
         stack.connect.put_queue("queue-support", "Support")
         stack.connect.put_user("agent-jane", "jane@example.com")
         self._plan_calls(calls)
-        self._plan_troubles()
+        if not ordinary:
+            self._plan_troubles()
 
     def play(self) -> Iterator[timedelta]:
         """Play the day, and another for the second pass; after each hour tell how far it is."""
@@ -225,8 +230,8 @@ class Day:
         return sum(self.stack.state(contact_id) == "UNCERTAIN" for contact_id in self.finished)
 
     def bound(self) -> int:
-        """Return how many there may be at the most: two outages, and one for each kill."""
-        return 2 * CONCURRENCY * BREAKER_BOUND + self.world.kills
+        """Return how many there may be at the most: two outages, and for each kill its contact and a new breaker."""
+        return 2 * CONCURRENCY * BREAKER_BOUND + self.world.kills * (1 + FAILURES)
 
     def dollars(self) -> dict[str, float]:
         """Return what AWS would charge for a million contacts, by what for."""
@@ -234,9 +239,14 @@ class Day:
         reconciled = self.ledger.calls["BatchGetItem"] * PAGE  # at most a hundred keys each
         used = {
             "Lambda, requests": invocations + len(self.world.answers),
-            "Lambda, GB-seconds": invocations * BUSY.total_seconds() * MEMORY_GB
-            + self.world.reconciled_for.total_seconds() * MEMORY_GB,
-            "DynamoDB, reads": calls["GetItem"] + min(reconciled, 2 * len(self.finished)) + calls["Query"],
+            "Lambda, GB-seconds": MEMORY_GB
+            * (
+                calls["DescribeContact"] * BUSY.total_seconds()
+                + max(0, invocations - calls["DescribeContact"]) * SHORT.total_seconds()
+                + self.world.reconciled_for.total_seconds()
+            ),
+            # A read of many need not be consistent, and costs half.
+            "DynamoDB, reads": calls["GetItem"] + min(reconciled, 2 * len(self.finished)) / 2 + calls["Query"],
             # Each write also changes the index of what is open.
             "DynamoDB, writes": 2 * (calls["PutItem"] + calls["UpdateItem"]),
             "SQS, requests": self.ledger.events
@@ -275,7 +285,7 @@ def main(arguments: Sequence[str]) -> int:
         os.environ["RECONCILE_NOT_BEFORE"] = beginning.isoformat()
         ledger = Ledger()
         with contextlib.redirect_stdout(CountingLog(file, ledger)):
-            day = Day(stack, clock, given.calls, given.seed)
+            day = Day(stack, clock, given.calls, given.seed, ordinary=given.ordinary)
             day.ledger = ledger
             for hour in day.play():
                 _progress(day, hour)
@@ -324,5 +334,6 @@ def _told(console: Console, day: Day, given: argparse.Namespace, seconds: float,
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python3 -m tools day", description=__doc__)
     parser.add_argument("--calls", type=int, default=2000, help="how many calls end in the day (default 2000)")
+    parser.add_argument("--ordinary", action="store_true", help="without outages, kills and the pause")
     parser.add_argument("--seed", type=int, default=1, help="for what is random (default 1)")
     return parser

@@ -130,14 +130,16 @@ class Table:
         return True
 
     def get_all(self, contact_ids: Sequence[str], attributes: Sequence[str]) -> Iterator[Item]:
-        """Return those items that there are, as they are now, a hundred to a request; of each a few attributes."""
+        """Return those items that there are, a hundred to a request; of each a few attributes.
+
+        They may be a moment old: a write that builds on them must be conditional.
+        """
         names = {f"#{name}": name for name in attributes}
         for start in range(0, len(contact_ids), BATCH):
             keys: list[Item] = [_key(contact_id) for contact_id in contact_ids[start : start + BATCH]]
             for _ in range(_BATCH_TRIES):
                 wanted: Any = {
                     "Keys": keys,
-                    "ConsistentRead": True,
                     "ProjectionExpression": ", ".join(names),
                     "ExpressionAttributeNames": names,
                 }
