@@ -109,11 +109,6 @@ class Timings:
     breaker_shortest: float = 60.0
     breaker_longest: float = 600.0
 
-    @property
-    def aws_request(self) -> float:
-        """Return how long one request to the table, to the queue or to Secrets Manager may take, with all its tries."""
-        return AWS_TRIES * (self.aws_connect + self.aws_answer)
-
 
 TIMINGS = Timings()
 """What is deployed; tests of what hangs have shorter ones."""
