@@ -19,7 +19,7 @@ from voicecall_sync.outcome import Source
 
 _OURS = frozenset({Source.RECONCILE, Source.CONTACT_FLOW, Source.OPERATOR})
 _EXPECTED = (
-    'an EventBridge contact event, or {"contactId": …, "source": …} with one of '
+    'an EventBridge contact event, or {"contactId": "...", "source": "..."} with one of '
     f"{', '.join(sorted(_OURS))} as its source"
 )
 

@@ -135,9 +135,12 @@ def _show(found: _Found, target: Target, console: Console) -> None:
             console.print()
     if found.needed:
         show, redrive = command_for(target, "show"), command_for(target, "redrive", "--dry-run")
-        console.print(Text(f"What each means, and what to do:\n  {show} CONTACT"), soft_wrap=True)
+        if any(group.records for group in found.needs):
+            console.print(Text(f"What each means, and what to do:\n  {show} CONTACT"), soft_wrap=True)
         if found.dead_letters.total:
-            console.print(Text(f"What is in the dead-letter queue:\n  {redrive}"), soft_wrap=True)
+            console.print(
+                Text(f"What is in the dead-letter queue, also what names no contact:\n  {redrive}"), soft_wrap=True
+            )
     else:
         console.print(Text(f"Nothing in {target.title} needs a person.", style="green"))
     console.print()
