@@ -9,7 +9,7 @@ import pytest
 from tests.artifact import lambda_kit, make_sam, make_with_sam, once
 from tests.contacts import abandoned, described
 from tests.missed import QUOTAS_LIFTED
-from tests.sandbox import PATIENT_CALLS, Paced, Sandbox
+from tests.sandbox import Sandbox
 from tests.simulated import World
 from tools.local.gateway import AwsGateway
 from tools.local.hand_clock import HandClock
@@ -31,7 +31,6 @@ TRACED = frozenset(
         "test_contacts_end_to_end",
         "test_ledger",
         "test_reconcile",
-        "test_reconcile_corners",
         "test_search",
         "test_table_of_answers",
         "test_time_and_sockets",
@@ -89,22 +88,6 @@ def kit(tmp_path_factory: pytest.TempPathFactory, sam: Path) -> Kit:
 def sandbox(stack: LocalStack) -> Sandbox:  # noqa: ARG001 - it has set the environment
     """A cold sandbox in this process."""
     return Sandbox()
-
-
-@pytest.fixture
-def paced(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Paced:  # noqa: ARG001 - it has set the environment
-    """Gives a sandbox for which nothing takes time but to call Connect only so many times a second.
-
-    How far its runs get is then the same on any machine, as long as their contacts come one after another.
-    """
-
-    def sandbox(**per_second: str) -> Sandbox:
-        rates = {f"RECONCILE_{operation.upper()}_PER_SECOND": rate for operation, rate in per_second.items()}
-        for name, value in {**PATIENT_CALLS, "RECONCILE_CONCURRENCY": "1", **rates}.items():
-            monkeypatch.setenv(name, value)
-        return Sandbox(HandClock(datetime.now(UTC)))
-
-    return sandbox
 
 
 @pytest.fixture

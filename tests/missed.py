@@ -8,17 +8,7 @@ from tools.local.stack import LocalStack
 
 MINUTES = timedelta(minutes=1)
 QUOTAS_LIFTED = {"RECONCILE_SEARCHES_PER_SECOND": "1000"}
-MOMENTS = (
-    "since",
-    "ownerUntil",
-    "claimedAt",
-    "settledAt",
-    "firstClaimedAt",
-    "retryAt",
-    "position",
-    "begunUntil",
-    "completedUntil",
-)
+MOMENTS = ("since", "ownerUntil", "claimedAt", "settledAt", "retryAt", "metAt", "backBy", "failedSince", "releasedAt")
 
 
 def ended(minutes_ago: float, **changes: Any) -> dict[str, Any]:
@@ -91,7 +81,8 @@ def open_claim(stack: LocalStack, contact_id: str, owner_until: datetime) -> Non
             "ownerUntil": {"N": str(owner_until.timestamp())},
             "source": {"S": "contact-event"},
             "claimedAt": {"N": since},
-            "firstClaimedAt": {"N": since},
+            "metAt": {"N": since},
+            "firstSource": {"S": "contact-event"},
             "attempts": {"N": "1"},
         },
     )

@@ -117,12 +117,6 @@ def batch(*events: object) -> dict[str, Any]:
     }
 
 
-Paced = Callable[..., "Sandbox"]
-SHORT_RUN = Context(remaining=60.0)
-PATIENT_CALLS = {"TEST_AWS_SECONDS": "5", "TEST_PATCH_SECONDS": "5"}
-"""With these a short run can call Connect for its first 25 seconds."""
-
-
 class _FrugalSession(Session):
     """Loads botocore's models once, and makes like clients once: nothing in a test costs more than those.
 

@@ -131,7 +131,7 @@ def every_call(stack: LocalStack, finished: Callable[[str], str]) -> Callable[..
     def call(*folders: Path) -> dict[str, str | None]:
         done = subprocess.run(
             # -S and -P: neither that Python's own packages nor what lies beside the program.
-            [python, "-S", "-P", PROJECT / "tests" / "every_call.py", finished(new_id()), stack.dead_letter_queue()],
+            [python, "-S", "-P", PROJECT / "tests" / "every_call.py", finished(new_id()), stack.dead_letters.url],
             env={
                 **stack.environment(),
                 "PYTHONPATH": os.pathsep.join(map(str, folders)),

@@ -22,7 +22,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tools.local.certificates import Certificate
 from tools.local.connect import ConnectSimulator
-from tools.local.dead_letters import queue_url
 from tools.local.gateway import AwsGateway
 from tools.local.messages import Clock, utc_now
 from tools.local.ministack import MiniStack
@@ -215,10 +214,6 @@ class LocalStack:
         """A client that goes to the queues directly, past the gateway's faults."""
         client: SQSClient = _client("sqs", self._sqs_url)
         return client
-
-    def dead_letter_queue(self) -> str:
-        """Return the address of the dead-letter queue; where SQS is MiniStack's, it is made when first asked for."""
-        return queue_url(self.sqs, self.table)
 
     def record(self, contact_id: str) -> dict[str, Any] | None:
         """Return the contact's record in the ledger, its values still in DynamoDB's spelling ({"S": …}), or None."""
