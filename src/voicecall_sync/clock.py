@@ -7,7 +7,6 @@ at right before the first byte of the request, keeps it from sending.
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -109,11 +108,6 @@ class Timings:
     breaker_shortest: float = 60.0
     breaker_longest: float = 600.0
 
-    @property
-    def aws_request(self) -> float:
-        """Return how long one request to the table, to the queue or to Secrets Manager may take, with all its tries."""
-        return AWS_TRIES * (self.aws_connect + self.aws_answer)
-
 
 TIMINGS = Timings()
 """What is deployed; tests of what hangs have shorter ones."""
@@ -139,16 +133,9 @@ class Moments:
     lease: datetime
 
     @classmethod
-    def of(cls, clock: Clock, timings: Timings, remaining: float, budget: float = math.inf) -> Moments:
+    def of(cls, clock: Clock, timings: Timings, remaining: float, budget: float) -> Moments:
         """Return the moments of an invocation that Lambda gives so many seconds from now, a contact of it fewer."""
-        return cls.ending(
-            Deadline.after(clock, min(budget, remaining - timings.last_lines)),
-            timings,
-            clock.now() + timedelta(seconds=remaining),
-        )
-
-    @classmethod
-    def ending(cls, over: Deadline, timings: Timings, lease: datetime) -> Moments:
-        """Return the moments of what must be over by then."""
+        over = Deadline.after(clock, min(budget, remaining - timings.last_lines))
+        lease = clock.now() + timedelta(seconds=remaining)
         answer_before = over.later(-timings.settle)
         return cls(answer_before.later(-timings.answer), answer_before, over, lease)
