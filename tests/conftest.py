@@ -31,7 +31,6 @@ TRACED = frozenset(
         "test_contacts_end_to_end",
         "test_ledger",
         "test_reconcile",
-        "test_reconcile_corners",
         "test_search",
         "test_table_of_answers",
         "test_time_and_sockets",

@@ -96,14 +96,6 @@ def shown(path: Path) -> str:
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
-def source_name(event: object) -> str:
-    """Return who sent the event, as the handler logs it."""
-    try:
-        return asked_by(event).source.value
-    except InvalidInput:
-        return "unknown"
-
-
 def handler_for(event: object) -> str:
     """Return the name of the handler that an event is meant for: the queue's, the reconciliation, or one contact's."""
     if isinstance(event, Mapping) and "Records" in event:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from traceback import extract_tb
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -21,7 +20,7 @@ from voicecall_sync import settings as environment
 from voicecall_sync.attempt import Salesforce
 from voicecall_sync.backlog import Backlog
 from voicecall_sync.breaker import Breaker
-from voicecall_sync.clock import AWS_TRIES, TIMINGS, Clock, Moments, SystemClock, Timings
+from voicecall_sync.clock import AWS_TRIES, TIMINGS, Clock, Deadline, Moments, SystemClock, Timings
 from voicecall_sync.connect import Connect
 from voicecall_sync.contact import Asked, asked_by, from_flow
 from voicecall_sync.contact_queue import ContactQueue
@@ -52,13 +51,12 @@ SHORTEST_TURN_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class SendingParts:
-    """What the environment makes of us, for the functions that send.
+    """What the functions that send work with.
 
     Attributes:
         flow_contacts: Leaves in the queue what a contact flow could not have updated.
     """
 
-    settings: Settings
     worker: Worker
     flow_contacts: FlowContacts
 
@@ -112,15 +110,14 @@ class App:
             InvalidInput: The request is wrong; the message names what.
             WrongSettings: A variable is missing or wrong.
         """
-        moments = Moments.of(self.clock, self.timings, _remaining_seconds(context))
+        over = Deadline.after(self.clock, _remaining_seconds(context) - self.timings.last_lines)
         try:
             parts = self.reconciling()
             request = reconcile_request.parse(event, parts.usual, self.clock.now())
         except (InvalidInput, WrongSettings) as failure:
             self.report.stopped(str(failure))
             raise
-        reserve = min(LAST_PAGE_SECONDS, moments.over.left() / 3)
-        return Reconciliation(parts, request, moments.over, reserve).run()
+        return Reconciliation(parts, request, over, min(LAST_PAGE_SECONDS, over.left() / 3)).run()
 
     def _update(self, asked: Asked, moments: Moments) -> Outcome:
         worker = self.sending().worker
@@ -149,7 +146,7 @@ class App:
             self.report.outcome(Outcome(Status.RETRY_LATER, "", str(failure)), "unknown", request_id)
             done = False
         except Exception as defect:  # noqa: BLE001 - see above
-            self.report.defect("", f"{type(defect).__name__} at {extract_tb(defect.__traceback__)[-1].name}")
+            self.report.defect("", defect)
             done = False
         self.report.flush("unknown")
         return done
@@ -195,10 +192,9 @@ def build(
         settings = environment.read(*more)
         with_one_try = Table(clients.quick("dynamodb", 1), settings.table)
         flow_queue = ContactQueue(functools.partial(clients.quick, "sqs", 1), settings.queue_url)
-        worker = _worker(settings, clients, clock, new_owner, report)
         waiting = Waiting(with_one_try, new_owner)
         flow_contacts = FlowContacts(Ledger(with_one_try, new_owner), waiting, flow_queue, clock, timings, report)
-        return SendingParts(settings, worker, flow_contacts)
+        return SendingParts(_worker(settings, clients, clock, new_owner, report), flow_contacts)
 
     def reconciling() -> ReconcileParts:
         settings = environment.read_reconciling()

@@ -7,7 +7,6 @@ at right before the first byte of the request, keeps it from sending.
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -134,16 +133,9 @@ class Moments:
     lease: datetime
 
     @classmethod
-    def of(cls, clock: Clock, timings: Timings, remaining: float, budget: float = math.inf) -> Moments:
+    def of(cls, clock: Clock, timings: Timings, remaining: float, budget: float) -> Moments:
         """Return the moments of an invocation that Lambda gives so many seconds from now, a contact of it fewer."""
-        return cls.ending(
-            Deadline.after(clock, min(budget, remaining - timings.last_lines)),
-            timings,
-            clock.now() + timedelta(seconds=remaining),
-        )
-
-    @classmethod
-    def ending(cls, over: Deadline, timings: Timings, lease: datetime) -> Moments:
-        """Return the moments of what must be over by then."""
+        over = Deadline.after(clock, min(budget, remaining - timings.last_lines))
+        lease = clock.now() + timedelta(seconds=remaining)
         answer_before = over.later(-timings.settle)
         return cls(answer_before.later(-timings.answer), answer_before, over, lease)

@@ -21,7 +21,6 @@ from voicecall_sync.outcome import Source
 
 FINISHED_EVENT_TYPE = "COMPLETED"
 """DISCONNECTED comes before it, while after-contact work may go on: the time the agent talked is not known then."""
-"""Contact events that come when the call is over. COMPLETED also has after-contact work behind it."""
 
 _CONTACT_EVENT = "Amazon Connect Contact Event"
 _FLOW_EVENT_NAMES = frozenset({"ContactFlowEvent", "ContactFlowExecution"})

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
 from voicecall_sync.reconcile_request import FIRST_AFTER, Scope, Window
-from voicecall_sync.record import stored
+from voicecall_sync.record import from_stored, stored
 
 STEP = timedelta(hours=1)
 NARROWEST = timedelta(seconds=4)
@@ -90,7 +90,7 @@ class Position:
 
 def position_of(item: Mapping[str, Any]) -> Position | None:
     """Read a position; None where it is not readable: the pass then begins anew, from now on."""
-    at, moved_at, trying = (_moment(item.get(name)) for name in ("at", "movedAt", "trying"))
+    at, moved_at, trying = (from_stored(item.get(name)) for name in ("at", "movedAt", "trying"))
     scope, width = item.get("scope"), item.get("width")
     if at is None or moved_at is None or scope not in list(Scope):
         return None
@@ -133,10 +133,3 @@ def switched_off(now: datetime) -> Position:
 
 def _bounded(width: timedelta) -> timedelta:
     return min(STEP, max(NARROWEST, width))
-
-
-def _moment(value: object) -> datetime | None:
-    try:
-        return datetime.fromtimestamp(float(value), UTC) if isinstance(value, Decimal) else None
-    except (ValueError, OverflowError, OSError):
-        return None

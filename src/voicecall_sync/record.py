@@ -99,25 +99,25 @@ def record_of(contact_id: str, values: Mapping[str, Any]) -> Record:
         contact_id=contact_id,
         state=State(state) if isinstance(state, str) and state in list(State) else None,
         owner=owner if isinstance(owner, str) else None,
-        owner_until=_moment(values.get("ownerUntil")),
-        retry_at=_moment(values.get("retryAt")),
+        owner_until=from_stored(values.get("ownerUntil")),
+        retry_at=from_stored(values.get("retryAt")),
         source=str(values.get("source", "")),
         first_source=str(values.get("firstSource", values.get("source", ""))),
         scope=scope if isinstance(scope, str) else None,
         attempts=_whole(values.get("attempts")) or 0,
         http_status=_whole(values.get("httpStatus")),
         detail=str(values.get("detail", "")),
-        since=_moment(values.get("since")),
-        claimed_at=_moment(values.get("claimedAt")),
-        settled_at=_moment(values.get("settledAt")),
-        met_at=_moment(values.get("metAt")),
-        back_by=_moment(values.get("backBy")),
+        since=from_stored(values.get("since")),
+        claimed_at=from_stored(values.get("claimedAt")),
+        settled_at=from_stored(values.get("settledAt")),
+        met_at=from_stored(values.get("metAt")),
+        back_by=from_stored(values.get("backBy")),
         failures=_whole(values.get("failures")) or 0,
-        failed_since=_moment(values.get("failedSince")),
-        dead_lettered_at=_moment(values.get("deadLetteredAt")),
-        released_at=_moment(values.get("releasedAt")),
+        failed_since=from_stored(values.get("failedSince")),
+        dead_lettered_at=from_stored(values.get("deadLetteredAt")),
+        released_at=from_stored(values.get("releasedAt")),
         released_by=_name(values.get("releasedBy")),
-        closed_at=_moment(values.get("closedAt")),
+        closed_at=from_stored(values.get("closedAt")),
         closed_by=_name(values.get("closedBy")),
         properties=_names(values.get("properties")),
         custom_fields=_names(values.get("customFields")),
@@ -130,16 +130,17 @@ def stored(moment: datetime) -> Decimal:
     return Decimal((moment - _EPOCH) // timedelta(milliseconds=1)) / 1000
 
 
-def forgotten_at(now: datetime) -> int:
-    """Return the ``expiresAt`` of what is written now (DynamoDB's TTL, in seconds since 1970)."""
-    return int((now + KEPT).timestamp())
-
-
-def _moment(value: object) -> datetime | None:
+def from_stored(value: object) -> datetime | None:
+    """Return a moment that the table keeps; None where it is none."""
     try:
         return datetime.fromtimestamp(float(value), UTC) if isinstance(value, Decimal) else None
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def forgotten_at(now: datetime) -> int:
+    """Return the ``expiresAt`` of what is written now (DynamoDB's TTL, in seconds since 1970)."""
+    return int((now + KEPT).timestamp())
 
 
 def _name(value: object) -> str | None:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import islice
+from traceback import extract_tb
 from typing import TYPE_CHECKING
 
 from aws_lambda_powertools import Logger, Metrics
@@ -135,10 +136,12 @@ class Report:
             extra=_known(contactId=contact_id, propertiesOfTheFlow=tuple(sorted(properties)[:_MOST_NAMES])),
         )
 
-    def defect(self, contact_id: str, where: str) -> None:
-        """Say that our own program failed at a contact: by the place alone, for a message may hold a value."""
+    def defect(self, contact_id: str, defect: Exception) -> str:
+        """Say that our own program failed at a contact: where alone, and return it; a message may hold a value."""
+        where = f"{type(defect).__name__} at {extract_tb(defect.__traceback__)[-1].name}"
         self._count("Defect")
         self._logger.error("a defect in VoiceCall Sync", contactId=contact_id, detail=where)
+        return where
 
     def progress(self, message: str, **counts: object) -> None:
         """Say how far a long run is, or what became of it."""

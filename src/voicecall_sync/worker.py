@@ -18,7 +18,6 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from traceback import extract_tb
 
 from voicecall_sync import coming_back
 from voicecall_sync.clock import Clock, Moments, Timings
@@ -115,8 +114,7 @@ class Worker:
         try:
             return expecting(asked.contact_id, lambda: self.update(asked, message.sent_at, moments))
         except Exception as defect:  # noqa: BLE001 - one contact's defect comes back like a failure, and bars no other
-            where = f"{type(defect).__name__} at {extract_tb(defect.__traceback__)[-1].name}"
-            self.report.defect(asked.contact_id, where)
+            where = self.report.defect(asked.contact_id, defect)
             return Outcome(Status.RETRY_LATER, asked.contact_id, f"a defect: {where}")
 
     def update(self, asked: Asked, sent_at: datetime | None, moments: Moments) -> Outcome:

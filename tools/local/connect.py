@@ -224,11 +224,6 @@ class ConnectSimulator:
         with self._lock:
             self._failures.clear()
 
-    def remove_contact(self, contact_id: str) -> None:
-        """Describe the contact no more; the index goes on showing it."""
-        with self._lock:
-            self._resources.pop(("Contact", contact_id), None)
-
     def quotas(self, factor: float | None = 1.0) -> None:
         """Refuse from now on with TooManyRequestsException what is over Connect's default quotas.
 
