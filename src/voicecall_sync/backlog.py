@@ -13,7 +13,7 @@ from voicecall_sync.coming_back import DELAY, back_by
 from voicecall_sync.outcome import State
 from voicecall_sync.positions import Position, position_of
 from voicecall_sync.record import Record, record_of, stored
-from voicecall_sync.table import Item, Table
+from voicecall_sync.table import ConditionFailedError, Item, Table
 
 RELEASABLE = frozenset({State.UNCERTAIN, State.REJECTED})
 
@@ -113,9 +113,18 @@ class Backlog:
         item = self._table.get(_POSITION_PREFIX + name)
         return position_of(item) if item else None
 
-    def save_position(self, name: str, position: Position) -> None:
-        """Note how far a pass has come. It has no TTL: a forgotten position would begin anew."""
-        self._table.put({"contactId": _POSITION_PREFIX + name, **position.as_stored()}, None)
+    def save_position(self, name: str, position: Position, over: Position | None) -> bool:
+        """Note how far a pass has come, over the position that was read. False: it is another one by now.
+
+        It has no TTL: a forgotten position would begin anew.
+        """
+        values = {"contactId": _POSITION_PREFIX + name, **position.as_stored()}
+        try:
+            self._table.replace(values, over.as_stored() if over else None)
+        except ConditionFailedError as failure:
+            # As it should be: a first try did get through, and only its answer was lost.
+            return position_of(failure.standing) == position_of(values)
+        return True
 
     def _change(self, record: Record, values: Mapping[str, object]) -> bool:
         return self._table.change(record.contact_id, (record.state, record.owner), values)

@@ -95,12 +95,12 @@ class ContactQueue:
         except Exception as failure:  # noqa: BLE001 - see the class
             raise _unavailable("send to the dead-letter queue", failure) from None
 
-    def waits_in_line(self) -> bool:
-        """Tell whether messages wait to be received: those that are delayed, or waiting to come back, do not count."""
+    def in_line(self) -> int:
+        """Count the messages that wait to be received; not those that are delayed, or that come back later."""
         name: Any = "ApproximateNumberOfMessages"
         try:
             answer = self._client().get_queue_attributes(QueueUrl=self._url, AttributeNames=[name])
-            return int(answer["Attributes"][name]) > 0
+            return int(answer["Attributes"][name])
         except Exception as failure:  # noqa: BLE001 - see the class
             raise _unavailable("look at its length", failure) from None
 

@@ -6,7 +6,8 @@ one message, not one for each try.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections import deque
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from voicecall_sync.clock import Clock, Deadline, Timings
@@ -17,6 +18,8 @@ from voicecall_sync.ledger import Ledger
 from voicecall_sync.outcome import Outcome, Source, State
 from voicecall_sync.report import Report
 from voicecall_sync.waiting import Waiting
+
+MOST_REMEMBERED = 100
 
 
 class _Noted(Enum):
@@ -33,7 +36,11 @@ class _Noted(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FlowContacts:
-    """Leaves contacts of contact flows in the queue. Each of its requests has one try: a caller waits."""
+    """Leaves contacts of contact flows in the queue. Each of its requests has one try: a caller waits.
+
+    Attributes:
+        sent: Contacts that it has sent a message for: where the table fails, a flow's next try need not send another.
+    """
 
     ledger: Ledger
     waiting: Waiting
@@ -41,13 +48,15 @@ class FlowContacts:
     clock: Clock
     timings: Timings
     report: Report
+    sent: deque[str] = field(default_factory=lambda: deque(maxlen=MOST_REMEMBERED))
 
     def leave(self, outcome: Outcome, over: Deadline) -> Outcome:
         """Leave a contact whose outcome is RETRY_LATER; the outcome's detail then says so, or that it failed."""
         noted = self._note(outcome, over)
         if noted is _Noted.NEEDS_NONE:
             return outcome
-        if noted is _Noted.HAS_A_MESSAGE or self._send(outcome.contact_id, over):
+        known = noted is _Noted.UNKNOWN and outcome.contact_id in self.sent
+        if noted is _Noted.HAS_A_MESSAGE or known or self._send(outcome.contact_id, over):
             left = "it comes back through the contact queue"
         elif noted is _Noted.NEEDS_A_MESSAGE:
             left = "the reconciliation enqueues it later"
@@ -83,6 +92,7 @@ class FlowContacts:
             self.queue.send(contact_id, Source.CONTACT_FLOW)
         except QueueUnavailable:
             return False
+        self.sent.append(contact_id)
         return True
 
     @property

@@ -24,6 +24,7 @@ STEP = timedelta(hours=1)
 NARROWEST = timedelta(seconds=4)
 """A step is not halved below this."""
 FURTHEST_BEHIND = timedelta(hours=24)
+CLOCKS_DIFFER = timedelta(minutes=5)
 
 _WIDTH = tuple(Scope)  # none < abandoned < unanswered < all
 
@@ -116,10 +117,13 @@ def begin(
     if found is None or _WIDTH.index(scope) > _WIDTH.index(found.scope):
         return Position(now, scope, now), None
     position = replace(found, scope=scope, trying=None)
+    if found.at > now + CLOCKS_DIFFER:  # a clock was ahead: how far the pass came is not known
+        position = replace(position, at=target - FURTHEST_BEHIND)
     if found.trying is not None:
         position = replace(position, width=_bounded((found.trying - found.at) / 2))
     if not_before is not None and position.at < not_before:
-        position = replace(position, at=not_before, moved_at=now)
+        # Never ahead of now: a bound in the future may be corrected.
+        position = replace(position, at=min(not_before, now), moved_at=now)
     furthest = target - FURTHEST_BEHIND
     if position.at < furthest:
         return replace(position, at=furthest), Window(position.at, furthest)

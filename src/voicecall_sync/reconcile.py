@@ -33,6 +33,8 @@ from voicecall_sync.search import ContactSearch, TooManyHitsError
 from voicecall_sync.table import BATCH
 from voicecall_sync.waiting import Waiting
 
+FEW_IN_LINE = 100
+"""So few messages wait for seconds, so that one that is two hours late is not among them."""
 MOST_LISTED = 1000
 """How many contacts an answer names: Lambda's answers end at 6 MB."""
 
@@ -162,64 +164,81 @@ class Reconciliation:
     def _enqueue_lost(self) -> None:
         """Send a message for each contact whose own message should have been there two hours ago.
 
-        Where messages wait in line, it may be among them: then the next run looks again. A contact gets one message
-        so at the most, until that message was met or SQS can no longer have it.
+        Where messages wait in line, it may be among them: then the next run looks again. A few do not count for a
+        contact that came back before, because it had one message then. A contact gets one message so at the most, until
+        that message was met or SQS can no longer have it.
         """
-        if self.parts.queue.waits_in_line():
-            return
+        in_line = self.parts.queue.in_line()
         for record in self.parts.backlog.open(State.NOT_APPLIED):
             self._require_time()
-            if record.lost(self._now) and self._enqueue_again(record, Source.RECONCILE, RETENTION):
+            at_most = FEW_IN_LINE if record.failures else 0
+            if record.lost(self._now) and in_line <= at_most and self._enqueue_again(record, Source.RECONCILE):
+                self.parts.waiting.expect(record, back_by(self._now, RETENTION))
                 self.counts.enqueued_again += 1
 
-    def _enqueue_again(self, record: Record, source: Source, within: timedelta) -> bool:
-        """Send a message for a contact that waits already. False: it has moved on."""
-        self.parts.queue.send(record.contact_id, source, timedelta(0))
-        return self.parts.waiting.expect(record, back_by(self._now, within))
+    def _enqueue_again(self, record: Record, source: Source) -> bool:
+        """Send a message for a contact that waits already. False: it has moved on, and no message was sent."""
+        noted = self.parts.waiting.expect(record, back_by(self._now, DELAY), named=source is Source.OPERATOR)
+        if noted:
+            self.parts.queue.send(record.contact_id, source, timedelta(0))
+        return noted
 
     # ---------------------------------------------------------------- 3  finished contacts, in two passes
 
     def _walk(self) -> None:
-        for one in Pass:
-            if self.request.scope is Scope.NONE:
+        if self.request.scope is Scope.NONE:
+            for one in Pass:
                 self._switch_off(one)
-            else:
-                self._walk_pass(one)
+            return
+        positions = {one: self._begin(one) for one in Pass}
+        try:
+            # Who is further behind goes first, so that neither pass takes all the time.
+            for one in sorted(Pass, key=lambda one: positions[one].at - self._target(one)):
+                while (step := positions[one].next_step(self._target(one))) is not None:
+                    positions[one] = self._take_step(one, positions[one], step)
+                    self.parts.report.progress("reconciling", **self._progress(), position=step.end.isoformat())
+        finally:
+            self._stands = max(positions[one].stands(self._target(one), self._now) for one in Pass)
+
+    def _target(self, one: Pass) -> datetime:
+        return one.target(self._now, self.parts.usual.look_back)
 
     def _switch_off(self, one: Pass) -> None:
         """Note that the scope was none, so that a later run does not look at what ends meanwhile."""
         found = self.parts.backlog.position(one)
         if found is None or found.scope is not Scope.NONE:
-            self.parts.backlog.save_position(one, switched_off(self._now))
+            self._save(one, switched_off(self._now), found)
 
-    def _walk_pass(self, one: Pass) -> None:
-        usual, backlog = self.parts.usual, self.parts.backlog
-        target = one.target(self._now, usual.look_back)
-        found = backlog.position(one)
-        position, skipped = begin(found, self.request.scope, target, self._now, usual.not_before)
+    def _begin(self, one: Pass) -> Position:
+        found = self.parts.backlog.position(one)
+        usual = self.parts.usual
+        position, skipped = begin(found, self.request.scope, self._target(one), self._now, usual.not_before)
         if position != found:
-            backlog.save_position(one, position)
+            self._save(one, position, found)
         if skipped is not None:
             self.counts.skipped.append(skipped)
             self.parts.report.skipped(skipped.start, skipped.end)
-        try:
-            while (step := position.next_step(target)) is not None:
-                position = self._take_step(one, position, step)
-                self.parts.report.progress("reconciling", **self._progress(), position=position.at.isoformat())
-        finally:
-            self._stands = max(self._stands, position.stands(target, self._now))
+        return position
+
+    def _save(self, one: Pass, position: Position, over: Position | None) -> Position:
+        """Save a position over the one that was read.
+
+        Raises:
+            TooLittleTime: Another run has moved it meanwhile; this run makes way.
+        """
+        if not self.parts.backlog.save_position(one, position, over):
+            raise TooLittleTime("another run of the reconciliation is under way; this one ends")
+        return position
 
     def _take_step(self, one: Pass, position: Position, step: Window) -> Position:
-        backlog = self.parts.backlog
         self._require_time()
-        backlog.save_position(one, position.begun(step))
+        begun = self._save(one, position.begun(step), position)
         try:
             self._search_step(step)
             after = position.done(step, self.parts.clock.now())
         except TooManyHitsError:
             after = position.halved(step)
-        backlog.save_position(one, after)
-        return after
+        return self._save(one, after, begun)
 
     def _search_step(self, step: Window) -> None:
         """Enqueue what a step holds. It is done when every message was accepted.
@@ -298,7 +317,7 @@ class Reconciliation:
             self.counts.name(contact_id, "dry run", "would be enqueued")
         else:
             if record is not None:
-                self._enqueue_again(record, Source.OPERATOR, DELAY)
+                self._enqueue_again(record, Source.OPERATOR)
             else:
                 self._leave(contact_id, Source.OPERATOR)
                 self.parts.queue.send(contact_id, Source.OPERATOR, timedelta(0))

@@ -7,6 +7,7 @@ DynamoDB's spelling of them (``{"S": …}``); ``record`` knows what they mean.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -81,6 +82,24 @@ class Table:
         if expected:
             arguments["ExpressionAttributeNames"] = {"#state": "state", "#owner": "owner"}
             arguments["ExpressionAttributeValues"] = _spelled(expected)
+        try:
+            self._client.put_item(TableName=self._name, Item=_spelled(values), **arguments)
+        except Exception as failure:  # noqa: BLE001 - see the class
+            raise _refused("write", failure) from None
+
+    def replace(self, values: Mapping[str, object], standing: Mapping[str, object] | None) -> None:
+        """Write a whole item over one with these values; None for one that must not be there, or not be readable.
+
+        Raises:
+            ConditionFailedError: It is another one.
+        """
+        arguments: dict[str, Any] = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+        if standing is not None:
+            arguments["ConditionExpression"] = " AND ".join(f"#{name} = :{name}" for name in standing)
+            arguments["ExpressionAttributeNames"] = {f"#{name}": name for name in standing}
+            arguments["ExpressionAttributeValues"] = _spelled({f":{name}": value for name, value in standing.items()})
+        else:
+            del arguments["ReturnValuesOnConditionCheckFailure"]
         try:
             self._client.put_item(TableName=self._name, Item=_spelled(values), **arguments)
         except Exception as failure:  # noqa: BLE001 - see the class
@@ -186,8 +205,13 @@ def _spelled(values: Mapping[str, object]) -> dict[str, Any]:
 
 
 def _plain(item: Mapping[str, Any]) -> Item:
+    """Read an item; an attribute that cannot be read, such as a number that no Decimal holds, is left out."""
     deserialize = TypeDeserializer().deserialize
-    return {name: deserialize(value) for name, value in item.items()}
+    plain: dict[str, Any] = {}
+    for name, value in item.items():
+        with suppress(ArithmeticError):
+            plain[name] = deserialize(value)
+    return plain
 
 
 def _key(contact_id: str) -> dict[str, Any]:
@@ -198,11 +222,7 @@ def _refused(what: str, failure: Exception) -> LedgerUnavailable:
     """Return the error of a conditional write: with what stood there, where that was the reason."""
     if not isinstance(failure, ClientError) or aws_reason(failure) != "ConditionalCheckFailedException":
         return _unavailable(what, failure)
-    standing = cast("Mapping[str, Any]", failure.response.get("Item") or {})
-    try:
-        return ConditionFailedError(_plain(standing))
-    except ArithmeticError as unreadable:  # a number that no Decimal holds, written by hand
-        return _unavailable(what, unreadable)
+    return ConditionFailedError(_plain(cast("Mapping[str, Any]", failure.response.get("Item") or {})))
 
 
 def _unavailable(what: str, failure: Exception) -> LedgerUnavailable:

@@ -71,8 +71,9 @@ class Waiting:
         }
         try:
             self._table.put(values, NOBODYS)
-        except ConditionFailedError:
-            return False
+        except ConditionFailedError as failure:
+            # Our own owner: a first try did get through, and only its answer was lost.
+            return failure.standing.get("owner") == values["owner"]
         return True
 
     def came_back(self, record: Record, detail: str, back_by: datetime, now: datetime) -> bool:
@@ -82,20 +83,30 @@ class Waiting:
             "failures": record.failures + 1,
             "failedSince": stored(record.failed_since or now),
             "detail": detail,
+            **_open_again(record, now),
         }
         return self._change(record, values)
 
-    def expect(self, record: Record, back_by: datetime) -> bool:
-        """Note when a contact's message is there at the latest; nothing failed. False: the contact has moved on."""
-        return self._change(record, {"backBy": stored(back_by)})
+    def expect(self, record: Record, back_by: datetime, *, named: bool = False) -> bool:
+        """Note when a contact's message is there at the latest; nothing failed. False: the contact has moved on.
+
+        Args:
+            record: As it was read.
+            back_by: When its message is there.
+            named: An operator named it, so that it no longer has to be a missed call of the scope it was found in.
+        """
+        values: dict[str, object] = {"backBy": stored(back_by), **_open_again(record, back_by)}
+        return self._change(record, values | ({"scope": None} if named else {}))
 
     def close(self, record: Record, reason: str) -> bool:
         """Note that nothing is to be sent for a contact: it is no longer open. False: it has moved on."""
-        return self._change(record, {"detail": reason, "open": None, "since": None, "backBy": None})
+        gone = dict.fromkeys(("open", "since", "backBy", "failures", "failedSince"))
+        return self._change(record, {"detail": reason, **gone})
 
     def dead_lettered(self, record: Record, detail: str, now: datetime) -> bool:
         """Note that a contact's message lies in the dead-letter queue. False: it has moved on."""
-        return self._change(record, {"detail": detail, "deadLetteredAt": stored(now), "backBy": None})
+        values = {"detail": detail, "deadLetteredAt": stored(now), "backBy": None, **_open_again(record, now)}
+        return self._change(record, values)
 
     def start_anew(self, record: Record, back_by: datetime) -> bool:
         """Note that a contact is tried for another week, because it was redriven. False: it has moved on."""
@@ -104,3 +115,8 @@ class Waiting:
 
     def _change(self, record: Record, values: Mapping[str, object]) -> bool:
         return self._table.change(record.contact_id, (State.NOT_APPLIED, record.owner), values)
+
+
+def _open_again(record: Record, now: datetime) -> dict[str, object]:
+    """Return what lists a waiting contact, also one that was closed before."""
+    return {"open": State.NOT_APPLIED.value, "since": stored(record.since or now)}

@@ -29,7 +29,7 @@ from voicecall_sync.ledger import Ledger
 from voicecall_sync.messages import Message, asked_in
 from voicecall_sync.outcome import Outcome, Source, State, Status
 from voicecall_sync.reconcile_request import Scope
-from voicecall_sync.record import Record
+from voicecall_sync.record import DEAD_AFTER, Record
 from voicecall_sync.report import Report
 from voicecall_sync.sync import Sync, expecting, flow_sent
 from voicecall_sync.waiting import Waiting
@@ -129,31 +129,35 @@ class Worker:
             InvalidInput, NotOurs, NotReady: As for ``Sync.update``.
         """
         record = self.ledger.read(asked.contact_id)
-        if record is not None:
-            standing = self._standing(sent_at, asked, record, moments)
-            if standing is not None:
-                return standing
-            if record.dead_lettered_at is not None:
-                self.waiting.start_anew(record, coming_back.back_by(self.clock.now(), coming_back.VISIBILITY))
-                record = self.ledger.read(asked.contact_id)
+        if record is not None and record.dead_lettered_at is not None and record.state is State.NOT_APPLIED:
+            if sent_at is not None and sent_at < min(record.dead_lettered_at, self.clock.now()):
+                # A second message, older than that: only a redrive or an operator goes on from there.
+                detail = "its message is in the dead-letter queue"
+                return Outcome(Status.DUPLICATE, record.contact_id, detail, record.state)
+            self.waiting.start_anew(record, coming_back.back_by(self.clock.now(), coming_back.VISIBILITY))
+            record = self.ledger.read(asked.contact_id)
+        standing = self._standing(asked, record, moments) if record is not None else None
+        if standing is not None:
+            return standing
         self.sync.breaker.admit()
         contact = self._described(asked, record)
         outcome = self.sync.update(contact, moments, record)
         self._tell_of_sent(outcome, asked, contact, record)
         return outcome
 
-    def _standing(self, sent_at: datetime | None, asked: Asked, record: Record, moments: Moments) -> Outcome | None:
+    def _standing(self, asked: Asked, record: Record, moments: Moments) -> Outcome | None:
         """Return what a record says against sending; None where nothing does."""
         # What a flow left in the queue lacks nothing: the flow itself made the update in the end.
         if flow_sent(record) and asked.source is not Source.CONTACT_FLOW:
             return self.sync.blocked(record, self._described(asked, record), moments)
-        if record.state is not State.NOT_APPLIED or not record.due(self.clock.now()):
+        now = self.clock.now()
+        if record.state is State.CLAIMED and record.source == Source.CONTACT_FLOW and not record.owner_dead(now):
+            # If that flow's update is not applied, it relies on this message.
+            detail = "a contact flow is sending it"
+            due = (record.owner_until or now) + DEAD_AFTER
+            return Outcome(Status.RETRY_LATER, record.contact_id, detail, record.state, due=due, waits=True)
+        if record.state is not State.NOT_APPLIED or not record.due(now):
             return self.sync.standing(record, moments)
-        parked = record.dead_lettered_at
-        if parked is not None and sent_at is not None and sent_at < parked:
-            # A second message, older than that: only a redrive or an operator goes on from there.
-            detail = "its message is in the dead-letter queue"
-            return Outcome(Status.DUPLICATE, record.contact_id, detail, record.state)
         return None
 
     def _tell_of_sent(self, outcome: Outcome, asked: Asked, contact: Contact, record: Record | None) -> None:
@@ -162,9 +166,8 @@ class Worker:
             return
         if record is not None and record.first_source == Source.CONTACT_FLOW:
             self.report.parameters_gone(contact.contact_id, record.properties)
-        if contact.connected_to_agent_at is None:
-            return
-        self.report.counted("Answered", 1)
+        if contact.connected_to_agent_at is not None:
+            self.report.counted("Answered", 1)
         # Where the event came after all, late, its own message is most often the first.
         found = record is not None and record.first_source == Source.RECONCILE and asked.source is Source.RECONCILE
         found_at = record.met_at if record is not None and found else None
@@ -212,7 +215,9 @@ class Worker:
         with suppress(LedgerUnavailable):  # the message alone is enough
             record = self.ledger.read(asked.contact_id)
         waiting = record if record is not None and record.state is State.NOT_APPLIED else None
-        if coming_back.is_over(waiting.failed_since if waiting else None, message.receives, now):
+        redriven = waiting is not None and waiting.dead_lettered_at is not None
+        since = waiting.failed_since if waiting is not None and not redriven else None
+        if coming_back.is_over(since, message.receives, now):
             self._set_apart(message, replace(outcome, detail=f"not tried any further: {outcome.detail}"))
             return True
         # Where failures are not noted, how often it was received has to do.
@@ -246,4 +251,4 @@ class Worker:
 
     def _waiting_record(self, contact_id: str) -> Record | None:
         record = self.ledger.read(contact_id)
-        return record if record is not None and record.state is State.NOT_APPLIED and record.since else None
+        return record if record is not None and record.state is State.NOT_APPLIED else None

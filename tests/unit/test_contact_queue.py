@@ -113,11 +113,11 @@ def test_body_and_reason_together_fit_into_a_message(letter: str, spare: int) ->
     assert ("MessageAttributes" in sent) is (LARGEST - len(body.encode()) >= 1124)
 
 
-@pytest.mark.parametrize(("number", "waits"), [("0", False), ("1", True), ("120000", True)])
-def test_whether_messages_wait_in_line(number: str, *, waits: bool) -> None:
+@pytest.mark.parametrize(("number", "waits"), [("0", 0), ("1", 1), ("120000", 120_000)])
+def test_how_many_messages_wait_in_line(number: str, waits: int) -> None:
     client = Mock()
     client.get_queue_attributes.return_value = {"Attributes": {"ApproximateNumberOfMessages": number}}
-    assert queue_of(client).waits_in_line() is waits
+    assert queue_of(client).in_line() == waits
 
 
 REQUESTS: list[Callable[[ContactQueue], object]] = [
@@ -125,7 +125,7 @@ REQUESTS: list[Callable[[ContactQueue], object]] = [
     lambda queue: queue.send_all(["c-1"], Source.RECONCILE),
     lambda queue: queue.come_back(message(), timedelta(seconds=60)),
     lambda queue: queue.set_apart(message(), "why"),
-    lambda queue: queue.waits_in_line(),
+    lambda queue: queue.in_line(),
 ]
 DENIED = ClientError({"Error": {"Code": "AccessDenied", "Message": "+498912345678"}}, "SendMessage")
 
@@ -149,4 +149,4 @@ def test_an_answer_that_cannot_be_read_is_that_error_too() -> None:
     for answer in answers:
         client.get_queue_attributes.return_value = answer
         with pytest.raises(QueueUnavailable):
-            queue_of(client).waits_in_line()
+            queue_of(client).in_line()

@@ -91,13 +91,18 @@ def test_a_scope_that_was_narrower_for_a_while_begins_now_when_it_is_wide_again(
 
 def test_a_position_that_is_where_it_belongs_is_left_as_it_is() -> None:
     """So that a run that moves nothing writes nothing."""
-    for found in (position(timedelta(0)), position(-HOUR), position(FURTHEST_BEHIND)):
+    for found in (position(timedelta(0)), position(-29 * MINUTE), position(FURTHEST_BEHIND)):
         assert begun(found) == (found, None)
 
 
 @pytest.mark.parametrize(
     ("behind", "at"),
-    [(5 * HOUR, TARGET - 2 * HOUR), (300 * HOUR, TARGET - 2 * HOUR), (HOUR, TARGET - HOUR), (-HOUR, TARGET + HOUR)],
+    [
+        (5 * HOUR, TARGET - 2 * HOUR),
+        (300 * HOUR, TARGET - 2 * HOUR),
+        (HOUR, TARGET - HOUR),
+        (-29 * MINUTE, TARGET + 29 * MINUTE),
+    ],
 )
 def test_it_never_lies_before_the_bound(behind: timedelta, at: datetime) -> None:
     """What ended before is another system's, and so nothing that was skipped."""
@@ -105,9 +110,15 @@ def test_it_never_lies_before_the_bound(behind: timedelta, at: datetime) -> None
     assert (first.at, skipped) == (at, None)
 
 
+def test_a_position_ahead_of_now_begins_a_day_back_for_a_clock_was_wrong() -> None:
+    first, skipped = begun(position(timedelta(0), at=NOW + 6 * MINUTE))
+    assert (first.at, skipped) == (TARGET - FURTHEST_BEHIND, None)
+    assert begun(position(timedelta(0), at=NOW + 4 * MINUTE))[0].at == NOW + 4 * MINUTE
+
+
 def test_a_bound_that_lies_ahead_leaves_nothing_to_do() -> None:
     first, skipped = begun(position(5 * HOUR), not_before=NOW + DAY)
-    assert (first.at, first.moved_at, skipped) == (NOW + DAY, NOW, None)
+    assert (first.at, first.moved_at, skipped) == (NOW, NOW, None), "a bound may be corrected"
     assert first.next_step(TARGET) is None
     assert first.stands(TARGET, NOW + HOUR) == timedelta(0)
 

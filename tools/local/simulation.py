@@ -171,12 +171,12 @@ class Simulation:
 
     def flow(self, event: object) -> dict[str, str]:
         """Let a contact flow invoke its function."""
-        return self.flows.app.update_voice_call(event, self._context(TIMEOUTS["update_voice_call"]))
+        return self.flows.app.update_voice_call(event, self.context(TIMEOUTS["update_voice_call"]))
 
     def reconcile(self, request: object = None, seconds: float = TIMEOUTS["reconcile"]) -> dict[str, Any]:
         """Run the reconciliation: as the schedule does, or by hand; in so much time."""
         event = SCHEDULED if request is None else request
-        return dict(self.scheduled.app.reconcile(event, self._context(seconds)))
+        return dict(self.scheduled.app.reconcile(event, self.context(seconds)))
 
     def kill_next(self, looks: int) -> None:
         """Kill the worker's next sandbox when it looks at the clock for the nth time."""
@@ -222,7 +222,7 @@ class Simulation:
         worker.free_at = started + self.busy
         try:
             turn = self.mapping.turn(
-                lambda event: worker.app.contact_queue(event, self._context(TIMEOUTS["contact_queue"]))
+                lambda event: worker.app.contact_queue(event, self.context(TIMEOUTS["contact_queue"]))
             )
         except Killed:
             self.kills += 1
@@ -232,5 +232,6 @@ class Simulation:
             return
         self.deliveries += ((started, delivery) for delivery in turn)
 
-    def _context(self, seconds: float) -> SimulatedContext:
+    def context(self, seconds: float = TIMEOUTS["contact_queue"]) -> SimulatedContext:
+        """Return what Lambda hands to an invocation that may take so long."""
         return SimulatedContext(self.clock, self.clock.monotonic() + seconds)
