@@ -387,3 +387,42 @@ def test_a_run_under_way_does_not_undo_the_position_of_a_wider_scope(
         world.reconcile()
         world.run(HOUR)
     assert world.stack.salesforce.applied(contact_id) == 1
+
+
+# --- what no other test notices -----------------------------------------------------------------------------------------
+
+
+def test_waiting_until_it_is_due_is_no_failure(world: World) -> None:
+    contact_id = world.told()
+    world.stack.salesforce.next(Answer(429, headers=(("Retry-After", "3600"),)))
+    world.run(2 * MINUTE)
+    world.told(contact_id)
+    world.run(30 * MINUTE)
+    assert world.record(contact_id)["failures"] == "1"
+
+
+def test_a_found_contact_is_judged_again_by_the_bound_when_its_message_is_taken(
+    begun: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = begun()
+    world.mapping.is_enabled = False
+    contact_id = world.answered()
+    world.run(HOUR)
+    assert world.live(contact_id) == 1
+    monkeypatch.setenv("RECONCILE_NOT_BEFORE", world.now.isoformat())
+    world.renew()
+    world.mapping.is_enabled = True
+    world.run(HOUR)
+    assert world.stack.salesforce.applied(contact_id) == 0
+    assert "open" not in world.record(contact_id)
+
+
+def test_while_paused_no_lost_message_is_replaced(begun: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> None:
+    world = begun()
+    contact_id = world.told()
+    world.stack.salesforce.always(Answer(401))
+    world.run(5 * MINUTE)
+    world.lose(contact_id)
+    world.set(monkeypatch, RECONCILE_PAUSED="true")
+    world.run(5 * HOUR)
+    assert world.live(contact_id) == 0
