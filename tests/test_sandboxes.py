@@ -164,9 +164,10 @@ def test_a_worker_is_frozen_and_thaws_an_hour_later(
         return
     sent = CALLS.index(call) > 4 or (call, when) == (PATCH, AFTER)
     assert stack.salesforce.applied(contact_id) == (1 if sent else 0)
-    assert stack.state(contact_id) == {"PutItem": "NOT_APPLIED", "UpdateItem": "UPDATED"}.get(
-        call, "UPDATED" if when == AFTER else "UNCERTAIN"
-    )
+    ends = {"PutItem": {"NOT_APPLIED"}, "UpdateItem": {"UPDATED"}, PATCH: {"UNCERTAIN"}}[call]
+    if (call, when) == (PATCH, AFTER):
+        ends = {"UPDATED", "UNCERTAIN"}  # as the answer is there when it looks, an hour too late, or not yet
+    assert stack.state(contact_id) in ends
 
 
 def test_a_frozen_owner_thaws_after_an_operator_released_the_contact(
