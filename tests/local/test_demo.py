@@ -92,8 +92,8 @@ def test_shows_the_voice_calls(demo: subprocess.CompletedProcess[str]) -> None:
 
     day = re.compile(r"[A-Z][a-z]{2} \d{2} \d{2}:\d{2}")
     assert [re.split(r" {2,}", day.sub("DAY", line.strip())) for line in lines[start : start + 3]] == [
-        ["c3a85f17", "+12065550143", "INBOUND", "6:39", "Support", "Tier__c gold", "5:09"],
-        ["updated", "+12065550100", "DAY", "4:45", "saanvi.sarkar", "Age__c 42", "1"],
+        ["c3a85f17", "+12065550143", "INBOUND", "6:39", "Support", "Age__c 42", "5:10"],
+        ["updated", "+12065550100", "DAY", "4:45", "saanvi.sarkar", "Tier__c gold", "1"],
         ["0:25", "CUSTOMER_DISCONNECT", "Resolved__c yes"],
     ]
 
