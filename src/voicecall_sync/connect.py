@@ -61,11 +61,11 @@ class Connect:
         contact = from_described(described, source, has_successor=has_successor)
         if contact.contact_id != contact_id:
             raise ConnectUnavailable("Amazon Connect described another contact than the one asked for")
-        ids = {"queue": queue_id(described), "agent": agent_id(described)}
-        queue = self._name("DescribeQueue", ids["queue"], self._queue_name)
-        agent = self._name("DescribeUser", ids["agent"], self._agent_name)
-        names = {"queue": queue, "agent": agent}
-        gone = tuple(kind for kind, known_id in ids.items() if known_id is not None and names[kind] is None)
+        of_queue, of_agent = queue_id(described), agent_id(described)
+        queue = self._name("DescribeQueue", of_queue, self._queue_name)
+        agent = self._name("DescribeUser", of_agent, self._agent_name)
+        looked_up = (("queue", of_queue, queue), ("agent", of_agent, agent))
+        gone = tuple(kind for kind, key, name in looked_up if key is not None and name is None)
         return replace(contact, queue=queue, agent=agent, names_gone=gone)
 
     def search_page(self, request: Mapping[str, object]) -> Mapping[str, Any]:
