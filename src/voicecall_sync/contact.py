@@ -57,8 +57,8 @@ class Initiation(StrEnum):
     CALLBACK = "CALLBACK"
 
 
-# API is missing here: it depends on the stated direction, or else on the endpoints. MONITOR, DISCONNECT, FLOW and the like begin no call of a
-# customer's in a direction one could name; they stay unknown rather than guessed.
+# API is missing here: it depends on the stated direction, or else on the endpoints. MONITOR, DISCONNECT, FLOW and the
+# like begin no call of a customer's in a direction one could name; they stay unknown rather than guessed.
 _INITIATIONS = MappingProxyType(
     {
         "INBOUND": Initiation.INBOUND,
