@@ -2,13 +2,26 @@
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.contacts import CUSTOMER, SECRET_VALUE, SYSTEM, abandoned, contact_event, described, flow_event, new_id
+from tests.contacts import (
+    CUSTOMER,
+    SECRET_VALUE,
+    STARTED,
+    SYSTEM,
+    abandoned,
+    contact_event,
+    described,
+    flow_event,
+    new_id,
+)
 from tests.sandbox import Sandbox
+from tools.local.connect import SYSTEM_ENDPOINT_TAG
 from tools.local.loopback import Connection, LoopbackServer
 from tools.local.messages import Reply, utc_now
 from tools.local.misbehaviour import Answer
@@ -33,12 +46,12 @@ def test_a_finished_contact_with_everything(stack: LocalStack, sandbox: Sandbox,
         "fromNumber": CUSTOMER,
         "toNumber": SYSTEM,
         "initiationMethod": "INBOUND",
+        "callSubType": "PSTN",
         "totalHoldDuration": 10,
         "agentInteractionDuration": 260,
         "queue": "Support",
         "agent": "jane@example.com",
         "recordingLocation": "recordings/2026/11/20/call.wav",
-        "totalRecordingDuration": 270,
         "isActiveCall": False,
         "disconnectReason": {"value": "CUSTOMER_DISCONNECT", "isError": False},
         "callCenterApiName": CALL_CENTER,
@@ -132,11 +145,15 @@ def test_an_update_of_a_flow_that_lacked_no_property_bars_nothing(
 @pytest.mark.parametrize(
     ("attributes", "parameters", "left_out"),
     [
-        ({}, {}, 0),
-        ({"internal": "x", "sfdc-": "x"}, {"unknown": "x", "queue": ""}, 1),
-        ({"age": "unknown"}, {}, 1),
-        ({}, {"callAttributes": "{}"}, 0),
-        ({}, {"callAttributes": '{"no field!": 1}'}, 1),
+        ({}, {}, ""),
+        ({"sfdc-Tier__c": "", "age": " "}, {"isActiveCall": ""}, ""),
+        ({"internal": "x", "sfdc-": "x"}, {"unknown": "x", "queue": ""}, "sfdc-"),
+        ({"age": "unknown"}, {}, "age"),
+        ({"sfdc-OwnerId": "x"}, {}, "sfdc-OwnerId"),
+        ({}, {"callAttributes": "{}"}, ""),
+        ({}, {"callAttributes": '{"no field!": 1}'}, "sfdc-no field!"),
+        ({}, {"sfdc-é": "1"}, "sfdc-\\xe9"),
+        ({f"sfdc-{number} ": "x" for number in range(7)}, {}, "sfdc-0 , sfdc-1 , sfdc-2 , sfdc-3 , sfdc-4 , …"),
     ],
 )
 def test_a_flow_that_passes_nothing_of_its_own_spends_no_update(
@@ -145,7 +162,7 @@ def test_a_flow_that_passes_nothing_of_its_own_spends_no_update(
     finished: Finished,
     attributes: dict[str, str],
     parameters: dict[str, str],
-    left_out: int,
+    left_out: str,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     contact_id = finished(new_id())
@@ -154,9 +171,9 @@ def test_a_flow_that_passes_nothing_of_its_own_spends_no_update(
 
     assert result.answer is not None
     assert result.answer["status"] == "IGNORED"
-    assert result.answer["detail"].startswith("nothing to send")
-    said = capfd.readouterr().out
-    assert said.count('"CustomFieldLeftOut":[1.0]') == left_out
+    detail = "nothing to send: no custom field and no property; the contact keeps its one update"
+    assert result.answer["detail"] == (f"{detail}; left out: {left_out}" if left_out else detail)
+    assert ('"CustomFieldLeftOut":[' in capfd.readouterr().out) is bool(left_out)
     assert stack.record(contact_id) is None
     assert stack.gateway.calls == []  # not even the secret was asked for
     assert sandbox.invoke(contact_event(contact_id)).status == "UPDATED"
@@ -164,7 +181,14 @@ def test_a_flow_that_passes_nothing_of_its_own_spends_no_update(
 
 @pytest.mark.parametrize(
     ("attributes", "parameters"),
-    [({"sfdc-Tier__c": "gold"}, {}), ({}, {"isActiveCall": "false"}), ({"callOrigin": "Preview"}, {})],
+    [
+        ({"sfdc-Tier__c": "gold"}, {}),
+        ({"AGE": "41"}, {}),
+        ({}, {"isActiveCall": "false"}),
+        ({}, {"isActiveCall": "true"}),
+        ({"callOrigin": "Preview"}, {}),
+        ({}, {"callAttributes": {"Tier__c": "gold"}}),
+    ],
 )
 def test_a_flow_that_passes_one_thing_is_sent(
     stack: LocalStack, sandbox: Sandbox, attributes: dict[str, str], parameters: dict[str, str]
@@ -206,7 +230,9 @@ def test_names_of_queue_and_agent_are_looked_up_once(stack: LocalStack, sandbox:
     assert stack.gateway.calls.count("DescribeQueue") == stack.gateway.calls.count("DescribeUser") == 1
 
 
-def test_a_deleted_queue_and_agent_cost_their_names_only(stack: LocalStack, sandbox: Sandbox) -> None:
+def test_a_deleted_queue_and_agent_cost_their_names_only(
+    stack: LocalStack, sandbox: Sandbox, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     contact_id = new_id()
     contact = described(contact_id)
     contact["QueueInfo"]["Id"] = contact["AgentInfo"]["Id"] = "gone"
@@ -215,6 +241,139 @@ def test_a_deleted_queue_and_agent_cost_their_names_only(stack: LocalStack, sand
     (body,) = stack.salesforce.applied_bodies(contact_id)
     assert "queue" not in body
     assert "agent" not in body
+    assert '"NameGone":[2.0]' in capfd.readouterr().out
+    (reasons,) = (record.__dict__["reasons"] for record in caplog.records if "names that are gone" in record.message)
+    assert reasons == dict.fromkeys(("queue", "agent"), "Amazon Connect has no name for it any more")
+
+
+def test_an_agents_own_queue_is_neither_looked_up_nor_counted(
+    stack: LocalStack, sandbox: Sandbox, capfd: pytest.CaptureFixture[str]
+) -> None:
+    contact_id = new_id()
+    stack.connect.put_contact(described(contact_id, QueueInfo={"Id": "agent/agent-jane"}))
+    assert sandbox.invoke(contact_event(contact_id)).status == "UPDATED"
+    (body,) = stack.salesforce.applied_bodies(contact_id)
+    assert (body.get("queue"), body["agent"]) == (None, "jane@example.com")
+    assert "DescribeQueue" not in stack.gateway.calls
+    assert "NameGone" not in capfd.readouterr().out
+
+
+# --- what real contacts look like ----------------------------------------------------------------------------------
+
+AGENTS = described("")["Recordings"][0]
+IVR = {
+    "StorageType": "S3",
+    "Location": "recordings/connect/contoso/CallRecordings/ivr/2026/11/20/call.wav",
+    "ParticipantType": "IVR",
+    "StartTimestamp": STARTED,
+    "StopTimestamp": STARTED + timedelta(seconds=20),
+}
+
+
+def sent(stack: LocalStack, sandbox: Sandbox, **contact: Any) -> dict[str, Any]:
+    """Return what Salesforce gets of a finished contact; a change to None takes something out."""
+    contact_id = new_id()
+    stack.connect.put_contact(described(contact_id, **contact))
+    assert sandbox.invoke(contact_event(contact_id)).status == "UPDATED"
+    (body,) = stack.salesforce.applied_bodies(contact_id)
+    return body
+
+
+@pytest.mark.parametrize("reverses", [False, True])
+def test_the_agents_recording_is_sent_in_whichever_order_connect_lists_them(
+    stack: LocalStack, sandbox: Sandbox, *, reverses: bool
+) -> None:
+    stack.connect.reverses_recordings = reverses
+    answered = sent(stack, sandbox, Recordings=[IVR, AGENTS])
+    assert answered["recordingLocation"] == AGENTS["Location"]
+    assert answered["agentInteractionDuration"] == 260
+    ivr_only = sent(stack, sandbox, Recordings=[IVR])
+    assert not {"recordingLocation", "totalRecordingDuration", "agentInteractionDuration"} & ivr_only.keys()
+    missed = sent(stack, sandbox, Recordings=[{**AGENTS, "Status": "DELETED"}, IVR], AgentInfo=None)
+    assert (missed["recordingLocation"], missed["totalRecordingDuration"]) == (IVR["Location"], 20)
+
+
+@pytest.mark.parametrize(
+    ("changes", "talked"),
+    [
+        ({}, 260),
+        ({"DisconnectReason": "THIRD_PARTY_DISCONNECT"}, None),
+        ({"NextContacts": [{"Type": "QUICK_CONNECT"}]}, None),
+    ],
+)
+def test_without_after_contact_work_talk_ends_with_the_call_unless_it_went_on(
+    stack: LocalStack, sandbox: Sandbox, changes: dict[str, Any], talked: int | None
+) -> None:
+    agent = {name: value for name, value in described("")["AgentInfo"].items() if "AfterContactWork" not in name}
+    body = sent(stack, sandbox, AgentInfo=agent, **changes)
+    assert body.get("agentInteractionDuration") == talked
+    assert body.get("totalRecordingDuration") == (270 if talked is None else None)
+
+
+@pytest.mark.parametrize("tagged", [True, False])
+def test_a_callbacks_number_of_ours_comes_from_its_tag_if_it_is_there(
+    stack: LocalStack, sandbox: Sandbox, *, tagged: bool
+) -> None:
+    stack.connect.tags_system_endpoint = tagged
+    callback = {"InitiationMethod": "CALLBACK", "SystemEndpoint": None, "Tags": {SYSTEM_ENDPOINT_TAG: SYSTEM}}
+    body = sent(stack, sandbox, **callback, PreviousContactId="c-0")
+    assert (body.get("fromNumber"), body["toNumber"]) == (SYSTEM if tagged else None, CUSTOMER)
+    assert (body["initiationMethod"], body["parentCallIdentifier"], body["callSubType"]) == ("CALLBACK", "c-0", "PSTN")
+
+
+def test_a_web_call_without_endpoints_creates_its_record(stack: LocalStack, sandbox: Sandbox) -> None:
+    web = {"InitiationMethod": "WEBRTC_API", "CustomerEndpoint": None, "SystemEndpoint": None}
+    body = sent(stack, sandbox, **web, Attributes={"WebRTC_From": "visitor-7", "sfdc-Tier__c": ""})
+    assert (body["fromNumber"], body["toNumber"], body["callSubType"]) == ("visitor-7", "WebRTC_Default", "WebRTC")
+    assert "callAttributes" not in body, "an empty attribute is absent"
+    assert stack.salesforce.not_created == {}
+
+
+@pytest.mark.parametrize("direction", ["INBOUND", "OUTBOUND"])
+def test_connect_says_the_direction_of_an_api_contact(stack: LocalStack, sandbox: Sandbox, direction: str) -> None:
+    segments = {"connect:Direction": {"ValueString": direction}}
+    body = sent(stack, sandbox, InitiationMethod="API", SegmentAttributes=segments)
+    assert body["initiationMethod"] == direction
+    assert body["fromNumber"] == (CUSTOMER if direction == "INBOUND" else SYSTEM)
+
+
+OUTSIDERS = {
+    "sfdc-OwnerId": SECRET_VALUE,
+    "sfdc-FromPhoneNumber": SECRET_VALUE,
+    "sfdc-Age__c": "not a number",
+    "sfdc-Bell__c": f"{SECRET_VALUE}\a",
+    "SFDC-tier__c": "gold",
+}
+
+
+def test_names_and_values_from_outside_fill_what_they_may(
+    stack: LocalStack, sandbox: Sandbox, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    body = sent(stack, sandbox, Attributes=OUTSIDERS)
+    assert json.loads(body["callAttributes"]) == {"Tier__c": "gold"}
+    (reasons,) = (record.__dict__["reasons"] for record in caplog.records if "custom fields left out" in record.message)
+    assert reasons.keys() == OUTSIDERS.keys() - {"SFDC-tier__c"}
+    said = capfd.readouterr().out
+    assert '"CustomFieldLeftOut":[4.0]' in said
+    assert SECRET_VALUE not in said
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+def test_a_field_that_is_too_short_for_its_value(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch, *, refuses: bool
+) -> None:
+    """What Salesforce does to an update then, no page says; with its length configured it never comes to that."""
+    stack.salesforce.field_lengths, stack.salesforce.refuses_long_values = {"Note__c": 8}, refuses
+    attributes = {"note": SECRET_VALUE, "sfdc-Tier__c": "gold"}
+    monkeypatch.setenv("CUSTOM_FIELDS", json.dumps({"note": "Note__c"}))
+    unbounded = Sandbox().invoke(flow_event(new_id(), Attributes=attributes))
+    assert unbounded.answer is not None
+    told = "Salesforce answered 400 BAD_REQUEST STRING_TOO_LONG Note__c"
+    assert unbounded.answer["detail"] == (told if refuses else "Salesforce answered 200")
+    monkeypatch.setenv("CUSTOM_FIELDS", json.dumps({"note": {"field": "Note__c", "maxLength": 8}}))
+    contact_id = new_id()
+    assert Sandbox().invoke(flow_event(contact_id, Attributes=attributes)).status == "UPDATED"
+    assert json.loads(stack.salesforce.applied_bodies(contact_id)[0]["callAttributes"]) == {"Tier__c": "gold"}
 
 
 # --- the token -----------------------------------------------------------------------------------------------------

@@ -79,7 +79,7 @@ OWN_VARIABLES = {
 OF_CONTACTS = {
     *("Updated", "Duplicate", "RetryLater", "Rejected", "Uncertain", "Ignored", "Invalid"),
     *("FinalUpdateBlocked", "SettleFailed", "DeadLettered", "PatchLatency", "TokenHoursLeft"),
-    *("Answered", "EventMissing", "Defect"),
+    *("Answered", "EventMissing", "Defect", "NameGone"),
     *("CustomFieldLeftOut", "PropertyLeftOut", "ParameterIgnored", "ParametersGone", "CreationPropertyMissing"),
 }
 """The metrics of the functions that update."""

@@ -43,8 +43,13 @@ class Connect:
         self._clock = clock
         self._names: dict[tuple[str, str], tuple[datetime, str | None]] = {}
 
-    def finished_contact(self, contact_id: str, source: Source) -> Contact:
+    def finished_contact(self, contact_id: str, source: Source, *, has_successor: bool = False) -> Contact:
         """Describe a contact, with the names of its queue and agent.
+
+        Args:
+            contact_id: The contact.
+            source: Who asked for it.
+            has_successor: Another contact is known to go on from this one.
 
         Raises:
             ConnectUnavailable: Connect failed, or does not know the contact. (Not a missing name: see below.)
@@ -53,14 +58,15 @@ class Connect:
             InvalidInput: What Connect describes is no contact.
         """
         described = self._call("DescribeContact", lambda: self._describe(contact_id))
-        contact = from_described(described, source)
+        contact = from_described(described, source, has_successor=has_successor)
         if contact.contact_id != contact_id:
             raise ConnectUnavailable("Amazon Connect described another contact than the one asked for")
-        return replace(
-            contact,
-            queue=self._name("DescribeQueue", queue_id(described), self._queue_name),
-            agent=self._name("DescribeUser", agent_id(described), self._agent_name),
-        )
+        of_queue, of_agent = queue_id(described), agent_id(described)
+        queue = self._name("DescribeQueue", of_queue, self._queue_name)
+        agent = self._name("DescribeUser", of_agent, self._agent_name)
+        looked_up = (("queue", of_queue, queue), ("agent", of_agent, agent))
+        gone = tuple(kind for kind, key, name in looked_up if key is not None and name is None)
+        return replace(contact, queue=queue, agent=agent, names_gone=gone)
 
     def search_page(self, request: Mapping[str, object]) -> Mapping[str, Any]:
         """Return one page of SearchContacts.

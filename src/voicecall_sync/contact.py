@@ -35,6 +35,18 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.I
 _FIRST_REAL_TIME = datetime(1971, 1, 1, tzinfo=UTC)
 
 
+_IVR_FOLDER = "/CallRecordings/ivr/"
+_IN_S3 = ("S3", "Amazon S3")  # the API's spelling, and the documentation's of contact records
+_WENT_ON = "THIRD_PARTY_DISCONNECT"
+"""Of the reasons of a disconnect the one that says that the call went on without the agent."""
+_SYSTEM_ENDPOINT_TAG = "aws:connect:systemEndpoint"
+_DIRECTION = "connect:Direction"
+_WEBRTC_API = "WEBRTC_API"
+_WEBRTC_NUMBERS = ("WebRTC_From", "WebRTC_To")
+_WEBRTC_DEFAULT = "WebRTC_Default"  # what Salesforce's own Lambda sends where nothing is known
+_AGENTS_OWN_QUEUE = "agent/"
+
+
 class Initiation(StrEnum):
     """How a contact began, as far as a VoiceCall tells the difference."""
 
@@ -44,8 +56,8 @@ class Initiation(StrEnum):
     CALLBACK = "CALLBACK"
 
 
-# API is missing here: it depends on the endpoints. MONITOR, DISCONNECT, FLOW and the like begin no call of a
-# customer's in a direction one could name; they stay unknown rather than guessed.
+# API is missing here: it depends on the stated direction, or else on the endpoints. MONITOR, DISCONNECT, FLOW and the
+# like begin no call of a customer's in a direction one could name; they stay unknown rather than guessed.
 _INITIATIONS = MappingProxyType(
     {
         "INBOUND": Initiation.INBOUND,
@@ -57,6 +69,13 @@ _INITIATIONS = MappingProxyType(
         "CALLBACK": Initiation.CALLBACK,
     }
 )
+
+
+class CallSubType(StrEnum):
+    """How the customer's voice came, as Salesforce's own Lambda tells the difference: by the initiation method."""
+
+    PSTN = "PSTN"
+    WEBRTC = "WebRTC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +108,14 @@ class Contact:
     Attributes:
         contact_id: Connect's ContactId, fit to stand in a URL's path.
         still_up: The call is not over; it must not be closed by an update.
-        attributes: The contact attributes. Connect's are strings, but dirty events hold other scalars.
+        attributes: The contact attributes that are not empty. Connect's are strings, but dirty events hold other
+            scalars.
         parameters: What a contact flow's block passes as function input parameters; empty elsewhere.
+        parent_contact_id: The contact that this one goes on from.
+        names_gone: Which names Connect did not have any more: "queue", "agent".
         interaction_seconds: Talk time without hold time.
         work_ended_at: When the agent's after-contact work ended.
-        handed_on: Connect names a contact that goes on from this one.
+        handed_on: Another contact goes on from this one.
     """
 
     contact_id: str
@@ -102,8 +124,11 @@ class Contact:
     initiation: Initiation | None = None
     from_number: str | None = None
     to_number: str | None = None
+    call_sub_type: CallSubType | None = None
+    parent_contact_id: str | None = None
     queue: str | None = None
     agent: str | None = None
+    names_gone: tuple[str, ...] = ()
     initiated_at: datetime | None = None
     enqueued_at: datetime | None = None
     connected_to_agent_at: datetime | None = None
@@ -174,7 +199,8 @@ def from_flow(asked: Asked, instance_id: str) -> Contact:
     contact_id = contact_id_of(data.get("ContactId"), "Details.ContactData.ContactId")
     _require_instance(data.get("InstanceARN"), instance_id, "Details.ContactData.InstanceARN")
     _require_voice(data.get("Channel"), "Details.ContactData.Channel")
-    initiation, from_number, to_number = _direction(data)
+    attributes = _filled(_optional_mapping(data, "Attributes", "Details.ContactData.Attributes"))
+    initiation, from_number, to_number = _direction(data, attributes)
     return Contact(
         contact_id=contact_id,
         source=Source.CONTACT_FLOW,
@@ -182,8 +208,10 @@ def from_flow(asked: Asked, instance_id: str) -> Contact:
         initiation=initiation,
         from_number=from_number,
         to_number=to_number,
+        call_sub_type=_call_sub_type(data),
+        parent_contact_id=_previous(data.get("PreviousContactId"), contact_id),
         queue=_text(_mapping(data.get("Queue")).get("Name")),
-        attributes=_optional_mapping(data, "Attributes", "Details.ContactData.Attributes"),
+        attributes=attributes,
         parameters=_optional_mapping(details, "Parameters", "Details.Parameters"),
     )
 
@@ -214,8 +242,13 @@ def finished_contact_id(asked: Asked, instance_id: str) -> str:
     return contact_id
 
 
-def from_described(described: Mapping[str, object], source: Source) -> Contact:
+def from_described(described: Mapping[str, object], source: Source, *, has_successor: bool = False) -> Contact:
     """Make a contact of what DescribeContact says. It does not say the names of the queue and the agent.
+
+    Args:
+        described: The contact.
+        source: Who asked for it.
+        has_successor: Another contact is known to go on from this one; Connect itself names only a few of them.
 
     Raises:
         InvalidInput: The described contact has no usable id.
@@ -230,7 +263,13 @@ def from_described(described: Mapping[str, object], source: Source) -> Contact:
     agent_info = _mapping(described.get("AgentInfo"))
     connected_at = _time(agent_info.get("ConnectedToAgentTimestamp"))
     hold_seconds = _seconds(agent_info.get("AgentInitiatedHoldDuration")) if connected_at else None
-    initiation, from_number, to_number = _direction(described)
+    handed_on = has_successor or bool(described.get("NextContacts"))
+    reason = _text(described.get("DisconnectReason"))
+    talked_until = _time(agent_info.get("AfterContactWorkStartTimestamp"))
+    if talked_until is None and not handed_on and (reason or "").upper() != _WENT_ON:
+        talked_until = disconnected_at
+    attributes = _filled(_mapping(described.get("Attributes")))
+    initiation, from_number, to_number = _direction(described, attributes)
     return Contact(
         contact_id=contact_id,
         source=source,
@@ -238,19 +277,19 @@ def from_described(described: Mapping[str, object], source: Source) -> Contact:
         initiation=initiation,
         from_number=from_number,
         to_number=to_number,
+        call_sub_type=_call_sub_type(described),
+        parent_contact_id=_previous(described.get("PreviousContactId"), contact_id),
         initiated_at=_time(described.get("InitiationTimestamp")),
         enqueued_at=_time(_mapping(described.get("QueueInfo")).get("EnqueueTimestamp")),
         connected_to_agent_at=connected_at,
         disconnected_at=disconnected_at,
-        disconnect_reason=_text(described.get("DisconnectReason")),
+        disconnect_reason=reason,
         hold_seconds=hold_seconds,
-        interaction_seconds=_interaction(
-            connected_at, _time(agent_info.get("AfterContactWorkStartTimestamp")), hold_seconds
-        ),
+        interaction_seconds=_interaction(connected_at, talked_until, hold_seconds),
         work_ended_at=_time(agent_info.get("AfterContactWorkEndTimestamp")),
-        recording=_recording(described.get("Recordings")),
-        handed_on=bool(described.get("NextContacts")),
-        attributes=_mapping(described.get("Attributes")),
+        recording=_recording(described.get("Recordings"), answered=connected_at is not None),
+        handed_on=handed_on,
+        attributes=attributes,
     )
 
 
@@ -283,9 +322,16 @@ def previous_contact_id(found: object) -> str | None:
     return _canonical(previous)
 
 
+def _previous(value: object, own: str) -> str | None:
+    """Return the id of the contact that this one goes on from; a fresh contact may carry its own id there."""
+    previous = _usable_id(value)
+    return previous if previous and previous != own else None
+
+
 def queue_id(described: Mapping[str, object]) -> str | None:
-    """Return the id of the queue a described contact was in, if any."""
-    return _text(_mapping(described.get("QueueInfo")).get("Id"))
+    """Return the id of the queue a described contact was in, if any; an agent's own queue has no name to look up."""
+    queue = _text(_mapping(described.get("QueueInfo")).get("Id"))
+    return None if queue is None or queue.lower().startswith(_AGENTS_OWN_QUEUE) else queue
 
 
 def agent_id(described: Mapping[str, object]) -> str | None:
@@ -331,51 +377,95 @@ def _require_voice(channel: object, path: str) -> None:
         raise NotOurs(f"not a voice contact ({path})")
 
 
-def _direction(data: Mapping[str, object]) -> tuple[Initiation | None, str | None, str | None]:
+def _direction(
+    data: Mapping[str, object], attributes: Mapping[str, object]
+) -> tuple[Initiation | None, str | None, str | None]:
     """Return how the contact began, and the numbers it went from and to.
 
     Salesforce's own Lambdas take the system's number as the caller's for OUTBOUND and CALLBACK, and the
     customer's otherwise. They call every API contact INBOUND; yet for a voice contact with a customer's telephone
-    number it is StartOutboundVoiceContact that made it, so that one is OUTBOUND.
+    number it is StartOutboundVoiceContact that made it, so that one is OUTBOUND, unless Connect says which it is.
     """
-    customer, system = _mapping(data.get("CustomerEndpoint")), _mapping(data.get("SystemEndpoint"))
-    method = (_text(data.get("InitiationMethod")) or "").upper()
+    customer = _mapping(data.get("CustomerEndpoint"))
+    ours, theirs = _our_number(data), _text(customer.get("Address"))
+    method = _method(data)
     initiation = _INITIATIONS.get(method)
     if method == "API":
-        called = customer.get("Type") == "TELEPHONE_NUMBER" and _text(customer.get("Address")) is not None
-        initiation = Initiation.OUTBOUND if called else Initiation.INBOUND
-    ours, theirs = _text(system.get("Address")), _text(customer.get("Address"))
+        called = customer.get("Type") == "TELEPHONE_NUMBER" and theirs is not None
+        initiation = _stated_direction(data) or (Initiation.OUTBOUND if called else Initiation.INBOUND)
+    if method == _WEBRTC_API:
+        of_caller, of_called = (_text(attributes.get(name)) for name in _WEBRTC_NUMBERS)
+        return initiation, of_caller or theirs or _WEBRTC_DEFAULT, of_called or ours or _WEBRTC_DEFAULT
     if initiation in {Initiation.OUTBOUND, Initiation.CALLBACK}:
         return initiation, ours, theirs
     return initiation, theirs, ours
 
 
-def _interaction(connected: datetime | None, work_started: datetime | None, hold: int | None) -> int | None:
+def _method(data: Mapping[str, object]) -> str:
+    return (_text(data.get("InitiationMethod")) or "").upper()
+
+
+def _call_sub_type(data: Mapping[str, object]) -> CallSubType | None:
+    method = _method(data)
+    if not method:
+        return None
+    return CallSubType.WEBRTC if method == _WEBRTC_API else CallSubType.PSTN
+
+
+def _our_number(data: Mapping[str, object]) -> str | None:
+    """Return the system's number, from the tag that Connect sets where it leaves out SystemEndpoint.
+
+    It does so for callbacks and queue transfers.
+    """
+    address = _text(_mapping(data.get("SystemEndpoint")).get("Address"))
+    return address or _text(_mapping(data.get("Tags")).get(_SYSTEM_ENDPOINT_TAG))
+
+
+def _stated_direction(data: Mapping[str, object]) -> Initiation | None:
+    stated = _text(_mapping(_mapping(data.get("SegmentAttributes")).get(_DIRECTION)).get("ValueString"))
+    directions = (Initiation.INBOUND, Initiation.OUTBOUND)
+    return next((direction for direction in directions if direction == (stated or "").upper()), None)
+
+
+def _interaction(connected: datetime | None, talked_until: datetime | None, hold: int | None) -> int | None:
     """Return talk time: from the agent's connection to the start of after-contact work, less the hold time.
 
-    The end of the call will not do in place of the start of after-contact work: after a transfer it comes later.
+    Without after-contact work the end of the call stands in its place, unless the call went on without the agent.
     Less than a second below zero is the rounding of hold to whole seconds; further below, the figures contradict
     each other and nothing is known.
     """
-    if connected is None or work_started is None:
+    if connected is None or talked_until is None:
         return None
-    seconds = (work_started - connected) / timedelta(seconds=1) - (hold or 0)
+    seconds = (talked_until - connected) / timedelta(seconds=1) - (hold or 0)
     return max(0, int(seconds)) if seconds > -1 else None
 
 
-def _recording(recordings: object) -> Recording | None:
-    """Return the first recording one could listen to: audio, in S3, not deleted."""
+def _recording(recordings: object, *, answered: bool) -> Recording | None:
+    """Return the first recording of the agent that one could listen to: audio, in S3, not deleted.
+
+    That of the automated part stands in its place where no agent was connected. Amazon Connect promises no order.
+    """
     if not isinstance(recordings, Sequence) or isinstance(recordings, str):
         return None
-    for entry in map(_mapping, recordings):
-        location = _text(entry.get("Location"))
-        in_s3 = entry.get("StorageType") == "S3"
-        audio = entry.get("MediaStreamType", "AUDIO") == "AUDIO"
-        if location and in_s3 and audio and entry.get("Status") != "DELETED":
-            start, stop = _time(entry.get("StartTimestamp")), _time(entry.get("StopTimestamp"))
-            seconds = int((stop - start).total_seconds()) if start and stop and stop >= start else None
-            return Recording(location, seconds)
-    return None
+    usable = [entry for entry in map(_mapping, recordings) if _is_usable(entry)]
+    of_agents = [entry for entry in usable if not _is_of_ivr(entry)]
+    return next(map(_as_recording, of_agents if of_agents or answered else usable), None)
+
+
+def _is_usable(entry: Mapping[str, object]) -> bool:
+    stream, status = entry.get("MediaStreamType"), entry.get("Status")
+    is_there = _text(entry.get("Location")) is not None and entry.get("StorageType") in _IN_S3
+    return is_there and (stream is None or stream == "AUDIO") and status != "DELETED"
+
+
+def _is_of_ivr(entry: Mapping[str, object]) -> bool:
+    return entry.get("ParticipantType") == "IVR" or _IVR_FOLDER in str(entry.get("Location"))
+
+
+def _as_recording(entry: Mapping[str, object]) -> Recording:
+    start, stop = _time(entry.get("StartTimestamp")), _time(entry.get("StopTimestamp"))
+    seconds = int((stop - start).total_seconds()) if start and stop and stop >= start else None
+    return Recording(_text(entry.get("Location")) or "", seconds)
 
 
 def _time(value: object) -> datetime | None:
@@ -388,6 +478,15 @@ def _time(value: object) -> datetime | None:
 
 def _seconds(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def is_empty(value: object) -> bool:
+    """Tell whether an attribute or a parameter holds nothing: a reference that led nowhere is null, or empty text."""
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _filled(attributes: Mapping[str, object]) -> Mapping[str, object]:
+    return {name: value for name, value in attributes.items() if not is_empty(value)}
 
 
 def _text(value: object) -> str | None:

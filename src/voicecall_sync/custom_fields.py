@@ -1,8 +1,11 @@
 """Contact attributes -> the custom fields of ``callAttributes``.
 
-An attribute ``sfdc-Tier__c`` fills the field ``Tier__c``, as it does for Salesforce's own Lambdas; the setting
-CUSTOM_FIELDS names further attributes, and may give a type. What does not convert, or has a name no Salesforce
-field can have, leaves that one field out and the others in: one bad attribute must not cost a contact its update.
+An attribute ``sfdc-Tier__c`` fills the custom field ``Tier__c``, as it does for Salesforce's own Lambdas; the setting
+CUSTOM_FIELDS names further attributes, and may give a type and a length. Names are compared without case.
+
+Names and values come from outside: callers' apps, campaign lists, flow authors. So the prefix alone fills no standard
+field, a field's type and length hold whichever attribute fills it, and all fields together have a bound. What does not
+fit leaves that one field out and the others in: one bad attribute must not cost a contact its update.
 """
 
 from __future__ import annotations
@@ -16,16 +19,25 @@ from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
 
+from voicecall_sync.contact import is_empty
 from voicecall_sync.errors import WrongSettings
 
 PREFIX = "sfdc-"
-"""An attribute with this prefix fills the Salesforce field named by the rest. Case counts."""
+"""An attribute with this prefix, in any case, fills the custom field named by the rest."""
+LONGEST_VALUE = 32_768
+"""Connect's own limit of all attributes of a contact, in bytes."""
+MOST_BYTES = 4 * LONGEST_VALUE
+"""Of all fields in the body of the request. JSON within JSON writes a quotation mark as four bytes, so that whatever
+Connect holds of a contact has room; only a flow's Parameters can be more."""
 
 # A letter first, letters, digits and single underscores after; "__" only between a namespace and the name and
 # before the suffix (Salesforce, "Custom Field API names"). 40 for the name, 15 for the namespace, and the suffix.
 _WORD = "[A-Za-z](?:_?[A-Za-z0-9])*"
 _FIELD = re.compile(rf"{_WORD}|(?:{_WORD}__)?{_WORD}__p?c", re.ASCII)
+_CUSTOM = ("__c", "__pc")
 _LONGEST_FIELD = 80
+# All but tab and line breaks.
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _LARGEST_NUMBER = Decimal(10) ** 18
 
@@ -44,10 +56,15 @@ class FieldType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CustomField:
-    """A Salesforce field and the type of its values."""
+    """A Salesforce field, the type of its values, and how long a text may be.
+
+    Attributes:
+        max_length: As Salesforce counts: a character outside of Unicode's first plane is two.
+    """
 
     name: str
     type: FieldType = FieldType.TEXT
+    max_length: int = LONGEST_VALUE
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +80,10 @@ def parse_setting(text: str) -> Mapping[str, CustomField]:
 
     Args:
         text: A JSON object such as ``{"tier": "Tier__c", "age": {"field": "Age__c", "type": "number"}}``; empty for
-            none.
+            none. A field of type text may have a ``maxLength``.
 
     Raises:
-        WrongSettings: It is not that; the message names the attribute.
+        WrongSettings: It is not that, or contradicts itself; the message names the attribute.
     """
     if not text.strip():
         return MappingProxyType({})
@@ -76,21 +93,45 @@ def parse_setting(text: str) -> Mapping[str, CustomField]:
         raise WrongSettings("CUSTOM_FIELDS must be a JSON object: attribute name -> field") from None
     if not isinstance(parsed, dict):
         raise WrongSettings("CUSTOM_FIELDS must be a JSON object: attribute name -> field")
-    return MappingProxyType({name: _custom_field(name, value) for name, value in parsed.items()})
+    configured = {name: _custom_field(name, value) for name, value in parsed.items()}
+    _require_one_meaning(configured)
+    return MappingProxyType(configured)
 
 
 def _custom_field(attribute: str, value: object) -> CustomField:
     where = f"CUSTOM_FIELDS: {attribute!r}"
     if isinstance(value, str):
         value = {"field": value}
-    if not isinstance(value, dict) or not set(value) <= {"field", "type"}:
-        raise WrongSettings(f'{where} must be a field name, or {{"field": …, "type": …}}')
+    if not isinstance(value, dict) or not set(value) <= {"field", "type", "maxLength"}:
+        raise WrongSettings(f'{where} must be a field name, or {{"field": …, "type": …, "maxLength": …}}')
     name, type_name = value.get("field"), value.get("type", FieldType.TEXT.value)
     if not isinstance(name, str) or not is_field_name(name):
         raise WrongSettings(f"{where}: the field must be a Salesforce API name such as Tier__c")
     if type_name not in list(FieldType):
         raise WrongSettings(f"{where}: the type must be one of {', '.join(FieldType)}")
-    return CustomField(name, FieldType(type_name))
+    return CustomField(name, FieldType(type_name), _max_length(where, value, type_name))
+
+
+def _max_length(where: str, value: Mapping[str, object], type_name: str) -> int:
+    longest = value.get("maxLength", LONGEST_VALUE)
+    if "maxLength" in value and type_name != FieldType.TEXT:
+        raise WrongSettings(f"{where}: only a field of type text has a maxLength")
+    if isinstance(longest, bool) or not isinstance(longest, int) or not 1 <= longest <= LONGEST_VALUE:
+        raise WrongSettings(f"{where}: the maxLength must be a whole number from 1 to {LONGEST_VALUE}")
+    return longest
+
+
+def _require_one_meaning(configured: Mapping[str, CustomField]) -> None:
+    """Names are compared without case, and a field is the same whichever attribute fills it."""
+    attributes: set[str] = set()
+    fields: dict[str, CustomField] = {}
+    for name, field in configured.items():
+        where = f"CUSTOM_FIELDS: {name!r}"
+        if name.casefold() in attributes:
+            raise WrongSettings(f"{where} is there twice: names are compared without case")
+        attributes.add(name.casefold())
+        if fields.setdefault(field.name.casefold(), field) != field:
+            raise WrongSettings(f"{where}: another attribute fills the same field, spelled, typed or bounded otherwise")
 
 
 def is_field_name(name: str) -> bool:
@@ -98,33 +139,70 @@ def is_field_name(name: str) -> bool:
     return len(name) <= _LONGEST_FIELD and _FIELD.fullmatch(name) is not None
 
 
+def has_prefix(name: str) -> bool:
+    """Tell whether an attribute or a parameter fills the custom field that the rest of its name says."""
+    return name[: len(PREFIX)].lower() == PREFIX
+
+
 def collect(attributes: Mapping[str, object], configured: Mapping[str, CustomField]) -> CustomFields:
     """Return the custom fields that a contact's attributes fill.
 
-    An attribute named in ``configured`` is converted as it says there, with or without the prefix. Where two
-    attributes fill one field, the one with the prefix wins: it was set in the flow for just that.
+    An attribute named in ``configured`` is converted as it says there, with or without the prefix. Where several
+    attributes fill one field, one with the prefix wins: it was set in the flow for just that. Next, the spelling that
+    is the field's own wins.
 
     Args:
-        attributes: Name -> value; strings in Connect, other scalars in dirty events.
+        attributes: Name -> value; strings in Connect, other scalars in dirty events. An empty one is absent.
         configured: The parsed setting CUSTOM_FIELDS.
     """
-    values: dict[str, Scalar] = {}
+    targets = {name.casefold(): field for name, field in configured.items()}
+    fields = {field.name.casefold(): field for field in configured.values()}
+    found: list[tuple[bool, bool, str, CustomField]] = []
+    for name in attributes:
+        folded, rest = name.casefold(), name[len(PREFIX) :]
+        target = targets.get(folded)
+        if target is None and has_prefix(name):
+            target = fields.get(rest.casefold(), CustomField(rest))
+        if target is not None and not is_empty(attributes[name]):
+            own = name in configured or name == PREFIX + target.name
+            found.append((has_prefix(name), own, name, target))
+    values: dict[str, tuple[str, Scalar]] = {}
     left_out: dict[str, str] = {}
-    for name in sorted(attributes, key=lambda attribute: attribute.startswith(PREFIX)):
-        if name in configured:
-            target = configured[name]
-        elif name.startswith(PREFIX):
-            target = CustomField(name.removeprefix(PREFIX))
-        else:
-            continue
-        if not is_field_name(target.name):
-            left_out[name] = "not a name that a Salesforce field can have"
-            continue
+    for _, _, name, target in sorted(found, key=lambda one: one[:3]):
         try:
-            values[target.name] = convert(attributes[name], target.type)
-        except ValueError as unconvertible:
-            left_out[name] = str(unconvertible)
-    return CustomFields(values, left_out)
+            _require_fillable(target, by_prefix=name.casefold() not in targets)
+            values[target.name.casefold()] = target.name, _bounded(convert(attributes[name], target.type), target)
+        except ValueError as unfit:
+            left_out[name] = str(unfit)
+    return CustomFields(_with_room(dict(values.values()), left_out), left_out)
+
+
+def _require_fillable(field: CustomField, *, by_prefix: bool) -> None:
+    if not is_field_name(field.name):
+        raise ValueError("not a name that a Salesforce field can have")
+    if by_prefix and not field.name.endswith(_CUSTOM):
+        raise ValueError("not a custom field (…__c, …__pc): for a standard one, CUSTOM_FIELDS must name the attribute")
+
+
+def _bounded(value: Scalar, field: CustomField) -> Scalar:
+    if isinstance(value, str) and len(value.encode("utf-16-le")) // 2 > field.max_length:
+        raise ValueError(f"not a text of at most {field.max_length} characters")
+    return value
+
+
+def _with_room(values: Mapping[str, Scalar], left_out: dict[str, str]) -> Mapping[str, Scalar]:
+    """Return the fields that have room in the body, one after another, and name the others by their field."""
+    kept: dict[str, Scalar] = {}
+    room = MOST_BYTES
+    for name, value in values.items():
+        # As the body holds it: JSON, in ASCII, within a text of JSON. The braces count for each, which is more.
+        size = len(json.dumps(json.dumps({name: value}, ensure_ascii=False)))
+        if size > room:
+            left_out[name] = f"not within the {MOST_BYTES} bytes that all custom fields may have together"
+            continue
+        room -= size
+        kept[name] = value
+    return kept
 
 
 def convert(value: object, to: FieldType) -> Scalar:
@@ -137,8 +215,8 @@ def convert(value: object, to: FieldType) -> Scalar:
         return _finite(value)
     if not isinstance(value, str):
         raise ValueError(f"not a {to.value}")  # noqa: TRY004 - the one error this function promises
-    if not _encodable(value):
-        raise ValueError("not valid text")
+    if not is_clean(value):
+        raise ValueError("not valid text, without control characters but tab and line breaks")
     return _CONVERSIONS[to](value)
 
 
@@ -148,12 +226,13 @@ def _finite(value: float) -> Scalar:  # bool and int among them
     return value
 
 
-def _encodable(text: str) -> bool:
+def is_clean(text: str) -> bool:
+    """Tell whether text can be written as UTF-8, and holds no control characters but tab and line breaks."""
     try:
         text.encode()
     except UnicodeEncodeError:
         return False
-    return True
+    return _CONTROL.search(text) is None
 
 
 def _number(text: str) -> Scalar:

@@ -104,6 +104,8 @@ class Report:
         self._named("PropertyLeftOut", "properties left out", contact, others)
         ignored = dict.fromkeys(voice_call.ignored_parameters, "no property goes by this name")
         self._named("ParameterIgnored", "parameters ignored", contact, ignored)
+        gone = dict.fromkeys(contact.names_gone, "Amazon Connect has no name for it any more")
+        self._named("NameGone", "sent without names that are gone", contact, gone)
 
     def settle_failed(self, contact_id: str, settlement: Settlement, failure: Exception) -> None:
         """Say the truth about a PATCH that the ledger could not be told."""
@@ -204,7 +206,7 @@ class Report:
     def _named(self, metric: str, message: str, contact: Contact, reasons: Mapping[str, str]) -> None:
         if reasons:
             self._count(metric, len(reasons))
-            shown = {_printable(name): reason for name, reason in islice(reasons.items(), _MOST_NAMES)}
+            shown = {printable(name): reason for name, reason in islice(reasons.items(), _MOST_NAMES)}
             self._logger.warning(message, contactId=contact.contact_id, reasons=shown)
 
     def _count(self, metric: str, by: int = 1) -> None:
@@ -215,5 +217,6 @@ def _known(**fields: object) -> dict[str, object]:
     return {name: value for name, value in fields.items() if value not in (None, (), "")}
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
+    """Return a name that comes from outside as it may stand in a log line or an answer."""
     return name[:_LONGEST_NAME].encode("ascii", "backslashreplace").decode()

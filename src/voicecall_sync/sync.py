@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from http import HTTPStatus
+from itertools import islice
 from typing import TypeVar
 
 from voicecall_sync import telephony
@@ -26,7 +27,7 @@ from voicecall_sync.errors import InvalidInput, LedgerUnavailable, NotOurs, NotR
 from voicecall_sync.ledger import Claim, ClaimRequest, ClaimUnconfirmedError, Ledger
 from voicecall_sync.outcome import Outcome, Settlement, Source, State, Status
 from voicecall_sync.record import Record
-from voicecall_sync.report import Report
+from voicecall_sync.report import Report, printable
 from voicecall_sync.token import Token, TokenSource
 from voicecall_sync.voice_call import VoiceCall, from_contact
 
@@ -38,6 +39,8 @@ _STATUS = {
     State.REJECTED: Status.REJECTED,
     State.NOT_APPLIED: Status.RETRY_LATER,
 }
+_MOST_NAMES = 5
+"""Of what was left out, in a detail; the log names more."""
 _FLOW_SENT = frozenset({State.UPDATED, State.UNCERTAIN})
 
 
@@ -125,7 +128,7 @@ class Sync:
         voice_call = from_contact(contact, self.custom_fields)
         if contact.source is Source.CONTACT_FLOW and contact.still_up and not voice_call.says_something:
             self.report.went_without(contact, voice_call)
-            raise NotOurs("nothing to send: no custom field and no property; the contact keeps its one update")
+            raise NotOurs(_nothing_to_send(voice_call))
         return voice_call
 
     def _known_behind_an_open_breaker(self, contact_id: str) -> Record | None:
@@ -256,6 +259,16 @@ class Sync:
             detail += f"; differs in {', '.join(differs)}"
         final_blocked = _final_blocked(record, voice_call)
         return Outcome(Status.DUPLICATE, contact_id, detail, record.state, differs=differs, final_blocked=final_blocked)
+
+
+def _nothing_to_send(voice_call: VoiceCall) -> str:
+    """Say why a contact flow's update is not made, with the fields that would have been sent had they fitted."""
+    detail = "nothing to send: no custom field and no property; the contact keeps its one update"
+    if not voice_call.left_out:
+        return detail
+    names = [printable(name) for name in islice(voice_call.left_out, _MOST_NAMES)]
+    more = ["…"] if len(voice_call.left_out) > _MOST_NAMES else []
+    return f"{detail}; left out: {', '.join(names + more)}"
 
 
 def _carried(properties: Iterable[str], custom_fields: Iterable[str]) -> set[str]:

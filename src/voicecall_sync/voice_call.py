@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 
-from voicecall_sync.contact import Contact, Initiation
-from voicecall_sync.custom_fields import PREFIX, CustomField, collect, parse_time, utc_text
+from voicecall_sync.contact import CallSubType, Contact, Initiation, is_empty
+from voicecall_sync.custom_fields import PREFIX, CustomField, collect, has_prefix, is_clean, parse_time, utc_text
 from voicecall_sync.errors import InvalidInput
 
 JsonValue = str | int | bool | dict[str, str | bool]
@@ -38,6 +38,8 @@ _NEED_RECORDING = ("totalHoldDuration", "agentInteractionDuration", "totalRecord
 # The reasons that Salesforce's own Lambdas send as errors. Connect's list grows, so it is no closed list.
 _ERROR_REASONS = frozenset({"TELECOM_PROBLEM", "CONTACT_FLOW_DISCONNECT", "OTHER"})
 
+LARGEST_BODY = 262_144
+"""In bytes: half of it is the custom fields' bound, and nine texts of 1,024 characters are less than the other half."""
 _LARGEST_INT32 = 2**31 - 1
 _LONGEST_TEXT = 1024
 _WHOLE_NUMBER = re.compile(r"\d{1,10}", re.ASCII)
@@ -94,7 +96,7 @@ def from_contact(contact: Contact, custom_fields: Mapping[str, CustomField]) -> 
         InvalidInput: A parameter is not what its property needs. (Values of the contact itself that do not fit are
             left out instead: nobody could correct them.)
     """
-    parameters = {name: value for name, value in contact.parameters.items() if not _absent(value)}
+    parameters = {name: value for name, value in contact.parameters.items() if not is_empty(value)}
     left_out: dict[str, str] = {}
     properties: dict[str, JsonValue] = {}
     for rule in _PROPERTIES:
@@ -106,13 +108,17 @@ def from_contact(contact: Contact, custom_fields: Mapping[str, CustomField]) -> 
             except ValueError as unfit:
                 left_out[rule.name] = str(unfit)
     _require_recording_location(properties, parameters, left_out)
+    if "agentInteractionDuration" in properties and "totalRecordingDuration" not in parameters:
+        # Salesforce then takes talk and hold time; Connect's times of a recording are those of its last leg.
+        properties.pop("totalRecordingDuration", None)
     _require_order(properties, parameters)
-    fields = collect({**contact.attributes, **_call_attributes(parameters), **_prefixed(parameters)}, custom_fields)
+    attributes = _over(_over(contact.attributes, _call_attributes(parameters)), _prefixed(parameters))
+    fields = collect(attributes, custom_fields)
     if fields.values:
         properties["callAttributes"] = json.dumps(dict(fields.values), ensure_ascii=False, allow_nan=False)
     property_names = {rule.name for rule in _PROPERTIES}
     known_names = property_names | {"callAttributes"}
-    ignored = (name for name in contact.parameters if name not in known_names and not name.startswith(PREFIX))
+    ignored = (name for name in contact.parameters if name not in known_names and not has_prefix(name))
     return VoiceCall(
         MappingProxyType(properties),
         {**left_out, **fields.left_out},
@@ -123,13 +129,14 @@ def from_contact(contact: Contact, custom_fields: Mapping[str, CustomField]) -> 
     )
 
 
-def _absent(value: object) -> bool:
-    """A flow passes a reference that led nowhere as null or as an empty string."""
-    return value is None or (isinstance(value, str) and not value.strip())
+def _over(below: Mapping[str, object], above: Mapping[str, object]) -> dict[str, object]:
+    """Return both; where names differ in nothing but case, only those above."""
+    names = {name.casefold() for name in above}
+    return {**{name: value for name, value in below.items() if name.casefold() not in names}, **above}
 
 
 def _prefixed(parameters: Mapping[str, object]) -> dict[str, object]:
-    return {name: value for name, value in parameters.items() if name.startswith(PREFIX)}
+    return {name: value for name, value in parameters.items() if has_prefix(name)}
 
 
 def _call_attributes(parameters: Mapping[str, object]) -> dict[str, object]:
@@ -139,7 +146,7 @@ def _call_attributes(parameters: Mapping[str, object]) -> dict[str, object]:
         value = _json_object(value)
     if not isinstance(value, Mapping):
         raise InvalidInput("Details.Parameters.callAttributes", "a JSON object: custom field -> value")
-    return {f"{PREFIX}{name}": field for name, field in value.items()}
+    return {f"{PREFIX}{name}": field for name, field in value.items() if not is_empty(field)}
 
 
 def _from_parameter(rule: _Property, value: object) -> JsonValue:
@@ -196,13 +203,8 @@ def _int32(value: object) -> int:
 
 
 def _text(value: object) -> str:
-    expected = f"text of at most {_LONGEST_TEXT} characters"
-    if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
-        raise ValueError(expected)
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ValueError(expected) from None
+    if not isinstance(value, str) or len(value) > _LONGEST_TEXT or not is_clean(value):
+        raise ValueError(f"text of at most {_LONGEST_TEXT} characters, no control characters but tab and line breaks")
     return value
 
 
@@ -236,7 +238,7 @@ def _disconnect_reason(value: object) -> dict[str, str | bool]:
     if isinstance(value, str) and value.lstrip().startswith("{"):  # a flow's parameters are mostly text
         value = _json_object(value)
     if isinstance(value, Mapping):
-        if set(value) != {"value", "isError"} or _absent(value["value"]):
+        if set(value) != {"value", "isError"} or is_empty(value["value"]):
             raise ValueError(expected)
         return {"value": _text(value["value"]), "isError": _boolean(value["isError"])}
     if not isinstance(value, str):
@@ -267,6 +269,8 @@ _PROPERTIES = (
     _Property("fromNumber", _text, lambda contact: contact.from_number),
     _Property("toNumber", _text, lambda contact: contact.to_number),
     _Property("initiationMethod", _one_of(*Initiation), lambda contact: contact.initiation),
+    _Property("parentCallIdentifier", _text, lambda contact: contact.parent_contact_id),
+    _Property("callSubType", _one_of(*CallSubType), lambda contact: contact.call_sub_type),
     _Property("totalHoldDuration", _int32, lambda contact: contact.hold_seconds),
     _Property("longestHoldDuration", _int32, lambda contact: contact.longest_hold_seconds),
     _Property("numberOfHolds", _int32, lambda contact: contact.number_of_holds),

@@ -76,13 +76,13 @@ def test_a_429_comes_back_when_salesforce_said(demo: subprocess.CompletedProcess
 
 def test_an_outage_uses_up_few_calls(demo: subprocess.CompletedProcess[str]) -> None:
     assert rows(section(demo.stdout, "20 calls end"), 0, 1, 3, 4) == [
-        ("11:27:40", "3 calls", "UNCERTAIN", "503"),
-        ("11:27:46", "17 calls", "RETRY_LATER", "-"),
-        ("11:28:44", "1 call", "UNCERTAIN", "503"),
-        ("11:28:45", "16 calls", "RETRY_LATER", "-"),
-        ("11:30:44", "1 call", "UNCERTAIN", "503"),
-        ("11:30:45", "15 calls", "RETRY_LATER", "-"),
-        ("11:34:44", "15 calls", "UPDATED", "200"),
+        ("11:27:18", "3 calls", "UNCERTAIN", "503"),
+        ("11:27:24", "17 calls", "RETRY_LATER", "-"),
+        ("11:28:22", "1 call", "UNCERTAIN", "503"),
+        ("11:28:23", "16 calls", "RETRY_LATER", "-"),
+        ("11:30:22", "1 call", "UNCERTAIN", "503"),
+        ("11:30:23", "15 calls", "RETRY_LATER", "-"),
+        ("11:34:22", "15 calls", "UPDATED", "200"),
     ]
 
 
@@ -92,8 +92,8 @@ def test_shows_the_voice_calls(demo: subprocess.CompletedProcess[str]) -> None:
 
     day = re.compile(r"[A-Z][a-z]{2} \d{2} \d{2}:\d{2}")
     assert [re.split(r" {2,}", day.sub("DAY", line.strip())) for line in lines[start : start + 3]] == [
-        ["c3a85f17", "+12065550143", "INBOUND", "6:39", "Support", "Tier__c gold", "5:09"],
-        ["updated", "+12065550100", "DAY", "4:45", "saanvi.sarkar", "Age__c 42", "1"],
+        ["c3a85f17", "+12065550143", "INBOUND", "6:39", "Support", "Age__c 42", "5:10"],
+        ["updated", "+12065550100", "DAY", "4:45", "saanvi.sarkar", "Tier__c gold", "1"],
         ["0:25", "CUSTOMER_DISCONNECT", "Resolved__c yes"],
     ]
 

@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
 from tests.simulators.conftest import INSTANCE, make_connect_client
-from tools.local.connect import ConnectSimulator
+from tools.local.connect import SYSTEM_ENDPOINT_TAG, ConnectSimulator
 
 if TYPE_CHECKING:
     from types_boto3_connect import ConnectClient
@@ -55,6 +55,20 @@ def test_a_contact_comes_back_as_it_was_put(connect: ConnectSimulator, client: "
     untimed = ("AgentInfo", "Attributes", "SegmentAttributes", "CustomerEndpoint", "DisconnectReason")
     assert {name: contact[name] for name in untimed} == {name: CONTACT[name] for name in untimed}
     assert contact.keys() == CONTACT.keys(), "what was not put is absent"
+
+
+def test_what_no_page_says_is_played_both_ways(connect: ConnectSimulator, client: "ConnectClient") -> None:
+    """In which order recordings are, and whether our number is in a tag."""
+    recordings = [{"Location": "ivr", "ParticipantType": "IVR"}, {"Location": "agent"}]
+    connect.put_contact({"Id": "c-1", "Recordings": recordings, "Tags": {SYSTEM_ENDPOINT_TAG: "+1", "own": "x"}})
+    as_put = client.describe_contact(InstanceId=INSTANCE, ContactId="c-1")["Contact"]
+    connect.reverses_recordings, connect.tags_system_endpoint = True, False
+    otherwise = client.describe_contact(InstanceId=INSTANCE, ContactId="c-1")["Contact"]
+
+    assert as_put["Recordings"] == recordings
+    assert as_put["Tags"].keys() == {SYSTEM_ENDPOINT_TAG, "own"}
+    assert otherwise["Recordings"] == recordings[::-1]
+    assert otherwise["Tags"].keys() == {"own"}
 
 
 def test_the_latest_contact_of_an_id_counts(connect: ConnectSimulator, client: "ConnectClient") -> None:

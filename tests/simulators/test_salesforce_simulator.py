@@ -108,6 +108,20 @@ def test_an_explicit_recording_duration_wins(salesforce: SalesforceSimulator, cl
     assert recording.duration == 240
 
 
+def test_a_text_longer_than_its_field_is_refused_or_not_written(
+    salesforce: SalesforceSimulator, client: Client
+) -> None:
+    """No page says which."""
+    salesforce.field_lengths = {"Tier__c": 3}
+    refused = client.patch("c", WHOLE_CALL)
+    salesforce.refuses_long_values = False
+    taken = client.patch("c", WHOLE_CALL)
+
+    assert (refused.status_code, taken.status_code) == (400, 200)
+    assert "STRING_TOO_LONG Tier__c" in refused.text
+    assert salesforce.voice_calls["c"].custom_fields == {"Age__c": 41, "Vip__c": True}
+
+
 def test_a_conversation_stays_open_only_if_said(salesforce: SalesforceSimulator, client: Client) -> None:
     salesforce.seed("up")
     salesforce.seed("silent")

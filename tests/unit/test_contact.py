@@ -38,6 +38,8 @@ from tests.builders import (
     without,
 )
 from voicecall_sync.contact import (
+    CallSubType,
+    Contact,
     Initiation,
     Recording,
     agent_id,
@@ -300,6 +302,12 @@ def test_attributes_that_are_no_strings_are_kept() -> None:
 
 # --- direction -----------------------------------------------------------------------------------------------------
 
+
+def made_of(**members: Any) -> tuple[Contact, Contact]:
+    """Return the same contact of a flow and as described."""
+    return flow_contact(**members), from_described(described(**members), Source.CONTACT_EVENT)
+
+
 INWARDS = (CUSTOMER_NUMBER, SYSTEM_NUMBER)
 OUTWARDS = (SYSTEM_NUMBER, CUSTOMER_NUMBER)
 
@@ -307,6 +315,7 @@ OUTWARDS = (SYSTEM_NUMBER, CUSTOMER_NUMBER)
 @pytest.mark.parametrize(
     ("method", "initiation", "numbers"),
     [
+        ("webrtc_api", Initiation.INBOUND, INWARDS),
         ("INBOUND", Initiation.INBOUND, INWARDS),
         ("Inbound", Initiation.INBOUND, INWARDS),
         ("OUTBOUND", Initiation.OUTBOUND, OUTWARDS),
@@ -356,6 +365,130 @@ def test_an_api_contact_without_a_telephone_called_in(customer: object) -> None:
 )
 def test_an_endpoint_of_another_type_still_has_its_address(endpoint: Mapping[str, str]) -> None:
     assert flow_contact(CustomerEndpoint=endpoint).from_number == endpoint["Address"]
+
+
+TAGGED = {"aws:connect:instanceId": INSTANCE_ID, "aws:connect:systemEndpoint": "+18005550177"}
+
+
+@pytest.mark.parametrize("endpoint", [None, {}, {"Address": None}, {"Address": " "}])
+@pytest.mark.parametrize("method", ["CALLBACK", "QUEUE_TRANSFER", "INBOUND"])
+def test_our_number_is_in_a_tag_where_the_endpoint_is_missing(method: str, endpoint: object) -> None:
+    members = {"InitiationMethod": method, "SystemEndpoint": endpoint}
+    numbers = {CUSTOMER_NUMBER, "+18005550177"}
+    for contact in made_of(Tags=TAGGED, **members):
+        assert {contact.from_number, contact.to_number} == numbers
+        assert (contact.from_number == CUSTOMER_NUMBER) is (method != "CALLBACK")
+    for tags in (None, {}, {"aws:connect:systemEndpoint": ""}, "x"):
+        for contact in made_of(Tags=tags, **members):
+            assert {contact.from_number, contact.to_number} == {CUSTOMER_NUMBER, None}
+
+
+def test_the_endpoint_goes_before_its_tag() -> None:
+    assert {contact.to_number for contact in made_of(Tags=TAGGED)} == {SYSTEM_NUMBER}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "numbers"),
+    [
+        ({"WebRTC_From": "web-7", "WebRTC_To": "shop"}, ("web-7", "shop")),
+        ({"WebRTC_From": "web-7"}, ("web-7", SYSTEM_NUMBER)),
+        ({"WebRTC_To": " shop "}, (CUSTOMER_NUMBER, "shop")),
+        ({"WebRTC_From": "", "WebRTC_To": None}, INWARDS),
+        ({"WebRTC_From": 7, "WebRTC_To": ["shop"]}, INWARDS),
+        ({"webrtc_from": "web-7"}, INWARDS),
+    ],
+)
+def test_attributes_say_the_numbers_of_a_web_call(attributes: Mapping[str, object], numbers: tuple[str, str]) -> None:
+    for contact in made_of(InitiationMethod="WEBRTC_API", Attributes=attributes):
+        assert (contact.from_number, contact.to_number) == numbers
+    for contact in made_of(InitiationMethod="INBOUND", Attributes=attributes):
+        assert (contact.from_number, contact.to_number) == INWARDS
+
+
+def test_a_web_call_of_which_nothing_is_known_has_salesforces_default() -> None:
+    nowhere = {"InitiationMethod": "WEBRTC_API", "CustomerEndpoint": None, "SystemEndpoint": None}
+    for contact in made_of(**nowhere):
+        assert (contact.from_number, contact.to_number) == ("WebRTC_Default", "WebRTC_Default")
+    for contact in made_of(**nowhere, Tags=TAGGED):
+        assert (contact.from_number, contact.to_number) == ("WebRTC_Default", "+18005550177")
+
+
+def segment(direction: object) -> dict[str, object]:
+    return {"connect:Subtype": {"ValueString": "connect:Telephony"}, "connect:Direction": {"ValueString": direction}}
+
+
+@pytest.mark.parametrize(
+    ("customer", "stated", "initiation"),
+    [
+        (TELEPHONE, "INBOUND", Initiation.INBOUND),
+        (TELEPHONE, "Inbound", Initiation.INBOUND),
+        (TELEPHONE, "OUTBOUND", Initiation.OUTBOUND),
+        (None, "OUTBOUND", Initiation.OUTBOUND),
+        (TELEPHONE, "SIDEWAYS", Initiation.OUTBOUND),
+        (TELEPHONE, "", Initiation.OUTBOUND),
+        (TELEPHONE, None, Initiation.OUTBOUND),
+        (None, "TRANSFER", Initiation.INBOUND),
+        (None, 5, Initiation.INBOUND),
+    ],
+)
+def test_the_stated_direction_decides_for_an_api_contact(
+    customer: object, stated: object, initiation: Initiation
+) -> None:
+    members = {"CustomerEndpoint": customer, "SegmentAttributes": segment(stated)}
+    for contact in made_of(InitiationMethod="API", **members):
+        assert contact.initiation is initiation
+        ours = contact.from_number if initiation is Initiation.OUTBOUND else contact.to_number
+        assert ours == SYSTEM_NUMBER
+    for contact in made_of(InitiationMethod="TRANSFER", **members):
+        assert contact.initiation is Initiation.TRANSFER
+
+
+@pytest.mark.parametrize("segments", [None, "x", {"connect:Direction": "OUTBOUND"}, {"connect:Direction": None}])
+def test_segment_attributes_of_another_shape_say_nothing(segments: object) -> None:
+    for contact in made_of(InitiationMethod="API", CustomerEndpoint=None, SegmentAttributes=segments):
+        assert contact.initiation is Initiation.INBOUND
+
+
+@pytest.mark.parametrize(
+    ("method", "sub_type"),
+    [
+        ("WEBRTC_API", CallSubType.WEBRTC),
+        ("webrtc_api", CallSubType.WEBRTC),
+        ("INBOUND", CallSubType.PSTN),
+        ("CALLBACK", CallSubType.PSTN),
+        ("NEW_NEXT_YEAR", CallSubType.PSTN),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_the_sub_type_goes_by_the_way_a_contact_began(method: str | None, sub_type: CallSubType | None) -> None:
+    assert {contact.call_sub_type for contact in made_of(InitiationMethod=method)} == {sub_type}
+
+
+PARENT = "5C31E6A0-F7B6-4425-96DA-92A3B4C5D6E7"
+
+
+@pytest.mark.parametrize(
+    ("previous", "parent"),
+    [
+        (PARENT, PARENT.lower()),
+        ("an-older-id", "an-older-id"),
+        (CONTACT_ID, None),
+        (CONTACT_ID.upper(), None),
+        (None, None),
+        ("", None),
+        ("../x", None),
+        (5, None),
+    ],
+)
+def test_the_parent_is_the_contact_before_and_never_the_contact_itself(previous: object, parent: str | None) -> None:
+    assert {contact.parent_contact_id for contact in made_of(PreviousContactId=previous)} == {parent}
+
+
+def test_empty_attributes_are_absent() -> None:
+    attributes = {"a": "", "b": " \t", "c": None, "d": "x", "e": False, "f": 0}
+    for contact in made_of(Attributes=attributes):
+        assert contact.attributes == {"d": "x", "e": False, "f": 0}
 
 
 @pytest.mark.parametrize("endpoint", [{}, {"Address": None}, {"Address": 49}, {"Address": "  "}, "x", []])
@@ -441,6 +574,11 @@ def test_it_knows_whose_names_to_look_up() -> None:
     assert agent_id(described(AgentInfo=None)) is None
 
 
+@pytest.mark.parametrize("queue", ["agent/a-1", "AGENT/a-1"])
+def test_an_agents_own_queue_has_no_name(queue: str) -> None:
+    assert queue_id(described(QueueInfo={"Id": queue})) is None
+
+
 @pytest.mark.parametrize("connected", [None, NEVER])
 def test_an_agent_who_was_never_connected_is_nobodys_agent(connected: datetime | None) -> None:
     info = {"Id": "a-1", "ConnectedToAgentTimestamp": connected, "AgentInitiatedHoldDuration": 0}
@@ -501,10 +639,43 @@ def test_talk_time(talked: float, hold: object, expected: int | None) -> None:
     assert from_described(described(AgentInfo=info), Source.CONTACT_EVENT).interaction_seconds == expected
 
 
-@pytest.mark.parametrize("started", [None, NEVER])
-def test_without_the_start_of_after_contact_work_talk_time_is_unknown(started: datetime | None) -> None:
+def without_work(started: datetime | None = None, **contact: Any) -> dict[str, Any]:
+    """A call whose agent entered no after-contact work."""
     info = {**described()["AgentInfo"], "AfterContactWorkStartTimestamp": started}
-    assert from_described(described(AgentInfo=info), Source.CONTACT_EVENT).interaction_seconds is None
+    return described(AgentInfo=info, **contact)
+
+
+@pytest.mark.parametrize("started", [None, NEVER])
+def test_without_after_contact_work_talk_time_ends_with_the_call(started: datetime | None) -> None:
+    assert from_described(without_work(started), Source.CONTACT_EVENT).interaction_seconds == 261
+
+
+@pytest.mark.parametrize(
+    ("contact", "has_successor"),
+    [
+        ({"NextContacts": [{"Type": "QUICK_CONNECT"}]}, False),
+        ({"DisconnectReason": "THIRD_PARTY_DISCONNECT"}, False),
+        ({"DisconnectReason": "third_party_disconnect"}, False),
+        ({}, True),
+    ],
+)
+def test_talk_time_is_unknown_where_the_call_went_on_without_the_agent(
+    contact: Mapping[str, Any], *, has_successor: bool
+) -> None:
+    went_on = from_described(without_work(**contact), Source.CONTACT_EVENT, has_successor=has_successor)
+    assert went_on.interaction_seconds is None
+    worked = from_described(described(**contact), Source.CONTACT_EVENT, has_successor=has_successor)
+    assert worked.interaction_seconds == 260, "after-contact work says when the agent's part was over"
+
+
+def test_a_known_successor_goes_on_from_the_contact() -> None:
+    assert from_described(described(), Source.CONTACT_EVENT, has_successor=True).handed_on
+    assert not from_described(described(), Source.CONTACT_EVENT).handed_on
+
+
+def test_a_third_party_that_hung_up_is_no_contact_that_goes_on() -> None:
+    """It says something of the talk, and nothing of a missed call."""
+    assert not from_described(described(DisconnectReason="THIRD_PARTY_DISCONNECT"), Source.CONTACT_EVENT).handed_on
 
 
 def test_talk_time_ends_with_after_contact_work_and_not_with_the_call() -> None:
@@ -535,9 +706,47 @@ def test_a_recording_may_be_of_no_length() -> None:
     assert from_described(described(Recordings=recordings), Source.CONTACT_EVENT).recording == Recording(RECORDING, 0)
 
 
-def test_a_recording_of_no_stated_kind_is_audio() -> None:
-    entry = without(recording(), ("MediaStreamType",))
+@pytest.mark.parametrize("member", ["MediaStreamType", "Status", "ParticipantType"])
+def test_a_recording_of_no_stated_kind_is_audio_and_there(member: str) -> None:
+    for entry in (without(recording(), (member,)), recording(**{member: None})):
+        contact = from_described(described(Recordings=[entry]), Source.CONTACT_EVENT)
+        assert contact.recording == Recording(RECORDING, 301)
+
+
+def test_the_documentations_name_of_the_storage_is_known() -> None:
+    entry = recording(StorageType="Amazon S3")
     assert from_described(described(Recordings=[entry]), Source.CONTACT_EVENT).recording == Recording(RECORDING, 301)
+
+
+IVR_LOCATION = "bucket/connect/example/CallRecordings/ivr/2026/11/22/call.wav"
+IVRS = (
+    recording(ParticipantType="IVR", Location="bucket/ivr.wav"),
+    recording(ParticipantType="IVR", Location=IVR_LOCATION, MediaStreamType=None, Status=None),
+    recording(ParticipantType=None, Location=IVR_LOCATION),
+)
+
+
+@pytest.mark.parametrize("ivr", IVRS)
+def test_the_agents_recording_goes_before_the_ivrs_in_either_order(ivr: Mapping[str, object]) -> None:
+    for recordings in ([ivr, recording()], [recording(), ivr]):
+        contact = from_described(described(Recordings=recordings), Source.CONTACT_EVENT)
+        assert contact.recording == Recording(RECORDING, 301)
+
+
+@pytest.mark.parametrize("agents", [[], [recording(Status="DELETED")], [recording(MediaStreamType="VIDEO")]])
+@pytest.mark.parametrize("ivr", IVRS)
+def test_an_ivrs_recording_is_for_calls_that_no_agent_took(
+    ivr: Mapping[str, object], agents: list[Mapping[str, object]]
+) -> None:
+    answered = from_described(described(Recordings=[ivr, *agents]), Source.CONTACT_EVENT)
+    missed = from_described(described(Recordings=[*agents, ivr], AgentInfo=None), Source.CONTACT_EVENT)
+    assert answered.recording is None
+    assert missed.recording == Recording(str(ivr["Location"]), 301)
+
+
+def test_a_folder_that_a_customer_named_ivr_is_not_the_automated_part() -> None:
+    entry = recording(Location="ivr/connect/ivr/2026/11/22/call.wav")
+    assert from_described(described(Recordings=[entry]), Source.CONTACT_EVENT).recording is not None
 
 
 def test_the_first_recording_one_can_listen_to_is_taken() -> None:

@@ -9,7 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.builders import ANY_JSON, ANY_TEXT
+from voicecall_sync.contact import is_empty
 from voicecall_sync.custom_fields import (
+    LONGEST_VALUE,
+    MOST_BYTES,
     CustomField,
     FieldType,
     collect,
@@ -41,6 +44,7 @@ AWARE = st.datetimes(
         ("", TEXT, ""),
         (" gold ", TEXT, " gold "),
         ("Käse 🧀", TEXT, "Käse 🧀"),
+        ("a\tb\r\nc", TEXT, "a\tb\r\nc"),
         (True, TEXT, True),
         (41, TEXT, 41),
         (4.5, TEXT, 4.5),
@@ -83,6 +87,11 @@ def test_a_value_is_converted(value: object, to: FieldType, expected: object) ->
     ("value", "to"),
     [
         ("\ud800", TEXT),
+        ("a\0b", TEXT),
+        ("\x1b[31m", TEXT),
+        ("a\x7f", TEXT),
+        ("a\x85", TEXT),
+        ("41\0", NUMBER),
         (None, TEXT),
         (["a"], TEXT),
         ({"a": "b"}, TEXT),
@@ -259,6 +268,10 @@ def test_no_field_can_be_named(name: str) -> None:
         ('{"vip": {"field": "Vip__c", "type": "boolean"}}', {"vip": CustomField("Vip__c", BOOLEAN)}),
         ('{"day": {"field": "Day__c", "type": "date"}}', {"day": CustomField("Day__c", DATE)}),
         ('{"at": {"field": "At__c", "type": "datetime"}}', {"at": CustomField("At__c", DATETIME)}),
+        ('{"note": {"field": "Note__c", "maxLength": 255}}', {"note": CustomField("Note__c", TEXT, 255)}),
+        ('{"note": {"field": "N__c", "type": "text", "maxLength": 32768}}', {"note": CustomField("N__c", TEXT)}),
+        ('{"a": "Tier__c", "b": {"field": "Tier__c"}}', dict.fromkeys("ab", CustomField("Tier__c"))),
+        ('{"owner": "OwnerId"}', {"owner": CustomField("OwnerId")}),
         ('{"$accepted_terms": "Terms__c"}', {"$accepted_terms": CustomField("Terms__c", TEXT)}),
     ],
 )
@@ -297,6 +310,13 @@ def test_a_setting_that_is_no_object_is_wrong(text: str) -> None:
         {"field": "Tier__c", "type": None},
         {"field": "Tier__c", "type": {"number": 1}},
         {"field": "not a name"},
+        {"field": "Tier__c", "maxLength": 0},
+        {"field": "Tier__c", "maxLength": 32769},
+        {"field": "Tier__c", "maxLength": "255"},
+        {"field": "Tier__c", "maxLength": 2.0},
+        {"field": "Tier__c", "maxLength": True},
+        {"field": "Tier__c", "maxLength": None},
+        {"field": "Tier__c", "type": "number", "maxLength": 5},
         "not a name",
         "",
     ],
@@ -304,6 +324,21 @@ def test_a_setting_that_is_no_object_is_wrong(text: str) -> None:
 def test_a_wrong_field_is_told_by_its_attribute(field: object) -> None:
     with pytest.raises(WrongSettings, match=r"^CUSTOM_FIELDS: 'tier'"):
         parse_setting(json.dumps({"ok": "Ok__c", "tier": field}))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"Tier": "Other__c"},
+        {"level": {"field": "Tier__c", "type": "number"}},
+        {"level": {"field": "Tier__c", "maxLength": 5}},
+        {"level": "tier__c"},
+    ],
+)
+def test_a_setting_that_contradicts_itself_is_wrong(other: dict[str, object]) -> None:
+    (name,) = other
+    with pytest.raises(WrongSettings, match=f"^CUSTOM_FIELDS: '{name}'"):
+        parse_setting(json.dumps({"tier": "Tier__c", **other}))
 
 
 @given(ANY_JSON)
@@ -324,6 +359,8 @@ CONFIGURED = parse_setting(
             "tier": "Tier__c",
             "age": {"field": "Age__c", "type": "number"},
             "sfdc-Since__c": {"field": "Since__c", "type": "date"},
+            "note": {"field": "Note__c", "maxLength": 4},
+            "owner": "OwnerId",
         }
     )
 )
@@ -335,14 +372,20 @@ CONFIGURED = parse_setting(
         pytest.param({}, {}, id="none"),
         pytest.param({"language": "de"}, {}, id="neither prefixed nor configured"),
         pytest.param({"sfdc-Vip__c": "yes"}, {"Vip__c": "yes"}, id="prefixed"),
-        pytest.param({"SFDC-Vip__c": "yes", "Sfdc-A__c": "b"}, {}, id="case of the prefix counts"),
-        pytest.param(
-            {"sfdc-vip__c": "a", "sfdc-Vip__c": "b"}, {"vip__c": "a", "Vip__c": "b"}, id="case of the field too"
-        ),
-        pytest.param({"sfdc-Age__c": "41"}, {"Age__c": "41"}, id="prefixed is text"),
+        pytest.param({"SFDC-Vip__c": "yes", "Sfdc-A__pc": "b"}, {"Vip__c": "yes", "A__pc": "b"}, id="in any case"),
+        pytest.param({"sfdc-Vip__c": "a", "sfdc-vip__c": "b"}, {"vip__c": "b"}, id="one field in any case"),
+        pytest.param({"sfdc-vip__c": "b", "sfdc-Vip__c": "a"}, {"vip__c": "b"}, id="whichever comes first"),
+        pytest.param({"sfdc-Age__c": "41"}, {"Age__c": 41}, id="a field's type holds for the prefix"),
+        pytest.param({"SFDC-AGE__C": "41"}, {"Age__c": 41}, id="in any case, by the field's own name"),
+        pytest.param({"sfdc-Age__c": "41", "sfdc-age__c": "40"}, {"Age__c": 41}, id="its own spelling wins"),
+        pytest.param({"sfdc-Vip__c": "", "tier": " ", "age": None}, {}, id="empty is absent"),
+        pytest.param({"sfdc-Tier__c": "", "tier": "gold"}, {"Tier__c": "gold"}, id="empty wins over nothing"),
         pytest.param({"sfdc-Vip__c": True, "sfdc-N__c": 4.5}, {"Vip__c": True, "N__c": 4.5}, id="dirty, and right"),
+        pytest.param({"owner": "005x"}, {"OwnerId": "005x"}, id="a standard field that is configured"),
+        pytest.param({"note": "Zoë\n", "sfdc-x__c": "x" * 32768}, {"Note__c": "Zoë\n", "x__c": "x" * 32768}, id="full"),
+        pytest.param({"Tier": "gold"}, {"Tier__c": "gold"}, id="configured, in any case"),
+        pytest.param({"Tier": "a", "tier": "b", "TIER": "c"}, {"Tier__c": "b"}, id="as it is configured wins"),
         pytest.param({"tier": "gold"}, {"Tier__c": "gold"}, id="configured"),
-        pytest.param({"Tier": "gold"}, {}, id="case of the attribute counts"),
         pytest.param({"age": "41"}, {"Age__c": 41}, id="configured with a type"),
         pytest.param({"sfdc-Since__c": "20261122"}, {"Since__c": "2026-11-22"}, id="prefixed and configured"),
         pytest.param({"tier": "a", "sfdc-Tier__c": "b"}, {"Tier__c": "b"}, id="the prefix wins"),
@@ -361,7 +404,18 @@ def test_attributes_fill_fields(attributes: dict[str, object], values: dict[str,
         ("age", "forty", "not a number"),
         ("age", "1e18", "not a number of at most 18 digits"),
         ("sfdc-Since__c", "yesterday", "not a date"),
-        ("tier", None, "not a text"),
+        ("sfdc-Age__c", "forty", "not a number"),
+        ("SFDC-age__C", "forty", "not a number"),
+        ("note", "five!", "not a text of at most 4 characters"),
+        ("sfdc-Note__c", "five!", "not a text of at most 4 characters"),
+        ("note", "🧀🧀🧀", "not a text of at most 4 characters"),
+        ("sfdc-Long__c", "x" * 32769, "not a text of at most 32768 characters"),
+        ("sfdc-Bell__c", "a\a", "not valid text, without control characters"),
+        ("sfdc-OwnerId", "005x", "not a custom field"),
+        ("SFDC-ownerid", "005x", "not a custom field"),
+        ("sfdc-RecordTypeId", "012x", "not a custom field"),
+        ("sfdc-FromPhoneNumber", "+1", "not a custom field"),
+        ("sfdc-Tier__C", ["gold"], "not a text"),
         ("tier", ["gold"], "not a text"),
         ("tier", "\ud800", "not valid text"),
         ("sfdc-", "x", "not a name"),
@@ -384,14 +438,34 @@ ATTRIBUTE_NAMES = st.sampled_from(["tier", "age", "sfdc-Since__c", "sfdc-Good__c
 @given(st.dictionaries(ATTRIBUTE_NAMES, ANY_JSON, max_size=6))
 def test_every_attribute_that_counts_is_sent_or_named(attributes: dict[str, object]) -> None:
     collected = collect(attributes, CONFIGURED)
-    count = {name for name in attributes if name in CONFIGURED or name.startswith("sfdc-")}
+    filled = {name for name, value in attributes.items() if not is_empty(value)}
+    count = {name for name in filled if name in CONFIGURED or name.startswith("sfdc-")}
     fields = {
         CONFIGURED[name].name if name in CONFIGURED else name.removeprefix("sfdc-")
         for name in count - collected.left_out.keys()
     }
     assert collected.left_out.keys() <= count
-    assert collected.values.keys() == fields
+    assert {name.casefold() for name in collected.values} == {name.casefold() for name in fields}
+    assert len({name.casefold() for name in collected.values}) == len(collected.values)
     assert all(is_field_name(name) for name in collected.values)
+    assert all(name.endswith("__c") or name == "OwnerId" for name in collected.values)
+
+
+def test_all_fields_together_have_a_bound_and_the_first_ones_stay() -> None:
+    quotes = {f"sfdc-Q{number:02}__c": '"' * 4000 for number in range(20)}
+    collected = collect({**quotes, "tier": "gold"}, CONFIGURED)
+    assert list(collected.values) == ["Tier__c", *(f"Q{number:02}__c" for number in range(8))]
+    assert set(collected.left_out) == {f"Q{number:02}__c" for number in range(8, 20)}
+    assert {"gold", "131072"} & {word for reason in collected.left_out.values() for word in reason.split()} == {
+        "131072"
+    }
+    assert len(json.dumps(json.dumps(collected.values, ensure_ascii=False))) <= MOST_BYTES
+
+
+@pytest.mark.parametrize("character", ['"', "\\", "\n", "é", "€", "🧀", "a"])
+def test_whatever_connect_holds_of_a_contact_has_room(character: str) -> None:
+    longest = character * ((LONGEST_VALUE - len("sfdc-A__c")) // len(character.encode()))
+    assert collect({"sfdc-A__c": longest}, {}).left_out == {}
 
 
 @pytest.mark.parametrize("to", FieldType)

@@ -353,7 +353,17 @@ def test_a_provider_name_that_is_no_header_is_wrong(name: str, environment: Envi
         read()
 
 
-@pytest.mark.parametrize("fields", ["tier=Tier__c", "[]", '{"tier": 5}', '{"tier": "no name"}', "[" * 4000])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "tier=Tier__c",
+        "[]",
+        '{"tier": 5}',
+        '{"tier": {"field": "T__c", "maxLength": 0}}',
+        '{"tier": "no name"}',
+        "[" * 4000,
+    ],
+)
 def test_wrong_custom_fields_are_wrong_settings(fields: str, environment: Environment) -> None:
     environment(CUSTOM_FIELDS=fields)
     with pytest.raises(WrongSettings, match=r"^CUSTOM_FIELDS"):

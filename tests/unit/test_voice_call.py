@@ -26,11 +26,11 @@ from tests.builders import (
     one_field_replaced,
 )
 from tools.local.voice_call_rules import PROPERTIES, complaints, missing_to_create
-from voicecall_sync.contact import Contact, Initiation, Recording, asked_by, from_described, from_flow
+from voicecall_sync.contact import CallSubType, Contact, Initiation, Recording, asked_by, from_described, from_flow
 from voicecall_sync.custom_fields import parse_setting
 from voicecall_sync.errors import InvalidInput, NotFinishedYet, NotOurs
 from voicecall_sync.outcome import Source
-from voicecall_sync.voice_call import VoiceCall, from_contact
+from voicecall_sync.voice_call import LARGEST_BODY, VoiceCall, from_contact
 
 CALL_CENTER = "ContactCenter1"
 INT32_MAX = 2**31 - 1
@@ -62,11 +62,11 @@ DESCRIBED = {
     "fromNumber": CUSTOMER_NUMBER,
     "toNumber": SYSTEM_NUMBER,
     "initiationMethod": "INBOUND",
+    "callSubType": "PSTN",
     "totalHoldDuration": 40,
     "agentInteractionDuration": 260,
     "callOrigin": "Preview",
     "recordingLocation": RECORDING,
-    "totalRecordingDuration": 301,
     "isActiveCall": False,
     "disconnectReason": {"value": "CUSTOMER_DISCONNECT", "isError": False},
     "callAttributes": '{"Tier__c": "gold"}',
@@ -76,6 +76,7 @@ FLOW = {
     "fromNumber": CUSTOMER_NUMBER,
     "toNumber": SYSTEM_NUMBER,
     "initiationMethod": "INBOUND",
+    "callSubType": "PSTN",
     "queue": "Support",
     "isActiveCall": True,
     "callAttributes": '{"Tier__c": "gold"}',
@@ -114,6 +115,8 @@ def test_zero_is_known() -> None:
     contact = finished_contact(
         hold_seconds=0, longest_hold_seconds=0, number_of_holds=0, interaction_seconds=0, recording=Recording("b/k", 0)
     )
+    without_talk = replace(contact, interaction_seconds=None)
+    assert body_of(without_talk)["totalRecordingDuration"] == 0
     assert body_of(contact) == {
         "isActiveCall": False,
         "totalHoldDuration": 0,
@@ -121,8 +124,26 @@ def test_zero_is_known() -> None:
         "numberOfHolds": 0,
         "agentInteractionDuration": 0,
         "recordingLocation": "b/k",
-        "totalRecordingDuration": 0,
     }
+
+
+def test_the_length_of_a_recording_is_sent_where_talk_time_is_not() -> None:
+    """Salesforce's default is talk and hold time; Connect's times of a recording are those of its last leg."""
+    contact = finished_contact(recording=Recording("b/k", 301), hold_seconds=40, interaction_seconds=260)
+    assert "totalRecordingDuration" not in body_of(contact)
+    assert from_contact(contact, CONFIGURED).left_out == {}
+    assert body_of(replace(contact, interaction_seconds=None))["totalRecordingDuration"] == 301
+    unfit = replace(contact, interaction_seconds=INT32_MAX + 1)
+    assert body_of(unfit)["totalRecordingDuration"] == 301
+    said = replace(contact, parameters={"totalRecordingDuration": "7"})
+    assert body_of(said)["totalRecordingDuration"] == 7
+
+
+def test_the_contact_before_is_the_parent() -> None:
+    contact = from_described(described(PreviousContactId="c-0", InitiationMethod="WEBRTC_API"), Source.CONTACT_EVENT)
+    body = body_of(contact)
+    assert (body["parentCallIdentifier"], body["callSubType"]) == ("c-0", "WebRTC")
+    assert type(body["callSubType"]) is str
 
 
 @pytest.mark.parametrize("initiation", Initiation)
@@ -172,7 +193,7 @@ def test_hold_and_talk_time_stay_behind_without_a_recording() -> None:
     voice_call = from_contact(contact, CONFIGURED)
     gone = {"totalHoldDuration", "agentInteractionDuration"}
     assert voice_call.left_out.keys() == gone
-    recorded = gone | {"recordingLocation", "totalRecordingDuration"}
+    recorded = gone | {"recordingLocation"}
     assert voice_call.properties.keys() == DESCRIBED.keys() - recorded
 
 
@@ -181,7 +202,7 @@ def test_other_hold_figures_need_no_recording() -> None:
     assert voice_call.left_out == {}
 
 
-@pytest.mark.parametrize("location", ["arn:aws:kinesisvideo:eu-central-1:1:stream/x/1", "x" * 1025, "\ud800"])
+@pytest.mark.parametrize("location", ["arn:aws:kinesisvideo:eu-central-1:1:stream/x/1", "x" * 1025, "\ud800", "b/k\0"])
 def test_a_location_that_cannot_be_sent_takes_with_it_what_needs_it(location: str) -> None:
     voice_call = from_contact(finished_contact(recording=Recording(location, 9), hold_seconds=1), CONFIGURED)
     assert voice_call.properties == {"isActiveCall": False}
@@ -193,7 +214,7 @@ def test_an_attribute_says_the_call_origin(origin: str) -> None:
     assert body_of(flow_contact(Attributes={"callOrigin": origin}))["callOrigin"] == origin
 
 
-@pytest.mark.parametrize("origin", ["preview", "Predictive", "", 5, True, ["Preview"], {"a": "b"}])
+@pytest.mark.parametrize("origin", ["preview", "Predictive", 5, True, ["Preview"], {"a": "b"}])
 def test_an_attribute_with_another_call_origin_is_left_out(origin: object) -> None:
     voice_call = from_contact(flow_contact(Attributes={"callOrigin": origin}), CONFIGURED)
     assert "callOrigin" not in voice_call.properties
@@ -205,6 +226,7 @@ def test_an_attribute_with_another_call_origin_is_left_out(origin: object) -> No
     [
         ({"from_number": "\ud800"}, "fromNumber"),
         ({"queue": "x" * 1025}, "queue"),
+        ({"queue": "a\x1b"}, "queue"),
         ({"number_of_holds": INT32_MAX + 1}, "numberOfHolds"),
         ({"longest_hold_seconds": -1}, "longestHoldDuration"),
         ({"disconnect_reason": "\udfff"}, "disconnectReason"),
@@ -227,7 +249,7 @@ COUNTS = (
     "agentInteractionDuration",
     "totalRecordingDuration",
 )
-TEXTS = ("fromNumber", "toNumber", "queue", "agent", "recordingLocation")
+TEXTS = ("fromNumber", "toNumber", "queue", "agent", "recordingLocation", "parentCallIdentifier")
 
 
 def cases(names: tuple[str, ...], *values: tuple[object, object]) -> list[Any]:
@@ -256,6 +278,7 @@ def cases(names: tuple[str, ...], *values: tuple[object, object]) -> list[Any]:
         ),
         *cases(TEXTS, ("some text", "some text"), ("Zoë 🧀", "Zoë 🧀")),
         *cases(("initiationMethod",), *((word, word) for word in ("INBOUND", "OUTBOUND", "TRANSFER", "CALLBACK"))),
+        *cases(("callSubType",), ("PSTN", "PSTN"), ("WebRTC", "WebRTC")),
         *cases(("callOrigin",), *((word, word) for word in ("Preview", "Progressive", "Voicemail"))),
         *cases(("isActiveCall",), ("false", False), ("FALSE", False), (False, False), (" true ", True), (True, True)),
         *cases(
@@ -295,7 +318,8 @@ def test_a_parameter_sets_its_property(name: str, value: object, sent: object) -
                     float("inf"),
                 ),
             ),
-            (TEXTS, (7, True, ["x"], {}, "x" * 1025, "\ud800")),
+            (TEXTS, (7, True, ["x"], {}, "x" * 1025, "\ud800", "a\0")),
+            (("callSubType",), ("pstn", "VoIP", 5)),
             (("initiationMethod",), ("API", "inbound", "QUEUE_TRANSFER", 1, ["INBOUND"])),
             (("callOrigin",), ("preview", "Predictive", 1, ["Preview"], {})),
             (("isActiveCall",), ("yes", "1", 1, 0, [], {})),
@@ -407,6 +431,23 @@ def test_without_fields_there_are_no_call_attributes() -> None:
     assert "callAttributes" not in body_of(flow_contact(Attributes={"language": "de"}))
 
 
+@pytest.mark.parametrize(
+    ("parameters", "fields"),
+    [
+        pytest.param({"sfdc-tier__c": "lead"}, {"Tier__c": "lead"}, id="prefixed"),
+        pytest.param({"SFDC-TIER__C": "lead"}, {"Tier__c": "lead"}, id="the prefix, too"),
+        pytest.param({"callAttributes": {"TIER__c": "lead"}}, {"Tier__c": "lead"}, id="in callAttributes"),
+        pytest.param({"sfdc-age__c": "41"}, {"Tier__c": "gold", "Age__c": 41}, id="the configured type holds"),
+        pytest.param({"callAttributes": {"Age__c": ""}}, {"Tier__c": "gold"}, id="empty in callAttributes"),
+        pytest.param({"sfdc-OwnerId": "x"}, {"Tier__c": "gold"}, id="no standard field by the prefix"),
+        pytest.param({"callAttributes": {"OwnerId": "x"}}, {"Tier__c": "gold"}, id="nor in callAttributes"),
+    ],
+)
+def test_names_are_compared_without_case(parameters: Mapping[str, object], fields: Mapping[str, object]) -> None:
+    assert fields_of(flow_contact(parameters)) == fields
+    assert from_contact(flow_contact(parameters), CONFIGURED).ignored_parameters == ()
+
+
 def test_one_bad_attribute_costs_one_field() -> None:
     attributes = {"sfdc-Good__c": "kept", "age": "forty", "sfdc-no name": "x"}
     voice_call = from_contact(flow_contact(Attributes=attributes), CONFIGURED)
@@ -447,7 +488,6 @@ def test_a_parameter_call_attributes_that_is_no_object_is_invalid(value: object)
 @pytest.mark.parametrize(
     "field",
     [
-        '"Age__c": null',
         '"Age__c": [1]',
         '"Age__c": {"a": 1}',
         '"Age__c": NaN',
@@ -525,6 +565,8 @@ FINISHED = st.builds(
     source=st.sampled_from(Source),
     still_up=st.booleans(),
     initiation=st.none() | st.sampled_from(Initiation),
+    call_sub_type=st.none() | st.sampled_from(CallSubType),
+    parent_contact_id=TEXTS_OR_NONE,
     from_number=TEXTS_OR_NONE,
     to_number=TEXTS_OR_NONE,
     queue=TEXTS_OR_NONE,
@@ -550,6 +592,7 @@ def assert_salesforce_takes(voice_call: VoiceCall) -> None:
     assert sent.isascii()
     body = json.loads(sent)
     assert complaints(body) == []
+    assert len(sent) <= LARGEST_BODY
     assert "isActiveCall" in body
 
 
@@ -605,6 +648,16 @@ def test_a_spoilt_description_gives_a_body_salesforce_takes_or_no_contact(contac
     assert_salesforce_takes(from_contact(made, CONFIGURED))
 
 
+def test_the_body_has_a_bound() -> None:
+    """Whatever a flow passes: texts as long as they may be, and far more custom fields than have room."""
+    longest = "🧀" * 1024
+    texts = dict.fromkeys((*TEXTS, "disconnectReason"), longest)
+    fields = {f"sfdc-F{number}__c": "🧀" * 1000 for number in range(20)}
+    voice_call = from_contact(flow_contact({**texts, **fields}), CONFIGURED).with_call_center(longest)
+    assert 131_072 < len(voice_call.as_json()) <= LARGEST_BODY
+    assert voice_call.attributes_left_out
+
+
 @given(FINISHED)
 def test_what_is_known_is_sent_or_named(contact: Contact) -> None:
     voice_call = from_contact(contact, CONFIGURED)
@@ -624,13 +677,13 @@ def test_what_is_known_is_sent_or_named(contact: Contact) -> None:
         "agent": contact.agent,
         "callOrigin": contact.attributes.get("callOrigin"),
         "recordingLocation": contact.recording and contact.recording.location,
-        "totalRecordingDuration": contact.recording and contact.recording.seconds,
         "disconnectReason": contact.disconnect_reason,
     }
     expected = {name for name, value in known.items() if value is not None} | {"isActiveCall"}
     sent, left_out = set(voice_call.properties), set(voice_call.left_out)
     assert sent.isdisjoint(left_out)
     assert (sent | left_out) & (known.keys() | {"isActiveCall"}) == expected
+    assert not {"agentInteractionDuration", "totalRecordingDuration"} <= sent
 
 
 @given(FINISHED, st.sampled_from(["", CALL_CENTER]))

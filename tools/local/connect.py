@@ -41,6 +41,7 @@ _UNKNOWN_OPERATION = _Failure("UnknownOperationException", 404)
 _INVALID = _Failure("InvalidParameterException", 400)
 _THROTTLED = _Failure("TooManyRequestsException", 429)
 _AT_ONCE = timedelta()
+SYSTEM_ENDPOINT_TAG = "aws:connect:systemEndpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,10 @@ class ConnectSimulator:
         search_lag: how long after it was put a contact is found by SearchContacts as it was put; until then as it
             was before, if it was. DescribeContact has it at once. A change is for what is put from then on.
         gives_total_count: whether SearchContacts answers with TotalCount.
+        reverses_recordings: whether DescribeContact lists Recordings the other way round than they were put. No page of
+            Amazon's says in which order they are.
+        tags_system_endpoint: whether DescribeContact has the tag `aws:connect:systemEndpoint` that was put. It is there
+            in Amazon's sample events; for which contacts it is, no page says.
     """
 
     def __init__(
@@ -92,6 +97,8 @@ class ConnectSimulator:
         """
         self.search_lag = search_lag
         self.gives_total_count = True
+        self.reverses_recordings = False
+        self.tags_system_endpoint = True
         self._instance_id = instance_id
         self._monotonic = monotonic
         self._server = LoopbackServer(self._serve, clock=clock, port=port)
@@ -278,9 +285,17 @@ class ConnectSimulator:
                 resource = self._resources.get((shape, ids["id"]))
             if resource is None or ids["instance"] != self._instance_id:
                 return _NOT_FOUND.reply(f"{shape} not found")
-            return Reply.of_json(200, {shape: resource})
+            return Reply.of_json(200, {shape: self._as_described(resource)})
 
         return _Operation(name, "GET", re.compile(rf"/{collection}/(?P<instance>[^/]+)/(?P<id>[^/]+)"), answer)
+
+    def _as_described(self, resource: Mapping[str, object]) -> Mapping[str, object]:
+        recordings, tags = resource.get("Recordings"), resource.get("Tags")
+        if self.reverses_recordings and isinstance(recordings, list):
+            resource = {**resource, "Recordings": recordings[::-1]}
+        if not self.tags_system_endpoint and isinstance(tags, Mapping):
+            resource = {**resource, "Tags": {name: tag for name, tag in tags.items() if name != SYSTEM_ENDPOINT_TAG}}
+        return resource
 
     def _search(self, request: Request, _ids: Mapping[str, str]) -> Reply:
         try:

@@ -64,6 +64,9 @@ class SalesforceSimulator:
         before_apply: called in the connection's thread with each request once it is read to its last byte,
             before it can take effect and whatever becomes of it.
         after_apply: called there after a request took effect, before anything is answered.
+        field_lengths: the lengths of custom fields, by name; one that is not there takes any text.
+        refuses_long_values: whether a text longer than its field refuses the request, or is only not written: no page
+            of Salesforce's says what an update does.
     """
 
     def __init__(
@@ -90,6 +93,8 @@ class SalesforceSimulator:
         """
         self.before_apply: Hook | None = None
         self.after_apply: Hook | None = None
+        self.field_lengths: Mapping[str, int] = {}
+        self.refuses_long_values = True
         self._tokens = TokenRules(
             public_key_pem=public_key_pem, org_id=org_id, call_center_api_name=call_center_api_name
         )
@@ -253,13 +258,19 @@ class SalesforceSimulator:
             self.before_apply(entry)
         proper = misbehaviour.plausible(HTTPStatus.OK)
         if behaviour is None or behaviour.applied:
-            refusal = self._rules.refusal(request, entry.at)
+            refusal = self._rules.refusal(request, entry.at) or self._too_long(entry)
             if refusal is None:
                 entry = self._apply(index, entry)
             else:
                 entry = self._amend(index, replace(entry, refusal=refusal.message))
                 proper = misbehaviour.refusal(refusal.status, refusal.message)
         return self._respond(connection, index, entry, proper)
+
+    def _too_long(self, entry: Received) -> request_rules.Refusal | None:
+        too_long = voice_call_rules.too_long(entry.body or {}, self.field_lengths)
+        if not too_long or not self.refuses_long_values:
+            return None
+        return request_rules.Refusal(HTTPStatus.BAD_REQUEST, f"STRING_TOO_LONG {', '.join(too_long)}")
 
     def _respond(self, connection: Connection, index: int, entry: Received, proper: Reply) -> bool:
         behaviour = entry.behaviour
@@ -300,7 +311,10 @@ class SalesforceSimulator:
             return
         self._not_created.pop(call_id, None)
         call = self._calls.get(call_id, VoiceCall(call_id))
-        self._calls[call_id] = voice_call_rules.apply(call, body)
+        updated = voice_call_rules.apply(call, body)
+        too_long = voice_call_rules.too_long(body, self.field_lengths)
+        written = {name: value for name, value in updated.custom_fields.items() if name not in too_long}
+        self._calls[call_id] = replace(updated, custom_fields=written)
 
 
 def _received(request: Request, at: datetime, behaviour: Behaviour | None) -> Received:

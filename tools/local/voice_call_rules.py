@@ -38,6 +38,14 @@ def complaints(body: Mapping[str, object]) -> list[str]:
     return found
 
 
+def too_long(body: Mapping[str, object], lengths: Mapping[str, int]) -> list[str]:
+    """Return the custom fields in callAttributes whose text is longer than the field, by the fields' lengths."""
+    fields = parse_object(str(body.get("callAttributes", "{}"))) or {}
+    return [
+        name for name, value in fields.items() if isinstance(value, str) and len(value) > lengths.get(name, len(value))
+    ]
+
+
 def missing_to_create(body: Mapping[str, object]) -> tuple[str, ...]:
     """Return the properties without which the body cannot create a VoiceCall; empty if it can."""
     return tuple(name for name in NEEDED_TO_CREATE if name not in body)
@@ -127,6 +135,9 @@ PROPERTIES: Mapping[str, Check] = {
     "toNumber": _text,
     "initiationMethod": _one_of("INBOUND", "OUTBOUND", "TRANSFER", "CALLBACK"),
     "callCenterApiName": _text,
+    # in no parameter table either, and sent by Salesforce's own Lambda
+    "parentCallIdentifier": _text,
+    "callSubType": _one_of("PSTN", "WebRTC"),
 }
 """Every property of the PATCH and what its value must be: the table of the specification."""
 
@@ -180,6 +191,8 @@ class VoiceCall:
     to_number: str | None = None
     initiation_method: str | None = None
     call_center_api_name: str | None = None
+    parent_call_identifier: str | None = None
+    call_sub_type: str | None = None
     queue: str | None = None
     agent: str | None = None
     call_origin: str | None = None
@@ -201,6 +214,8 @@ _KEPT = (
     "toNumber",
     "initiationMethod",
     "callCenterApiName",
+    "parentCallIdentifier",
+    "callSubType",
     "queue",
     "agent",
     "callOrigin",
