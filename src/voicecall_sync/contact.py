@@ -21,7 +21,8 @@ from voicecall_sync.outcome import Source
 
 FINISHED_EVENT_TYPE = "COMPLETED"
 """DISCONNECTED comes before it, while after-contact work may go on: the time the agent talked is not known then."""
-"""Contact events that come when the call is over. COMPLETED also has after-contact work behind it."""
+CALLBACK_DIALED, CALLBACK_QUEUED = "CALLBACK_CUSTOMER_FIRST_DIALED", "CALLBACK_CUSTOMER_FIRST_QUEUED"
+"""The two legs of a callback that calls the customer first (Administrator Guide); the second one only waits."""
 
 _CONTACT_EVENT = "Amazon Connect Contact Event"
 _FLOW_EVENT_NAMES = frozenset({"ContactFlowEvent", "ContactFlowExecution"})
@@ -56,6 +57,7 @@ _INITIATIONS = MappingProxyType(
         "TRANSFER": Initiation.TRANSFER,
         "QUEUE_TRANSFER": Initiation.TRANSFER,
         "CALLBACK": Initiation.CALLBACK,
+        CALLBACK_DIALED: Initiation.CALLBACK,
     }
 )
 
@@ -70,17 +72,22 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class FoundContact:
-    """A finished voice contact, as far as a search tells. Times are in UTC.
+    """A voice contact, as far as a search tells. Times are in UTC.
 
     Attributes:
+        disconnected_at: When it ended; None while it goes on.
         callback: It is a callback, which waits in its queue without its customer.
+        method: Its initiation method, in upper case.
+        previous: The contact that it goes on from; None for none. A fresh contact may carry its own id there.
     """
 
     contact_id: str
-    disconnected_at: datetime
+    disconnected_at: datetime | None
     enqueued_at: datetime | None
     connected_to_agent_at: datetime | None
     callback: bool
+    method: str = ""
+    previous: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +102,8 @@ class Contact:
         interaction_seconds: Talk time without hold time.
         work_ended_at: When the agent's after-contact work ended.
         handed_on: Connect names a contact that goes on from this one.
+        method: Its initiation method, in upper case.
+        has_recordings: Connect names any recording of it, a video stream among them.
     """
 
     contact_id: str
@@ -117,6 +126,8 @@ class Contact:
     work_ended_at: datetime | None = None
     recording: Recording | None = None
     handed_on: bool = False
+    method: str = ""
+    has_recordings: bool = False
     attributes: Mapping[str, object] = field(default_factory=dict)
     parameters: Mapping[str, object] = field(default_factory=dict)
 
@@ -251,37 +262,40 @@ def from_described(described: Mapping[str, object], source: Source) -> Contact:
         work_ended_at=_time(agent_info.get("AfterContactWorkEndTimestamp")),
         recording=_recording(described.get("Recordings")),
         handed_on=bool(described.get("NextContacts")),
+        method=_method(described),
+        has_recordings=bool(described.get("Recordings")),
         attributes=_mapping(described.get("Attributes")),
     )
 
 
 def from_hit(found: object) -> FoundContact | None:
-    """Make of a hit of SearchContacts what a search tells of a contact; None where it is no finished voice contact."""
+    """Make of a hit of SearchContacts what a search tells of a contact; None where it is no voice contact."""
     hit = _mapping(found)
     contact_id = hit.get("Id")
-    disconnected_at = _time(hit.get("DisconnectTimestamp"))
-    if not isinstance(contact_id, str) or not _CONTACT_ID.fullmatch(contact_id) or disconnected_at is None:
+    if not isinstance(contact_id, str) or not _CONTACT_ID.fullmatch(contact_id):
         return None
     if (_text(hit.get("Channel")) or "").upper() != _VOICE:
         return None
     return FoundContact(
         contact_id=_canonical(contact_id),
-        disconnected_at=disconnected_at,
+        disconnected_at=_time(hit.get("DisconnectTimestamp")),
         enqueued_at=_time(_mapping(hit.get("QueueInfo")).get("EnqueueTimestamp")),
         connected_to_agent_at=_time(_mapping(hit.get("AgentInfo")).get("ConnectedToAgentTimestamp")),
-        callback=_INITIATIONS.get((_text(hit.get("InitiationMethod")) or "").upper()) is Initiation.CALLBACK,
+        callback=_INITIATIONS.get(_method(hit)) is Initiation.CALLBACK,
+        method=_method(hit),
+        previous=_previous(hit),
     )
 
 
-def previous_contact_id(found: object) -> str | None:
-    """Return the contact that a hit of SearchContacts goes on from; None for a contact that goes on from no other.
-
-    A fresh contact may carry its own id there.
-    """
-    previous, own = (_mapping(found).get(name) for name in ("PreviousContactId", "Id"))
+def _previous(hit: Mapping[str, object]) -> str | None:
+    previous, own = hit.get("PreviousContactId"), hit.get("Id")
     if not isinstance(previous, str) or not isinstance(own, str) or _canonical(previous) == _canonical(own):
         return None
     return _canonical(previous)
+
+
+def _method(data: Mapping[str, object]) -> str:
+    return (_text(data.get("InitiationMethod")) or "").upper()
 
 
 def queue_id(described: Mapping[str, object]) -> str | None:
@@ -340,7 +354,7 @@ def _direction(data: Mapping[str, object]) -> tuple[Initiation | None, str | Non
     number it is StartOutboundVoiceContact that made it, so that one is OUTBOUND.
     """
     customer, system = _mapping(data.get("CustomerEndpoint")), _mapping(data.get("SystemEndpoint"))
-    method = (_text(data.get("InitiationMethod")) or "").upper()
+    method = _method(data)
     initiation = _INITIATIONS.get(method)
     if method == "API":
         called = customer.get("Type") == "TELEPHONE_NUMBER" and _text(customer.get("Address")) is not None

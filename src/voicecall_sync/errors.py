@@ -7,6 +7,7 @@
     │   ├── WrongSettings       a variable is missing or wrong
     │   ├── SecretUnusable      the secret cannot be read, or is none of the four forms
     │   ├── ConnectUnavailable  Amazon Connect did not tell us of the contact
+    │   │   └── SearchRefused       it refused how it was asked to search
     │   ├── NotFinishedYet      the event says finished, the described contact does not
     │   ├── LedgerUnavailable   the table did not answer, or refused
     │   ├── SalesforceUnreachable  no connection: name, TCP, TLS or certificate
@@ -66,6 +67,10 @@ class SecretUnusable(NotReady):
 
 class ConnectUnavailable(NotReady):
     """Amazon Connect's API failed."""
+
+
+class SearchRefused(ConnectUnavailable):
+    """Amazon Connect refused how it was asked to search."""
 
 
 class NotFinishedYet(NotReady):

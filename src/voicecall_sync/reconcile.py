@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from voicecall_sync.backlog import Backlog
+from voicecall_sync.calls import CallRules
 from voicecall_sync.clock import Clock, Deadline
 from voicecall_sync.coming_back import DELAY, RETENTION, back_by
 from voicecall_sync.contact import FoundContact
@@ -56,6 +57,7 @@ class ReconcileParts:
     queue: ContactQueue
     clock: Clock
     report: Report
+    rules: CallRules
     usual: Usual
     searches_per_second: float
     paused: bool
@@ -118,7 +120,7 @@ class Reconciliation:
     def run(self) -> dict[str, object]:
         """Do what was asked for, and return the answer. None of the failures expected is raised."""
         self._now = self.parts.clock.now()
-        self._search = ContactSearch(self._ask)
+        self._search = ContactSearch(self._ask, self.parts.rules)
         try:
             self._work()
         except TooLittleTime as failure:
@@ -214,27 +216,27 @@ class Reconciliation:
         self._require_time()
         backlog.save_position(one, position.begun(step))
         try:
-            self._search_step(step)
+            self._search_step(step, chains=one is Pass.SECOND)
             after = position.done(step, self.parts.clock.now())
         except TooManyHitsError:
             after = position.halved(step)
         backlog.save_position(one, after)
         return after
 
-    def _search_step(self, step: Window) -> None:
+    def _search_step(self, step: Window, *, chains: bool) -> None:
         """Enqueue what a step holds. It is done when every message was accepted.
 
         Raises:
             TooManyHitsError: It has to be halved.
             NotReady: Something failed; the step is not done.
         """
-        for page in self._search.pages(step, self.request.scope, self._now):
+        for page in self._search.pages(step, self.request.scope, self._now, chains=chains):
             self.counts.handed_on += page.handed_on
             self._take_page(page.found)
 
     def _take_page(self, page: Sequence[FoundContact]) -> None:
         not_before = self.parts.usual.not_before
-        found = [one for one in page if not_before is None or one.disconnected_at >= not_before]
+        found = [one for one in page if not_before is None or (one.disconnected_at or not_before) >= not_before]
         known = self.parts.backlog.known([one.contact_id for one in found])
         unknown = list(dict.fromkeys(one.contact_id for one in found if one.contact_id not in known))
         self.counts.found += len(found)
@@ -270,7 +272,7 @@ class Reconciliation:
         while (step := walk.next_step(window.end)) is not None:
             self._require_time()
             try:
-                self._search_step(step)
+                self._search_step(step, chains=True)
                 walk = walk.done(step, self._now)
             except TooManyHitsError:
                 walk = walk.halved(step)
@@ -341,6 +343,7 @@ class Reconciliation:
                 "Enqueued": counts.enqueued,
                 "EnqueuedAgain": counts.enqueued_again,
                 "HandedOn": counts.handed_on,
+                "MethodNotSearched": len(self._search.not_searched),
                 "SkippedMinutes": round(skipped / 60),
                 **({"Reconciled": 1} if scheduled and (counts.stopped is None or counts.harmless) else {}),
                 **({"Paused": int(self.parts.paused)} if scheduled else {}),
