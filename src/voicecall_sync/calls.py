@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from voicecall_sync.contact import CALLBACK_DIALED, CALLBACK_QUEUED, Contact, FoundContact
-from voicecall_sync.errors import NotOurs
+from voicecall_sync.errors import NotOurs, NotYet
 
 METHODS = ("INBOUND", "OUTBOUND", "TRANSFER", "CALLBACK", "API", "WEBRTC_API")
 """The initiation methods that count as calls unless it is set otherwise."""
+VOICEMAIL_WAIT = timedelta(minutes=5)
+"""How long after its end a contact that is marked as a voicemail may have its recording still to come."""
+CALLBACK_ATTRIBUTE = "callback_flag"
+"""The attribute that says that the caller accepted a callback; Salesforce's sample flows set it."""
 _CALLBACKS = frozenset({"CALLBACK", CALLBACK_DIALED, CALLBACK_QUEUED})
 
 Successors = Mapping[str, Sequence[FoundContact]]
@@ -52,25 +57,34 @@ class CallRules:
         if not self.lists(contact.method):
             raise NotOurs(f"its initiation method is not in INITIATION_METHODS: {_named(contact.method)}")
 
-    def require_wanted(self, contact: Contact) -> None:
+    def require_wanted(self, contact: Contact, now: datetime) -> None:
         """Require that a contact did not opt out, and that Salesforce's packager does not update it.
 
         Raises:
             NotOurs: One of both.
+            NotYet: It is marked as a voicemail, and has no recording yet.
         """
         if is_set(contact.attributes.get(self.opt_out)):
             raise NotOurs("it has the attribute of OPT_OUT_ATTRIBUTE")
-        if self.is_voicemail(contact) and contact.has_recordings:
+        if not is_set(contact.attributes.get(self.voicemail)):
+            return
+        if contact.has_recordings:
             raise NotOurs("a voicemail: Salesforce's packager updates it")
-
-    def is_voicemail(self, contact: Contact) -> bool:
-        """Tell whether a contact is marked as a voicemail. Without any recording it is none."""
-        return is_set(contact.attributes.get(self.voicemail))
+        # Once that time is over, the caller left no message: an ordinary missed call.
+        until = min(contact.disconnected_at or now, now) + VOICEMAIL_WAIT
+        if now < until:
+            raise NotYet("it has the attribute of VOICEMAIL_ATTRIBUTE, and no recording yet", _next_look(now, until))
 
 
 def is_set(value: object) -> bool:
     """Tell whether an attribute's value says yes: it is not empty and not ``false``."""
     return value is not None and str(value).strip().lower() not in {"", "false"}
+
+
+def callback_accepted(contact: Contact) -> bool:
+    """Tell whether a call ended without an agent because its caller accepted a callback."""
+    unanswered = not contact.still_up and contact.connected_to_agent_at is None
+    return unanswered and is_set(contact.attributes.get(CALLBACK_ATTRIBUTE))
 
 
 def ended_unanswered(contact: FoundContact, successors: Successors, rules: CallRules) -> bool:
@@ -103,6 +117,12 @@ def _later_legs(contact: FoundContact, successors: Successors) -> list[FoundCont
                 seen[leg.contact_id] = leg
                 todo.append(leg.contact_id)
     return list(seen.values())[1:]
+
+
+def _next_look(now: datetime, until: datetime) -> datetime:
+    """Return when to look again: after 1, 2, then every 2 minutes, and at the end of the time."""
+    began = until - VOICEMAIL_WAIT
+    return min(now + timedelta(minutes=1 if now - began < timedelta(minutes=2) else 2), until)
 
 
 def _named(method: str) -> str:

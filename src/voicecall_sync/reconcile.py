@@ -171,13 +171,13 @@ class Reconciliation:
             return
         for record in self.parts.backlog.open(State.NOT_APPLIED):
             self._require_time()
-            if record.lost(self._now) and self._enqueue_again(record, Source.RECONCILE, RETENTION):
+            if record.lost(self._now) and self._enqueue_again(record):
                 self.counts.enqueued_again += 1
 
-    def _enqueue_again(self, record: Record, source: Source, within: timedelta) -> bool:
+    def _enqueue_again(self, record: Record) -> bool:
         """Send a message for a contact that waits already. False: it has moved on."""
-        self.parts.queue.send(record.contact_id, source, timedelta(0))
-        return self.parts.waiting.expect(record, back_by(self._now, within))
+        self.parts.queue.send(record.contact_id, Source.RECONCILE, timedelta(0))
+        return self.parts.waiting.expect(record, back_by(self._now, RETENTION))
 
     # ---------------------------------------------------------------- 3  finished contacts, in two passes
 
@@ -300,7 +300,8 @@ class Reconciliation:
             self.counts.name(contact_id, "dry run", "would be enqueued")
         else:
             if record is not None:
-                self._enqueue_again(record, Source.OPERATOR, DELAY)
+                self.parts.waiting.named(record, back_by(self._now, DELAY), self._now)
+                self.parts.queue.send(contact_id, Source.OPERATOR, timedelta(0))
             else:
                 self._leave(contact_id, Source.OPERATOR)
                 self.parts.queue.send(contact_id, Source.OPERATOR, timedelta(0))

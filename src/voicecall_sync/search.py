@@ -113,16 +113,18 @@ class ContactSearch:
 
     def _of_methods(self, part: Window, criteria: Mapping[str, object]) -> Iterator[Sequence[FoundContact]]:
         """Search for contacts of the methods that count; without those that Connect does not know as a filter."""
-        for methods in (self._methods, [method for method in self._methods if method in KNOWN_FILTERS]):
-            try:
-                yield from self._hits(_ENDED, part, {"InitiationMethods": methods, **criteria})
-            except SearchRefused:
-                if methods == self._methods and set(methods) - KNOWN_FILTERS:
-                    continue
+        pages = self._hits(_ENDED, part, {"InitiationMethods": self._methods, **criteria})
+        try:
+            yield next(pages)
+        except SearchRefused:
+            known = [method for method in self._methods if method in KNOWN_FILTERS]
+            if not known or known == self._methods:
                 raise
-            self.not_searched |= set(self._methods) - set(methods)
-            self._methods = methods
-            return
+            pages = self._hits(_ENDED, part, {"InitiationMethods": known, **criteria})
+            yield next(pages)  # where this is refused as well, the methods were not the reason
+            self.not_searched |= set(self._methods) - set(known)
+            self._methods = known
+        yield from pages
 
     def _successors(self, step: Window, now: datetime) -> Successors:
         """Return the contacts that go on from others, as far as those that ended in the step may be among them."""

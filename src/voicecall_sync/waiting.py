@@ -89,6 +89,10 @@ class Waiting:
         """Note when a contact's message is there at the latest; nothing failed. False: the contact has moved on."""
         return self._change(record, {"backBy": stored(back_by)})
 
+    def named(self, record: Record, back_by: datetime, now: datetime) -> bool:
+        """Note that an operator named a contact, and so asks for its update. False: the contact has moved on."""
+        return self._change(record, {"backBy": stored(back_by), "namedAt": stored(now)})
+
     def close(self, record: Record, reason: str) -> bool:
         """Note that nothing is to be sent for a contact: it is no longer open. False: it has moved on."""
         return self._change(record, {"detail": reason, "open": None, "since": None, "backBy": None})

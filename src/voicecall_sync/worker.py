@@ -101,9 +101,9 @@ class Worker:
     def _require_call(self, contact: Contact, record: Record | None) -> None:
         """Judge what came by itself: the list of methods, the opt-out, and the voicemails of Salesforce's packager."""
         met_by = record.first_source if record is not None else None
-        if met_by == Source.OPERATOR:
+        if met_by == Source.OPERATOR or (record is not None and record.named_at is not None):
             return
-        self.rules.require_wanted(contact)
+        self.rules.require_wanted(contact, self.clock.now())
         if met_by == Source.CONTACT_FLOW:  # a flow asked for it
             return
         try:
@@ -246,7 +246,9 @@ class Worker:
     def _note(self, asked: Asked, record: Record | None, outcome: Outcome, back_by: datetime) -> None:
         now = self.clock.now()
         if record is None:
-            self.waiting.leave(asked.contact_id, asked.source, outcome.detail, back_by=back_by, now=now, failed=True)
+            self.waiting.leave(
+                asked.contact_id, asked.source, outcome.detail, back_by=back_by, now=now, failed=not outcome.waits
+            )
         elif record.state is State.NOT_APPLIED and outcome.waits:
             self.waiting.expect(record, back_by)
         elif record.state is State.NOT_APPLIED:

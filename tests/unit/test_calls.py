@@ -1,13 +1,13 @@
 """Which contacts are calls of ours: tables."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from voicecall_sync.calls import METHODS, CallRules, ended_unanswered, is_set, was_enqueued
+from voicecall_sync.calls import METHODS, CallRules, callback_accepted, ended_unanswered, is_set, was_enqueued
 from voicecall_sync.contact import Contact, FoundContact
-from voicecall_sync.errors import NotOurs
+from voicecall_sync.errors import NotOurs, NotYet
 from voicecall_sync.outcome import Source
 
 THEN = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
@@ -64,17 +64,46 @@ def test_what_an_attribute_says(value: object, *, says_yes: bool) -> None:
         ({"NoVoiceCallSync": "false"}, False, None),
         ({"NoSync": "true"}, False, None),
         ({"vm_flag": "true"}, True, "voicemail"),
-        ({"vm_flag": "true"}, False, None),
         ({"vm_flag": ""}, True, None),
     ],
 )
 def test_who_is_left_out(attributes: dict[str, object], why: str | None, *, has_recordings: bool) -> None:
     left_out = contact(attributes=attributes, has_recordings=has_recordings)
     if why is None:
-        RULES.require_wanted(left_out)
+        RULES.require_wanted(left_out, THEN)
         return
     with pytest.raises(NotOurs, match=why):
-        RULES.require_wanted(left_out)
+        RULES.require_wanted(left_out, THEN)
+
+
+@pytest.mark.parametrize(
+    ("ended_ago", "again_in"),
+    [(-60, 60), (0, 60), (90, 60), (119, 60), (120, 120), (230, 70), (299, 1), (300, None), (90_000, None)],
+)
+def test_a_voicemail_may_have_its_recording_still_to_come(ended_ago: int, again_in: int | None) -> None:
+    marked = contact(attributes={"vm_flag": "true"}, disconnected_at=THEN - timedelta(seconds=ended_ago))
+    if again_in is None:
+        RULES.require_wanted(marked, THEN)
+        return
+    with pytest.raises(NotYet, match="no recording yet") as waiting:
+        RULES.require_wanted(marked, THEN)
+    assert waiting.value.waits
+    assert waiting.value.due == THEN + timedelta(seconds=again_in)
+
+
+@pytest.mark.parametrize(
+    ("changes", "accepted"),
+    [
+        ({"attributes": {"callback_flag": "true"}}, True),
+        ({"attributes": {"callback_flag": "false"}}, False),
+        ({"attributes": {"callback_flag": ""}}, False),
+        ({"attributes": {}}, False),
+        ({"attributes": {"callback_flag": "true"}, "still_up": True}, False),
+        ({"attributes": {"callback_flag": "true"}, "connected_to_agent_at": THEN}, False),
+    ],
+)
+def test_a_callback_that_was_accepted(changes: dict[str, Any], *, accepted: bool) -> None:
+    assert callback_accepted(contact(**changes)) is accepted
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ class ConnectSimulator:
         search_lag: how long after it was put a contact is found by SearchContacts as it was put; until then as it
             was before, if it was. DescribeContact has it at once. A change is for what is put from then on.
         gives_total_count: whether SearchContacts answers with TotalCount.
+        takes_new_methods: whether SearchContacts takes the newer callback methods as a filter.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class ConnectSimulator:
         """
         self.search_lag = search_lag
         self.gives_total_count = True
+        self.takes_new_methods = True
         self._instance_id = instance_id
         self._monotonic = monotonic
         self._server = LoopbackServer(self._serve, clock=clock, port=port)
@@ -289,7 +291,7 @@ class ConnectSimulator:
 
     def _search(self, request: Request, _ids: Mapping[str, str]) -> Reply:
         try:
-            search = Search.of_body(request.body)
+            search = Search.of_body(request.body, takes_new_methods=self.takes_new_methods)
             if search.instance_id != self._instance_id:
                 return _NOT_FOUND.reply("Instance not found")
             answer = self._index.page(search)
