@@ -65,9 +65,7 @@ def last(**span: float) -> Window:
     return Window(now - timedelta(**span), now)
 
 
-def pages_of(
-    search: ContactSearch, step: Window, scope: Scope = Scope.ALL, *, chains: bool = False
-) -> list[Page]:
+def pages_of(search: ContactSearch, step: Window, scope: Scope = Scope.ALL, *, chains: bool = False) -> list[Page]:
     return list(search.pages(step, scope, datetime.now(UTC), chains=chains))
 
 
@@ -227,7 +225,7 @@ def test_a_method_that_connect_does_not_take_as_a_filter_is_dropped(
     connect.takes_new_methods = taken
     dialed = ended(10, InitiationMethod="CALLBACK_CUSTOMER_FIRST_DIALED")
     others = put(connect, *(ended(1 + number / 10) for number in range(150)))
-    put(connect, dialed, ended(10, InitiationMethod="CALLBACK_CUSTOMER_FIRST_QUEUED"), ended(9, InitiationMethod="MONITOR"))
+    put(connect, dialed, *(ended(9, InitiationMethod=one) for one in ("CALLBACK_CUSTOMER_FIRST_QUEUED", "MONITOR")))
     assert found(pages_of(search, last(hours=1))) == {*others, *([dialed["Id"]] if taken else [])}
     assert search.not_searched == (set() if taken else {"CALLBACK_CUSTOMER_FIRST_DIALED"})
     asked.clear()

@@ -49,8 +49,10 @@ def test_what_is_searched_for() -> None:
 
 @pytest.mark.parametrize(
     ("value", "says_yes"),
-    [("true", True), ("1", True), ("no", True), (True, True), ("false", False), (" FALSE ", False), ("", False)]
-    + [(" ", False), (None, False), (False, False)],
+    [
+        *((value, True) for value in ("true", "1", "no", True)),
+        *((value, False) for value in ("false", " FALSE ", "", " ", None, False)),
+    ],
 )
 def test_what_an_attribute_says(value: object, *, says_yes: bool) -> None:
     assert is_set(value) is says_yes

@@ -102,7 +102,7 @@ def _release_one(given: argparse.Namespace, target: Target, console: Console) ->
 
 def _tell_of_its_message(record: Record, console: Console) -> None:
     """Say what enqueuing a contact again does, which waits already."""
-    console.print(Text("It certainly was not applied. It gets a new message, and is sent whatever its initiation method and attributes are."))
+    console.print(Text("It certainly was not applied. It gets a new message; its record notes that it was named."))
     if record.dead_lettered_at is not None:
         console.print(Text("Its old message stays in the dead-letter queue, and does no harm."))
     elif record.back_by is not None and not record.lost(_now()):
