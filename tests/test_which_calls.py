@@ -17,8 +17,8 @@ from voicecall_sync.table import Table
 OTHERS = ("QUEUE_TRANSFER", "EXTERNAL_OUTBOUND", "MONITOR", "DISCONNECT", "CALLBACK_CUSTOMER_FIRST_QUEUED")
 DIALED = "CALLBACK_CUSTOMER_FIRST_DIALED"
 RECORDED = [{"StorageType": "KINESIS_VIDEO_STREAM", "MediaStreamType": "VIDEO", "Location": "arn:aws:kinesisvideo:x"}]
-OPTED_OUT = {"Attributes": {"NoVoiceCallSync": "true"}}
-VOICEMAIL = {"Attributes": {"vm_flag": "true"}, "Recordings": RECORDED}
+OPTED_OUT: dict[str, Any] = {"Attributes": {"NoVoiceCallSync": "true"}}
+VOICEMAIL: dict[str, Any] = {"Attributes": {"vm_flag": "true"}, "Recordings": RECORDED}
 NewWorld = Callable[..., World]
 
 
