@@ -389,7 +389,7 @@ def test_a_run_under_way_does_not_undo_the_position_of_a_wider_scope(
     assert world.stack.salesforce.applied(contact_id) == 1
 
 
-# --- what no other test notices -----------------------------------------------------------------------------------------
+# --- what no other test notices --------------------------------------------------------------------------------------
 
 
 def test_waiting_until_it_is_due_is_no_failure(world: World) -> None:

@@ -15,7 +15,8 @@ from tests.contacts import new_id
 from tests.missed import MINUTES, answered, ended, in_the_flow
 from tests.simulators.conftest import INSTANCE, make_connect_client
 from tools.local.connect import ConnectSimulator
-from voicecall_sync.errors import ConnectUnavailable
+from voicecall_sync.calls import METHODS, CallRules
+from voicecall_sync.errors import ConnectUnavailable, SearchRefused, aws_reason
 from voicecall_sync.positions import NARROWEST, Position
 from voicecall_sync.reconcile_request import Scope, Window
 from voicecall_sync.search import (
@@ -29,6 +30,7 @@ from voicecall_sync.search import (
 )
 
 Asked = list[dict[str, Any]]
+RULES = CallRules(frozenset(METHODS), "NoVoiceCallSync", "vm_flag")
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
 
@@ -50,9 +52,12 @@ def search(connect: ConnectSimulator, asked: Asked) -> ContactSearch:
 
     def ask(request: Any) -> Any:
         asked.append(dict(request))
-        return client.search_contacts(InstanceId=INSTANCE, **request)
+        try:
+            return client.search_contacts(InstanceId=INSTANCE, **request)
+        except ClientError as refused:
+            raise SearchRefused(aws_reason(refused)) from None
 
-    return ContactSearch(ask, most_hits=380)
+    return ContactSearch(ask, RULES, most_hits=380)
 
 
 def last(**span: float) -> Window:
@@ -60,8 +65,8 @@ def last(**span: float) -> Window:
     return Window(now - timedelta(**span), now)
 
 
-def pages_of(search: ContactSearch, step: Window, scope: Scope = Scope.ALL) -> list[Page]:
-    return list(search.pages(step, scope, datetime.now(UTC)))
+def pages_of(search: ContactSearch, step: Window, scope: Scope = Scope.ALL, *, chains: bool = False) -> list[Page]:
+    return list(search.pages(step, scope, datetime.now(UTC), chains=chains))
 
 
 def walk(search: ContactSearch, window: Window, scope: Scope = Scope.ALL, now: datetime | None = None) -> list[Page]:
@@ -70,7 +75,7 @@ def walk(search: ContactSearch, window: Window, scope: Scope = Scope.ALL, now: d
     walked = Position(window.start, scope, window.end)
     while (step := walked.next_step(window.end)) is not None:
         try:
-            pages += search.pages(step, scope, now or datetime.now(UTC))
+            pages += search.pages(step, scope, now or datetime.now(UTC), chains=False)
             walked = walked.done(step, window.end)
         except TooManyHitsError:
             walked = walked.halved(step)
@@ -120,7 +125,7 @@ def test_where_the_answer_says_how_many_there_are_no_page_comes_before_the_halvi
 ) -> None:
     put(connect, *(ended(1 + number / 10) for number in range(381)))
     with pytest.raises(TooManyHitsError):
-        next(search.pages(last(hours=1), Scope.ALL, datetime.now(UTC)))
+        next(search.pages(last(hours=1), Scope.ALL, datetime.now(UTC), chains=False))
     assert len(asked) == 1
 
 
@@ -131,7 +136,7 @@ def test_where_it_does_not_pages_come_until_there_are_too_many(
     put(connect, *(ended(1 + number / 10) for number in range(381)))
     pages: list[Page] = []
     with pytest.raises(TooManyHitsError):
-        pages.extend(search.pages(last(hours=1), Scope.ALL, datetime.now(UTC)))
+        pages.extend(search.pages(last(hours=1), Scope.ALL, datetime.now(UTC), chains=False))
     assert len(found(pages)) == 300
 
 
@@ -157,10 +162,10 @@ def test_so_many_in_one_moment_that_no_step_is_narrow_enough(connect: ConnectSim
     connect.put_contacts({**contact, "Id": new_id()} for _ in range(450))
     pages: list[Page] = []
     end = contact["DisconnectTimestamp"] + SECOND
-    with pytest.raises(ClientError, match="InvalidParameterException"):
-        pages.extend(search.pages(Window(end - NARROWEST, end), Scope.ALL, datetime.now(UTC)))
+    with pytest.raises(SearchRefused, match="InvalidParameterException"):
+        pages.extend(search.pages(Window(end - NARROWEST, end), Scope.ALL, datetime.now(UTC), chains=False))
     assert len(found(pages)) == 400
-    with pytest.raises(ClientError, match="InvalidParameterException"):
+    with pytest.raises(SearchRefused, match="InvalidParameterException"):
         walk(search, last(hours=2))
 
 
@@ -204,11 +209,50 @@ def test_a_successor_counts_from_two_hours_before_the_end_to_a_day_after_it(
     assert sum(page.handed_on for page in pages) == handed_on
 
 
-def test_of_a_chain_the_last_is_missed(connect: ConnectSimulator, search: ContactSearch) -> None:
+def test_of_a_chain_the_first_is_missed_once_it_has_ended(connect: ConnectSimulator, search: ContactSearch) -> None:
     first, second = ended(50), ended(40, InitiationMethod="QUEUE_TRANSFER")
     third = ended(30, InitiationMethod="QUEUE_TRANSFER", PreviousContactId=second["Id"])
     put(connect, first, {**second, "PreviousContactId": first["Id"]}, third)
-    assert found(pages_of(search, last(hours=1), Scope.ABANDONED)) == {third["Id"]}
+    (page,) = pages_of(search, last(hours=1), Scope.ABANDONED)
+    assert (page.found, page.handed_on) == ((), 1)
+    assert found(pages_of(search, last(hours=1), Scope.ABANDONED, chains=True)) == {first["Id"]}
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_a_method_that_connect_does_not_take_as_a_filter_is_dropped(
+    connect: ConnectSimulator, search: ContactSearch, asked: Asked, *, taken: bool
+) -> None:
+    connect.takes_new_methods = taken
+    dialed = ended(10, InitiationMethod="CALLBACK_CUSTOMER_FIRST_DIALED")
+    others = put(connect, *(ended(1 + number / 10) for number in range(150)))
+    put(connect, dialed, *(ended(9, InitiationMethod=one) for one in ("CALLBACK_CUSTOMER_FIRST_QUEUED", "MONITOR")))
+    assert found(pages_of(search, last(hours=1))) == {*others, *([dialed["Id"]] if taken else [])}
+    assert search.not_searched == (set() if taken else {"CALLBACK_CUSTOMER_FIRST_DIALED"})
+    asked.clear()
+    pages_of(search, last(hours=1))
+    assert len(asked) == 2, "it is refused once"
+
+
+def test_a_search_that_is_refused_for_another_reason_drops_no_method() -> None:
+    def ask(_: Any) -> Any:
+        raise SearchRefused("InvalidParameterException")
+
+    search = ContactSearch(ask, RULES)
+    with pytest.raises(SearchRefused):
+        pages_of(search, last(hours=1))
+    assert search.not_searched == set()
+
+
+def test_a_page_that_is_refused_later_drops_no_method() -> None:
+    def ask(request: Any) -> Any:
+        if "NextToken" in request:
+            raise SearchRefused("InvalidParameterException")
+        return {"Contacts": [ended(10)], "NextToken": "next"}
+
+    search = ContactSearch(ask, RULES)
+    with pytest.raises(SearchRefused):
+        pages_of(search, last(hours=1))
+    assert search.not_searched == set()
 
 
 def test_a_contact_that_names_itself_is_no_successor_of_its_own(
@@ -247,23 +291,21 @@ def test_how_pages_are_asked_for() -> None:
         return {"Contacts": [], **({"NextToken": "next"} if "NextToken" not in request else {})}
 
     now = step.end + 30 * MINUTES
-    list(ContactSearch(ask).pages(step, Scope.ABANDONED, now))
+    list(ContactSearch(ask, RULES).pages(step, Scope.ABANDONED, now, chains=False))
     began, began_2, ended_in, ended_in_2 = asked
     assert began["TimeRange"] == {
         "Type": "INITIATION_TIMESTAMP",
         "StartTime": step.start - SUCCESSOR_BEFORE,
         "EndTime": now,
     }
-    assert began["SearchCriteria"] == {
-        "Channels": ["VOICE"],
-        "InitiationMethods": ["TRANSFER", "QUEUE_TRANSFER", "CALLBACK"],
-    }
+    assert began["SearchCriteria"] == {"Channels": ["VOICE"]}
     assert ended_in["TimeRange"] == {
         "Type": "DISCONNECT_TIMESTAMP",
         "StartTime": step.start - OVERLAP,
         "EndTime": step.end,
     }
-    assert set(ended_in["SearchCriteria"]) == {"Channels", "AdditionalTimeRange"}
+    assert set(ended_in["SearchCriteria"]) == {"Channels", "InitiationMethods", "AdditionalTimeRange"}
+    assert ended_in["SearchCriteria"]["InitiationMethods"] == RULES.searched()
     assert {one["MaxResults"] for one in asked} == {PAGE}
     assert (began_2, ended_in_2) == ({**began, "NextToken": "next"}, {**ended_in, "NextToken": "next"})
 
@@ -276,7 +318,7 @@ def test_a_day_later_successors_are_looked_for_a_day_after_the_step() -> None:
         asked.append(dict(request))
         return {}
 
-    list(ContactSearch(ask).pages(step, Scope.UNANSWERED, step.end + 72 * HOUR))
+    list(ContactSearch(ask, RULES).pages(step, Scope.UNANSWERED, step.end + 72 * HOUR, chains=True))
     assert asked[0]["TimeRange"]["EndTime"] == step.end + SUCCESSOR_AFTER
 
 
@@ -292,7 +334,7 @@ def test_hits_that_are_no_finished_calls_are_passed_over() -> None:
         {**ended(10), "DisconnectTimestamp": None},
         {**ended(10), "DisconnectTimestamp": datetime(1970, 1, 1, tzinfo=UTC)},
     ]
-    search = ContactSearch(lambda _: {"Contacts": [*strange, good]})
+    search = ContactSearch(lambda _: {"Contacts": [*strange, good]}, RULES)
     for scope in (Scope.ALL, Scope.ABANDONED):
         assert found(pages_of(search, last(hours=1), scope)) == {good["Id"]}
 
@@ -300,7 +342,7 @@ def test_hits_that_are_no_finished_calls_are_passed_over() -> None:
 @pytest.mark.parametrize("answer", [{}, {"Contacts": None}, {"Contacts": [], "TotalCount": None, "NextToken": ""}])
 def test_an_answer_without_contacts(answer: dict[str, Any]) -> None:
     for scope in (Scope.ALL, Scope.ABANDONED):
-        assert found(pages_of(ContactSearch(lambda _: answer), last(hours=1), scope)) == set()
+        assert found(pages_of(ContactSearch(lambda _: answer, RULES), last(hours=1), scope)) == set()
 
 
 def test_pages_are_asked_for_one_at_a_time() -> None:
@@ -311,7 +353,7 @@ def test_pages_are_asked_for_one_at_a_time() -> None:
         asked.append(request)
         return {"Contacts": [ended(10)] * PAGE, "NextToken": str(len(asked))}
 
-    pages = ContactSearch(ask).pages(last(hours=1), Scope.ALL, datetime.now(UTC))
+    pages = ContactSearch(ask, RULES).pages(last(hours=1), Scope.ALL, datetime.now(UTC), chains=False)
     for number in range(1, 20):
         next(pages)
         assert len(asked) == number
@@ -324,7 +366,7 @@ def test_a_page_that_fails_ends_the_search(scope: Scope) -> None:
             raise ConnectUnavailable("throttled")
         return {"Contacts": [ended(10)], "NextToken": "next"}
 
-    pages = ContactSearch(ask).pages(last(hours=1), scope, datetime.now(UTC))
+    pages = ContactSearch(ask, RULES).pages(last(hours=1), scope, datetime.now(UTC), chains=False)
     with pytest.raises(ConnectUnavailable):
         list(pages)
 
@@ -357,10 +399,10 @@ class Index:
         start, end = span["StartTime"], span["EndTime"]
         inside = start < at < end or (at == start and "start" in self.ends) or (at == end and "end" in self.ends)
         answered_too = "AdditionalTimeRange" not in criteria or not one["AgentInfo"]
-        return inside and answered_too and one["InitiationMethod"] in criteria.get("InitiationMethods", METHODS)
+        methods = criteria.get("InitiationMethods", [one["InitiationMethod"]])
+        return inside and answered_too and one["InitiationMethod"] in methods
 
 
-METHODS = ("INBOUND", "TRANSFER", "QUEUE_TRANSFER", "CALLBACK")
 START = datetime(2026, 11, 22, 9, 0, 0, tzinfo=UTC)
 OFFSETS = st.integers(-int(SUCCESSOR_BEFORE / SECOND) + 1, int(SUCCESSOR_AFTER / SECOND) - 1)
 
@@ -403,5 +445,5 @@ def test_whatever_the_index_promises_every_contact_is_found(
             of = {"Id": f"s-{number}", "PreviousContactId": hit["Id"], "InitiationMethod": "TRANSFER"}
             contacts.append({**hit, **began, **of, "AgentInfo": agent})
     index = Index(contacts, inclusive, total_count, order)
-    pages = walk(ContactSearch(index.ask, most_hits=16), window, scope, now=START + 72 * HOUR)
+    pages = walk(ContactSearch(index.ask, RULES, most_hits=16), window, scope, now=START + 72 * HOUR)
     assert found(pages) == (missed if scope is Scope.UNANSWERED else {f"c-{number}" for number in range(len(ends))})

@@ -34,6 +34,9 @@ EVERYTHING = REQUIRED | {
     "CallCenterApiName": "Example_Call_Center",
     "TelephonyProviderName": "example-provider",
     "CustomFields": '{"tier": "Tier__c", "age": {"field": "Age__c", "type": "number"}}',
+    "InitiationMethods": "INBOUND, QUEUE_TRANSFER",
+    "OptOutAttribute": "campaign",
+    "VoicemailAttribute": "isVoicemail",
     "AlarmEmail": "supervisor@example.com",
     "LogLevel": "DEBUG",
     "LogRetentionDays": "365",
@@ -68,6 +71,9 @@ VARIABLES = {
     "POWERTOOLS_SERVICE_NAME",
     "CONTACT_QUEUE_URL",
     "RECONCILE_NOT_BEFORE",
+    "INITIATION_METHODS",
+    "OPT_OUT_ATTRIBUTE",
+    "VOICEMAIL_ATTRIBUTE",
 }
 """What every function is given."""
 OWN_VARIABLES = {
@@ -79,12 +85,12 @@ OWN_VARIABLES = {
 OF_CONTACTS = {
     *("Updated", "Duplicate", "RetryLater", "Rejected", "Uncertain", "Ignored", "Invalid"),
     *("FinalUpdateBlocked", "SettleFailed", "DeadLettered", "PatchLatency", "TokenHoursLeft"),
-    *("Answered", "EventMissing", "Defect", "NameGone"),
+    *("Answered", "IgnoredAnswered", "EventMissing", "Defect", "NameGone"),
     *("CustomFieldLeftOut", "PropertyLeftOut", "ParameterIgnored", "ParametersGone", "CreationPropertyMissing"),
 }
 """The metrics of the functions that update."""
 OF_RECONCILIATION = {
-    *("Reconciled", "Found", "Known", "Enqueued", "EnqueuedAgain", "HandedOn"),
+    *("Reconciled", "Found", "Known", "Enqueued", "EnqueuedAgain", "HandedOn", "MethodNotSearched"),
     *("OldestClaimAge", "PositionStands", "SkippedMinutes", "Paused"),
 }
 
@@ -200,6 +206,11 @@ def test_mistakes_in_the_template_are_found_once_it_is_translated(template: Temp
         ("JwtSecretKmsKeyArn", "arn:aws:kms:us-east-1:111122223333:alias/mine"),
         ("SalesforceOrgId", "00D"),
         ("CustomFields", "tier=Tier__c"),
+        ("InitiationMethods", ""),
+        ("InitiationMethods", "inbound"),
+        ("InitiationMethods", "INBOUND;OUTBOUND"),
+        ("OptOutAttribute", ""),
+        ("VoicemailAttribute", "vm flag"),
         ("AlarmEmail", "supervisor"),
         ("ReconcileNotBefore", ""),
         ("ReconcileNotBefore", "2026-11-22"),
@@ -800,7 +811,7 @@ def test_the_code_counts_these_metrics_and_no_other() -> None:
         *re.findall(r'(?:_count|_named|add_metric)\(\s*"([A-Z]\w+)"', report),
         *re.findall(r'Status\.[A-Z_]+: "([A-Z]\w+)"', report),
         *re.findall(r'report\.(?:counted|gauge)\(\s*"([A-Z]\w+)"', others),
-        *re.findall(r'"([A-Z]\w+)": (?:1|int|round|counts)\b', others),
+        *re.findall(r'"([A-Z]\w+)": (?:1|int|round|len|counts)\b', others),
     }
     assert counted == OF_CONTACTS | OF_RECONCILIATION
 

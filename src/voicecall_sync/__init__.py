@@ -7,6 +7,7 @@ in this order; each imports only from those above it (a test keeps it so):
     clock              the two clocks, handed in; deadlines, and the moments of one contact
     outcome            what became of one contact, as frozen values
     contact            Contact, and its making from each source; knows Connect's spelling
+    calls              which contacts are calls of ours
     custom_fields      contact attributes -> the fields of callAttributes
     voice_call         Contact -> body of the PATCH; knows Salesforce's spelling
     token              text of the secret -> credentials -> signed JWT

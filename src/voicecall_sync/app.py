@@ -207,6 +207,7 @@ def build(
             queue=ContactQueue(functools.partial(clients.quick, "sqs"), settings.queue_url),
             clock=clock,
             report=report,
+            rules=settings.rules,
             usual=settings.usual,
             searches_per_second=settings.searches_per_second,
             paused=settings.paused,
@@ -255,6 +256,7 @@ def _worker(
         clock=clock,
         timings=clients.timings,
         report=report,
+        rules=settings.rules,
         instance_id=settings.instance_id,
         not_before=settings.not_before,
     )

@@ -34,6 +34,7 @@ _NEEDED = (
     "failures",
     "deadLetteredAt",
     "releasedAt",
+    "namedAt",
 )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from voicecall_sync.clock import Clock
 from voicecall_sync.contact import Contact, agent_id, from_described, queue_id
-from voicecall_sync.errors import ConnectUnavailable, aws_reason
+from voicecall_sync.errors import ConnectUnavailable, SearchRefused, aws_reason
 from voicecall_sync.outcome import Source
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 NAMES_KEPT = timedelta(hours=1)
 MOST_NAMES = 5000
 # What no later try would change: the queue or the agent was deleted, or is of a kind that has no description.
+_REFUSED = frozenset({"InvalidParameterException", "InvalidRequestException"})
 _NO_SUCH_NAME = frozenset({"ResourceNotFoundException", "InvalidParameterException", "InvalidRequestException"})
 
 
@@ -72,16 +73,21 @@ class Connect:
         """Return one page of SearchContacts.
 
         Raises:
+            SearchRefused: Connect refused what was asked for.
             ConnectUnavailable: Connect failed.
         """
         arguments: dict[str, Any] = {**request, "InstanceId": self._instance_id}
-        return self._call("SearchContacts", lambda: self._client().search_contacts(**arguments))
+        try:
+            return self._client().search_contacts(**arguments)
+        except Exception as failure:  # noqa: BLE001 - as in _call
+            refused = aws_reason(failure) in _REFUSED
+            raise (SearchRefused if refused else ConnectUnavailable)(_failed("SearchContacts", failure)) from None
 
     def _call(self, operation: str, work: Callable[[], T]) -> T:
         try:
             return work()
         except Exception as failure:  # noqa: BLE001 - an answer that botocore cannot read makes it raise anything
-            raise _unavailable(operation, failure) from None
+            raise ConnectUnavailable(_failed(operation, failure)) from None
 
     def _describe(self, contact_id: str) -> Mapping[str, Any]:
         answer = self._client().describe_contact(InstanceId=self._instance_id, ContactId=contact_id)
@@ -121,5 +127,5 @@ def _unless_gone(look_up: Callable[[str], str | None], key: str) -> str | None:
         raise
 
 
-def _unavailable(operation: str, failure: Exception) -> ConnectUnavailable:
-    return ConnectUnavailable(f"Amazon Connect failed at {operation}: {aws_reason(failure)}")
+def _failed(operation: str, failure: Exception) -> str:
+    return f"Amazon Connect failed at {operation}: {aws_reason(failure)}"

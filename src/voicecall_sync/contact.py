@@ -21,6 +21,8 @@ from voicecall_sync.outcome import Source
 
 FINISHED_EVENT_TYPE = "COMPLETED"
 """DISCONNECTED comes before it, while after-contact work may go on: the time the agent talked is not known then."""
+CALLBACK_DIALED, CALLBACK_QUEUED = "CALLBACK_CUSTOMER_FIRST_DIALED", "CALLBACK_CUSTOMER_FIRST_QUEUED"
+"""The two legs of a callback that calls the customer first (Administrator Guide); the second one only waits."""
 
 _CONTACT_EVENT = "Amazon Connect Contact Event"
 _FLOW_EVENT_NAMES = frozenset({"ContactFlowEvent", "ContactFlowExecution"})
@@ -67,6 +69,7 @@ _INITIATIONS = MappingProxyType(
         "TRANSFER": Initiation.TRANSFER,
         "QUEUE_TRANSFER": Initiation.TRANSFER,
         "CALLBACK": Initiation.CALLBACK,
+        CALLBACK_DIALED: Initiation.CALLBACK,
     }
 )
 
@@ -88,17 +91,22 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class FoundContact:
-    """A finished voice contact, as far as a search tells. Times are in UTC.
+    """A voice contact, as far as a search tells. Times are in UTC.
 
     Attributes:
+        disconnected_at: When it ended; None while it goes on.
         callback: It is a callback, which waits in its queue without its customer.
+        method: Its initiation method, in upper case.
+        previous: The contact that it goes on from; None for none. A fresh contact may carry its own id there.
     """
 
     contact_id: str
-    disconnected_at: datetime
+    disconnected_at: datetime | None
     enqueued_at: datetime | None
     connected_to_agent_at: datetime | None
     callback: bool
+    method: str = ""
+    previous: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +124,8 @@ class Contact:
         interaction_seconds: Talk time without hold time.
         work_ended_at: When the agent's after-contact work ended.
         handed_on: Another contact goes on from this one.
+        method: Its initiation method, in upper case.
+        has_recordings: Connect names any recording of it, a video stream among them.
     """
 
     contact_id: str
@@ -141,6 +151,8 @@ class Contact:
     work_ended_at: datetime | None = None
     recording: Recording | None = None
     handed_on: bool = False
+    method: str = ""
+    has_recordings: bool = False
     attributes: Mapping[str, object] = field(default_factory=dict)
     parameters: Mapping[str, object] = field(default_factory=dict)
 
@@ -209,7 +221,7 @@ def from_flow(asked: Asked, instance_id: str) -> Contact:
         from_number=from_number,
         to_number=to_number,
         call_sub_type=_call_sub_type(data),
-        parent_contact_id=_previous(data.get("PreviousContactId"), contact_id),
+        parent_contact_id=_parent(data.get("PreviousContactId"), contact_id),
         queue=_text(_mapping(data.get("Queue")).get("Name")),
         attributes=attributes,
         parameters=_optional_mapping(details, "Parameters", "Details.Parameters"),
@@ -278,7 +290,7 @@ def from_described(described: Mapping[str, object], source: Source, *, has_succe
         from_number=from_number,
         to_number=to_number,
         call_sub_type=_call_sub_type(described),
-        parent_contact_id=_previous(described.get("PreviousContactId"), contact_id),
+        parent_contact_id=_parent(described.get("PreviousContactId"), contact_id),
         initiated_at=_time(described.get("InitiationTimestamp")),
         enqueued_at=_time(_mapping(described.get("QueueInfo")).get("EnqueueTimestamp")),
         connected_to_agent_at=connected_at,
@@ -289,40 +301,32 @@ def from_described(described: Mapping[str, object], source: Source, *, has_succe
         work_ended_at=_time(agent_info.get("AfterContactWorkEndTimestamp")),
         recording=_recording(described.get("Recordings"), answered=connected_at is not None),
         handed_on=handed_on,
+        method=_method(described),
+        has_recordings=bool(described.get("Recordings")),
         attributes=attributes,
     )
 
 
 def from_hit(found: object) -> FoundContact | None:
-    """Make of a hit of SearchContacts what a search tells of a contact; None where it is no finished voice contact."""
+    """Make of a hit of SearchContacts what a search tells of a contact; None where it is no voice contact."""
     hit = _mapping(found)
     contact_id = hit.get("Id")
-    disconnected_at = _time(hit.get("DisconnectTimestamp"))
-    if not isinstance(contact_id, str) or not _CONTACT_ID.fullmatch(contact_id) or disconnected_at is None:
+    if not isinstance(contact_id, str) or not _CONTACT_ID.fullmatch(contact_id):
         return None
     if (_text(hit.get("Channel")) or "").upper() != _VOICE:
         return None
     return FoundContact(
         contact_id=_canonical(contact_id),
-        disconnected_at=disconnected_at,
+        disconnected_at=_time(hit.get("DisconnectTimestamp")),
         enqueued_at=_time(_mapping(hit.get("QueueInfo")).get("EnqueueTimestamp")),
         connected_to_agent_at=_time(_mapping(hit.get("AgentInfo")).get("ConnectedToAgentTimestamp")),
-        callback=_INITIATIONS.get((_text(hit.get("InitiationMethod")) or "").upper()) is Initiation.CALLBACK,
+        callback=_INITIATIONS.get(_method(hit)) is Initiation.CALLBACK,
+        method=_method(hit),
+        previous=_parent(hit.get("PreviousContactId"), _canonical(contact_id)),
     )
 
 
-def previous_contact_id(found: object) -> str | None:
-    """Return the contact that a hit of SearchContacts goes on from; None for a contact that goes on from no other.
-
-    A fresh contact may carry its own id there.
-    """
-    previous, own = (_mapping(found).get(name) for name in ("PreviousContactId", "Id"))
-    if not isinstance(previous, str) or not isinstance(own, str) or _canonical(previous) == _canonical(own):
-        return None
-    return _canonical(previous)
-
-
-def _previous(value: object, own: str) -> str | None:
+def _parent(value: object, own: str) -> str | None:
     """Return the id of the contact that this one goes on from; a fresh contact may carry its own id there."""
     previous = _usable_id(value)
     return previous if previous and previous != own else None

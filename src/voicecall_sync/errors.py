@@ -7,7 +7,9 @@
     │   ├── WrongSettings       a variable is missing or wrong
     │   ├── SecretUnusable      the secret cannot be read, or is none of the four forms
     │   ├── ConnectUnavailable  Amazon Connect did not tell us of the contact
+    │   │   └── SearchRefused       it refused how it was asked to search
     │   ├── NotFinishedYet      the event says finished, the described contact does not
+    │   ├── NotYet              nothing failed; what is still to come is worth a later look
     │   ├── LedgerUnavailable   the table did not answer, or refused
     │   ├── SalesforceUnreachable  no connection: name, TCP, TLS or certificate
     │   ├── SalesforceFailing   the breaker is open: several contacts in a row had no answer
@@ -51,9 +53,11 @@ class NotReady(VoiceCallSyncError):  # noqa: N818
 
     Attributes:
         due: From when on it makes sense to try again, where that is known.
+        waits: Nothing failed, it only is not yet time.
     """
 
     due: datetime | None = None
+    waits: bool = False
 
 
 class WrongSettings(NotReady):
@@ -68,8 +72,27 @@ class ConnectUnavailable(NotReady):
     """Amazon Connect's API failed."""
 
 
+class SearchRefused(ConnectUnavailable):
+    """Amazon Connect refused how it was asked to search."""
+
+
 class NotFinishedYet(NotReady):
     """The event says that the contact is finished; Connect's description of it does not say so yet."""
+
+
+class NotYet(NotReady):
+    """Something of the contact is still to come: it is looked at again, and that counts as no failure.
+
+    Args:
+        message: What is still to come.
+        due: When to look again.
+    """
+
+    waits = True
+
+    def __init__(self, message: str, due: datetime) -> None:
+        super().__init__(message)
+        self.due = due
 
 
 class LedgerUnavailable(NotReady):

@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from voicecall_sync.backlog import Backlog
+from voicecall_sync.calls import CallRules
 from voicecall_sync.clock import Clock, Deadline
 from voicecall_sync.coming_back import DELAY, RETENTION, back_by
 from voicecall_sync.contact import FoundContact
@@ -58,6 +59,7 @@ class ReconcileParts:
     queue: ContactQueue
     clock: Clock
     report: Report
+    rules: CallRules
     usual: Usual
     searches_per_second: float
     paused: bool
@@ -120,7 +122,7 @@ class Reconciliation:
     def run(self) -> dict[str, object]:
         """Do what was asked for, and return the answer. None of the failures expected is raised."""
         self._now = self.parts.clock.now()
-        self._search = ContactSearch(self._ask)
+        self._search = ContactSearch(self._ask, self.parts.rules)
         try:
             self._work()
         except TooLittleTime as failure:
@@ -178,7 +180,7 @@ class Reconciliation:
 
     def _enqueue_again(self, record: Record, source: Source) -> bool:
         """Send a message for a contact that waits already. False: it has moved on, and no message was sent."""
-        noted = self.parts.waiting.expect(record, back_by(self._now, DELAY), named=source is Source.OPERATOR)
+        noted = self.parts.waiting.expect(record, back_by(self._now, DELAY))
         if noted:
             self.parts.queue.send(record.contact_id, source, timedelta(0))
         return noted
@@ -234,26 +236,26 @@ class Reconciliation:
         self._require_time()
         begun = self._save(one, position.begun(step), position)
         try:
-            self._search_step(step)
+            self._search_step(step, chains=one is Pass.SECOND)
             after = position.done(step, self.parts.clock.now())
         except TooManyHitsError:
             after = position.halved(step)
         return self._save(one, after, begun)
 
-    def _search_step(self, step: Window) -> None:
+    def _search_step(self, step: Window, *, chains: bool) -> None:
         """Enqueue what a step holds. It is done when every message was accepted.
 
         Raises:
             TooManyHitsError: It has to be halved.
             NotReady: Something failed; the step is not done.
         """
-        for page in self._search.pages(step, self.request.scope, self._now):
+        for page in self._search.pages(step, self.request.scope, self._now, chains=chains):
             self.counts.handed_on += page.handed_on
             self._take_page(page.found)
 
     def _take_page(self, page: Sequence[FoundContact]) -> None:
         not_before = self.parts.usual.not_before
-        found = [one for one in page if not_before is None or one.disconnected_at >= not_before]
+        found = [one for one in page if not_before is None or (one.disconnected_at or not_before) >= not_before]
         known = self.parts.backlog.known([one.contact_id for one in found])
         unknown = list(dict.fromkeys(one.contact_id for one in found if one.contact_id not in known))
         self.counts.found += len(found)
@@ -289,7 +291,7 @@ class Reconciliation:
         while (step := walk.next_step(window.end)) is not None:
             self._require_time()
             try:
-                self._search_step(step)
+                self._search_step(step, chains=True)
                 walk = walk.done(step, self._now)
             except TooManyHitsError:
                 walk = walk.halved(step)
@@ -317,7 +319,8 @@ class Reconciliation:
             self.counts.name(contact_id, "dry run", "would be enqueued")
         else:
             if record is not None:
-                self._enqueue_again(record, Source.OPERATOR)
+                if self.parts.waiting.named(record, back_by(self._now, DELAY), self._now):
+                    self.parts.queue.send(contact_id, Source.OPERATOR, timedelta(0))
             else:
                 self._leave(contact_id, Source.OPERATOR)
                 self.parts.queue.send(contact_id, Source.OPERATOR, timedelta(0))
@@ -360,6 +363,7 @@ class Reconciliation:
                 "Enqueued": counts.enqueued,
                 "EnqueuedAgain": counts.enqueued_again,
                 "HandedOn": counts.handed_on,
+                "MethodNotSearched": len(self._search.not_searched),
                 "SkippedMinutes": round(skipped / 60),
                 **({"Reconciled": 1} if scheduled and (counts.stopped is None or counts.harmless) else {}),
                 **({"Paused": int(self.parts.paused)} if scheduled else {}),

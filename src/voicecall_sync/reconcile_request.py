@@ -38,13 +38,18 @@ class Scope(StrEnum):
     ALL = "all"
     """Every one: it heals lost events and outages."""
 
-    def takes(self, found: FoundContact) -> bool:
-        """Tell whether a contact found is one of these. A contact queued for callback is not abandoned."""
+    def takes(self, found: FoundContact, *, enqueued: bool) -> bool:
+        """Tell whether a contact found is one of these. A contact queued for callback is not abandoned.
+
+        Args:
+            found: The contact.
+            enqueued: Its call waited in a queue, in this leg or a later one.
+        """
         if self is Scope.ALL:
             return True
         if self is Scope.NONE or found.connected_to_agent_at is not None:
             return False
-        return self is Scope.UNANSWERED or (found.enqueued_at is not None and not found.callback)
+        return self is Scope.UNANSWERED or (enqueued and not found.callback)
 
 
 SEARCHED = tuple(scope for scope in Scope if scope is not Scope.NONE)

@@ -23,7 +23,7 @@ DEAD_AFTER = timedelta(seconds=60)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MOST_ATTEMPTS = 1_000_000
 
-_HISTORY = ("metAt", "firstSource", "scope", "failures", "failedSince", "backBy", "releasedAt", "releasedBy")
+_HISTORY = ("metAt", "firstSource", "scope", "failures", "failedSince", "backBy", "releasedAt", "releasedBy", "namedAt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,7 @@ class Record:
         failures: How often its message came back.
         failed_since: When it first did so.
         dead_lettered_at: When the worker moved its message to the dead-letter queue.
+        named_at: When an operator named it, after it had come by itself.
         closed_at, closed_by: When and by whom it was closed: an operator found its update in Salesforce.
         properties, custom_fields: The names of the properties and of the custom fields that its PATCH carried.
         history: What a further claim carries over.
@@ -68,6 +69,7 @@ class Record:
     dead_lettered_at: datetime | None = None
     released_at: datetime | None = None
     released_by: str | None = None
+    named_at: datetime | None = None
     closed_at: datetime | None = None
     closed_by: str | None = None
     properties: tuple[str, ...] = ()
@@ -117,6 +119,7 @@ def record_of(contact_id: str, values: Mapping[str, Any]) -> Record:
         dead_lettered_at=from_stored(values.get("deadLetteredAt")),
         released_at=from_stored(values.get("releasedAt")),
         released_by=_name(values.get("releasedBy")),
+        named_at=from_stored(values.get("namedAt")),
         closed_at=from_stored(values.get("closedAt")),
         closed_by=_name(values.get("closedBy")),
         properties=_names(values.get("properties")),

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from certifi import where
 
+from voicecall_sync.calls import METHODS, CallRules
 from voicecall_sync.custom_fields import CustomField, parse_setting
 from voicecall_sync.errors import WrongSettings
 from voicecall_sync.reconcile_request import Scope, Usual, moment_of
@@ -32,6 +33,9 @@ OPTIONAL: Mapping[str, str] = {
     "CALL_CENTER_API_NAME": "",
     "TELEPHONY_PROVIDER_NAME": "amazon-connect",
     "CUSTOM_FIELDS": "",
+    "INITIATION_METHODS": ",".join(METHODS),
+    "VOICEMAIL_ATTRIBUTE": "vm_flag",
+    "OPT_OUT_ATTRIBUTE": "NoVoiceCallSync",
     "LOG_LEVEL": "INFO",
     "POWERTOOLS_SERVICE_NAME": "voicecall-sync",
     "RECONCILE_SCOPE": "none",
@@ -42,6 +46,7 @@ OPTIONAL: Mapping[str, str] = {
 }
 """Name -> default."""
 _NETLOC = re.compile(r"([a-z0-9-]+(\.[a-z0-9-]+)*|\[::1\])(:\d{1,5})?", re.ASCII | re.IGNORECASE)
+_METHOD = re.compile(r"[A-Z][A-Z_]{0,59}", re.ASCII)
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -51,6 +56,7 @@ class Settings:
 
     Attributes:
         endpoint_base: https, or plain http on a loopback address.
+        rules: Which contacts are calls.
         not_before: Contacts that ended before this are another system's; None for no such bound.
         queue_url, dead_letter_url: The queues; the second is "" where it was not asked for.
         ca_bundle: File or folder of the certificate authorities to trust.
@@ -64,6 +70,7 @@ class Settings:
     table: str
     instance_id: str
     custom_fields: Mapping[str, CustomField]
+    rules: CallRules
     not_before: datetime | None
     queue_url: str
     dead_letter_url: str
@@ -75,6 +82,7 @@ class ReconcileSettings:
     """What the reconciliation needs, checked.
 
     Attributes:
+        rules: Which contacts are calls.
         usual: What a scheduled run does.
         searches_per_second: How often it asks Connect for a page.
         paused: The worker receives nothing, so nothing is enqueued by itself.
@@ -83,6 +91,7 @@ class ReconcileSettings:
     table: str
     instance_id: str
     queue_url: str
+    rules: CallRules
     usual: Usual
     searches_per_second: float
     paused: bool
@@ -120,6 +129,7 @@ def read(*more: str) -> Settings:
         table=values["IDEMPOTENCY_TABLE"],
         instance_id=_instance(values["CONNECT_INSTANCE_ID"]),
         custom_fields=parse_setting(values["CUSTOM_FIELDS"]),
+        rules=_rules(values),
         not_before=_not_before(values["RECONCILE_NOT_BEFORE"]),
         queue_url=values["CONTACT_QUEUE_URL"],
         dead_letter_url=values.get("DEAD_LETTER_QUEUE_URL", ""),
@@ -138,6 +148,7 @@ def read_reconciling() -> ReconcileSettings:
         table=values["IDEMPOTENCY_TABLE"],
         instance_id=_instance(values["CONNECT_INSTANCE_ID"]),
         queue_url=values["CONTACT_QUEUE_URL"],
+        rules=_rules(values),
         usual=Usual(
             scope=_scope(values["RECONCILE_SCOPE"]),
             look_back=timedelta(hours=_number("RECONCILE_LOOK_BACK_HOURS", values, 24, 168, "hours")),
@@ -154,6 +165,15 @@ def _values(needed: Sequence[str]) -> Mapping[str, str]:
     if missing:
         raise WrongSettings(f"not set: {', '.join(missing)}")
     return {name: text or OPTIONAL.get(name, "") for name, text in given.items()}
+
+
+def _rules(values: Mapping[str, str]) -> CallRules:
+    methods = frozenset(method.strip().upper() for method in values["INITIATION_METHODS"].split(",") if method.strip())
+    if not methods or not all(_METHOD.fullmatch(method) for method in methods):
+        raise WrongSettings(
+            f"INITIATION_METHODS must be Amazon Connect's methods with commas, such as {','.join(METHODS)}"
+        )
+    return CallRules(methods, values["OPT_OUT_ATTRIBUTE"], values["VOICEMAIL_ATTRIBUTE"])
 
 
 def _endpoint(text: str) -> str:

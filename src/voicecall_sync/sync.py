@@ -303,4 +303,4 @@ def expecting(contact_id: str, work: Callable[[], T]) -> T | Outcome:
     except InvalidInput as reason:
         return Outcome(Status.INVALID, contact_id, str(reason))
     except NotReady as reason:
-        return Outcome(Status.RETRY_LATER, contact_id, str(reason), due=reason.due)
+        return Outcome(Status.RETRY_LATER, contact_id, str(reason), due=reason.due, waits=reason.waits)

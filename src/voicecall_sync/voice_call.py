@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 
+from voicecall_sync.calls import callback_accepted
 from voicecall_sync.contact import CallSubType, Contact, Initiation, is_empty
 from voicecall_sync.custom_fields import PREFIX, CustomField, collect, has_prefix, is_clean, parse_time, utc_text
 from voicecall_sync.errors import InvalidInput
@@ -247,6 +248,10 @@ def _disconnect_reason(value: object) -> dict[str, str | bool]:
     return {"value": reason, "isError": reason in _ERROR_REASONS}
 
 
+def _reason_of(contact: Contact) -> str | None:
+    return "CALLBACK" if callback_accepted(contact) else contact.disconnect_reason
+
+
 def _json_object(text: str) -> object:
     try:
         return json.loads(text)
@@ -289,5 +294,5 @@ _PROPERTIES = (
     ),
     _Property("totalRecordingDuration", _int32, lambda contact: contact.recording and contact.recording.seconds),
     _Property("isActiveCall", _boolean, lambda contact: contact.still_up),
-    _Property("disconnectReason", _disconnect_reason, lambda contact: contact.disconnect_reason),
+    _Property("disconnectReason", _disconnect_reason, _reason_of),
 )

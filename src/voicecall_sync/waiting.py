@@ -87,16 +87,14 @@ class Waiting:
         }
         return self._change(record, values)
 
-    def expect(self, record: Record, back_by: datetime, *, named: bool = False) -> bool:
-        """Note when a contact's message is there at the latest; nothing failed. False: the contact has moved on.
+    def expect(self, record: Record, back_by: datetime) -> bool:
+        """Note when a contact's message is there at the latest; nothing failed. False: the contact has moved on."""
+        return self._change(record, {"backBy": stored(back_by), **_open_again(record, back_by)})
 
-        Args:
-            record: As it was read.
-            back_by: When its message is there.
-            named: An operator named it, so that it no longer has to be a missed call of the scope it was found in.
-        """
-        values: dict[str, object] = {"backBy": stored(back_by), **_open_again(record, back_by)}
-        return self._change(record, values | ({"scope": None} if named else {}))
+    def named(self, record: Record, back_by: datetime, now: datetime) -> bool:
+        """Note that an operator named a contact, and so asks for its update. False: the contact has moved on."""
+        named = {"backBy": stored(back_by), "namedAt": stored(now), "scope": None}
+        return self._change(record, {**named, **_open_again(record, now)})
 
     def close(self, record: Record, reason: str) -> bool:
         """Note that nothing is to be sent for a contact: it is no longer open. False: it has moved on."""

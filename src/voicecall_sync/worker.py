@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from voicecall_sync import coming_back
+from voicecall_sync.calls import CallRules
 from voicecall_sync.clock import Clock, Moments, Timings
 from voicecall_sync.connect import Connect
 from voicecall_sync.contact import Asked, Contact, finished_contact_id
@@ -55,6 +56,7 @@ class Worker:
     clock: Clock
     timings: Timings
     report: Report
+    rules: CallRules
     instance_id: str
     not_before: datetime | None
 
@@ -92,7 +94,23 @@ class Worker:
         if record is None or record.released_at is None:
             self._require_ours(contact)
             self._require_missed(contact, asked, record)
+            self._require_call(contact, record)
         return contact
+
+    def _require_call(self, contact: Contact, record: Record | None) -> None:
+        """Judge what came by itself: the list of methods, the opt-out, and the voicemails of Salesforce's packager."""
+        met_by = record.first_source if record is not None else None
+        if met_by == Source.OPERATOR or (record is not None and record.named_at is not None):
+            return
+        self.rules.require_wanted(contact, self.clock.now())
+        if met_by == Source.CONTACT_FLOW:  # a flow asked for it
+            return
+        try:
+            self.rules.require_listed(contact)
+        except NotOurs:
+            if contact.connected_to_agent_at is not None:
+                self.report.counted("IgnoredAnswered", 1)
+            raise
 
     def _require_ours(self, contact: Contact) -> None:
         ended = contact.disconnected_at
@@ -231,7 +249,9 @@ class Worker:
     def _note(self, asked: Asked, record: Record | None, outcome: Outcome, back_by: datetime) -> None:
         now = self.clock.now()
         if record is None:
-            self.waiting.leave(asked.contact_id, asked.source, outcome.detail, back_by=back_by, now=now, failed=True)
+            self.waiting.leave(
+                asked.contact_id, asked.source, outcome.detail, back_by=back_by, now=now, failed=not outcome.waits
+            )
         elif record.state is State.NOT_APPLIED and outcome.waits:
             self.waiting.expect(record, back_by)
         elif record.state is State.NOT_APPLIED:

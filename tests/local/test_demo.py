@@ -36,7 +36,7 @@ def row(lines: list[str], beginning: str) -> list[str]:
 
 def test_ends_with_the_count_that_matters(demo: subprocess.CompletedProcess[str]) -> None:
     assert demo.returncode == 0, demo.stderr
-    assert demo.stdout.splitlines()[-1] == "28 calls, 23 PATCHes applied, none twice"
+    assert demo.stdout.splitlines()[-1] == "28 calls, 22 PATCHes applied, none twice"
 
 
 def test_contact_flows_are_answered_at_once(demo: subprocess.CompletedProcess[str]) -> None:
@@ -53,7 +53,7 @@ def test_events_wait_in_the_queue_and_one_that_comes_twice_sends_nothing(
     assert rows(section(demo.stdout, "Calls end: each event waits"), 0, 1, 3, 4) == [
         ("10:09:44", "contact-event-completed", "UPDATED", "200"),
         ("10:10:44", "contact-event-completed", "DUPLICATE", "-"),
-        ("10:33:29", "contact-event-queue-transfer", "UPDATED", "200"),
+        ("10:33:29", "contact-event-queue-transfer", "IGNORED", "-"),
         ("10:48:32", "contact-event-webrtc", "UPDATED", "200"),
         ("10:56:50", "contact-event-sentinel", "UPDATED", "200"),
         ("10:58:30", "a wrong message", "INVALID", "-"),

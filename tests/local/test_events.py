@@ -24,7 +24,7 @@ EXPECTED = {
     "contact-flow-awkward": "UPDATED",
     "contact-event-completed": "UPDATED",
     "contact-event-abandoned": "UPDATED",
-    "contact-event-queue-transfer": "UPDATED",
+    "contact-event-queue-transfer": "IGNORED",
     "contact-event-webrtc": "UPDATED",
     "contact-event-sentinel": "UPDATED",
     "contact-event-outbound": "UPDATED",

@@ -211,7 +211,7 @@ def test_a_contact_that_moved_on_while_it_was_shown(
 
 
 @pytest.mark.parametrize("values", [{}, {"deadLetteredAt": NOW - 60}, {"backBy": NOW + 3600, "failures": 4}])
-def test_what_waits_is_enqueued_again_and_its_record_stays(
+def test_what_waits_is_enqueued_again_and_its_record_notes_that(
     operate: Operate, deployed: DeployedStack, put: Callable[..., str], stack: LocalStack, values: dict[str, object]
 ) -> None:
     contact_id = put("NOT_APPLIED", **values)
@@ -220,7 +220,7 @@ def test_what_waits_is_enqueued_again_and_its_record_stays(
     done = operate("--stack", deployed.name, "release", contact_id, typed="yes\n")
 
     assert done.status == 0
-    assert "It gets a new message; its record stays as it is." in done.flat
+    assert "It gets a new message; its record notes that it was named." in done.flat
     assert ("you may wait for that" in done.flat) == ("backBy" in values)
     assert ("Its old message stays in the dead-letter queue" in done.flat) == ("deadLetteredAt" in values)
     assert [message.json["contactId"] for message in stack.queue.messages] == [contact_id]
@@ -228,7 +228,7 @@ def test_what_waits_is_enqueued_again_and_its_record_stays(
     after = stack.record(contact_id)
     assert after is not None
     assert started + 359 < float(after["backBy"]["N"]) < time.time() + 361
-    assert {**after, "backBy": None} == {**before, "backBy": None}
+    assert {**after, "backBy": None} == {**before, "backBy": None, "namedAt": after["namedAt"]}
 
 
 @pytest.mark.parametrize(

@@ -449,3 +449,17 @@ def test_very_many_contacts_or_none(connect: ConnectSimulator, client: "ConnectC
     assert found(client) == set()
     with pytest.raises(client.exceptions.ResourceNotFoundException):
         client.describe_contact(InstanceId=INSTANCE, ContactId="c-1")
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_the_newer_methods_are_taken_as_a_filter_or_refused(
+    connect: ConnectSimulator, client: "ConnectClient", *, taken: bool
+) -> None:
+    connect.takes_new_methods = taken
+    connect.put_contact(described("dialed", InitiationMethod="CALLBACK_CUSTOMER_FIRST_DIALED"))
+    criteria = {"InitiationMethods": ["INBOUND", "CALLBACK_CUSTOMER_FIRST_DIALED"]}
+    if taken:
+        assert found(client, criteria) == {"dialed"}
+        return
+    with pytest.raises(ClientError, match="InvalidParameterException"):
+        found(client, criteria)

@@ -54,6 +54,7 @@ from voicecall_sync.outcome import Source
 
 OTHER_INSTANCE = INSTANCE_ARN.replace("1a2b3c4d-", "d4c3b2a1-")
 
+TELEPHONE = {"Type": "TELEPHONE_NUMBER", "Address": CUSTOMER_NUMBER}
 SOUND_IDS = (CONTACT_ID, "a", "0", "x" * 256, "0LQ_contact-id")
 UNSOUND_IDS: tuple[object, ...] = (
     None,

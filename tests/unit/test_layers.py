@@ -36,7 +36,7 @@ OUTSIDE_WORLD = {
     *("aws_lambda_powertools", "concurrent", "queue"),
 }
 PURE = (
-    *("errors", "outcome", "contact", "custom_fields", "voice_call", "token", "record"),
+    *("errors", "outcome", "contact", "calls", "custom_fields", "voice_call", "token", "record"),
     *("messages", "coming_back", "reconcile_request", "positions"),
 )
 

@@ -163,7 +163,7 @@ def found(**changes: Any) -> FoundContact:
     ids=["hung up in the queue", "ended in the flow", "answered", "queued for callback"],
 )
 def test_which_contacts_a_scope_takes(contact: FoundContact, scopes: set[str]) -> None:
-    assert {scope.value for scope in Scope if scope.takes(contact)} == scopes
+    assert {scope.value for scope in Scope if scope.takes(contact, enqueued=contact.enqueued_at is not None)} == scopes
 
 
 @given(st.datetimes(timezones=st.just(UTC)), st.timedeltas(timedelta(seconds=5), timedelta(days=400)))

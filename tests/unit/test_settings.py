@@ -12,6 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests.builders import INSTANCE_ARN, INSTANCE_ID
+from voicecall_sync.calls import CallRules
 from voicecall_sync.custom_fields import CustomField
 from voicecall_sync.errors import WrongSettings
 from voicecall_sync.reconcile_request import Scope, Usual
@@ -33,6 +34,9 @@ HOST = "https://example.my.salesforce-scrt.com"
 QUEUE = "https://sqs.eu-central-1.amazonaws.com/111122223333/contact-queue"
 DEAD_LETTERS = "https://sqs.eu-central-1.amazonaws.com/111122223333/dead-letters"
 MARKER = "Zaphod7731"
+USUAL_RULES = CallRules(
+    frozenset({"INBOUND", "OUTBOUND", "TRANSFER", "CALLBACK", "API", "WEBRTC_API"}), "NoVoiceCallSync", "vm_flag"
+)
 
 Environment = Callable[..., None]
 
@@ -76,6 +80,7 @@ def test_the_required_variables_are_enough() -> None:
         table="the-table",
         instance_id=INSTANCE_ID,
         custom_fields={},
+        rules=USUAL_RULES,
         not_before=None,
         queue_url=QUEUE,
         dead_letter_url="",
@@ -90,10 +95,26 @@ def test_the_reconciliation_needs_neither_salesforce_nor_the_secret(environment:
         table="the-table",
         instance_id=INSTANCE_ID,
         queue_url=QUEUE,
+        rules=USUAL_RULES,
         usual=Usual(Scope.NONE, timedelta(hours=24), not_before=None),
         searches_per_second=0.4,
         paused=False,
     )
+
+
+def test_which_contacts_are_calls(environment: Environment) -> None:
+    environment(INITIATION_METHODS=" inbound,QUEUE_TRANSFER, ,", OPT_OUT_ATTRIBUTE="Skip", VOICEMAIL_ATTRIBUTE="Vm")
+    rules = CallRules(frozenset({"INBOUND", "QUEUE_TRANSFER"}), "Skip", "Vm")
+    assert read().rules == read_reconciling().rules == rules
+
+
+@pytest.mark.parametrize("methods", [",", "INBOUND;OUTBOUND", "INBOUND OUTBOUND", MARKER, "[INBOUND]", "_", "A" * 61])
+def test_methods_that_are_no_list_of_methods(environment: Environment, methods: str) -> None:
+    environment(INITIATION_METHODS=methods)
+    for reading in (read, read_reconciling):
+        with pytest.raises(WrongSettings, match="INITIATION_METHODS") as failure:
+            reading()
+        assert MARKER not in str(failure.value)
 
 
 def test_every_variable_of_the_functions_that_send_is_read(environment: Environment) -> None:

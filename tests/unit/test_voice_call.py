@@ -182,6 +182,12 @@ def test_a_disconnect_reason_goes_with_whether_it_is_an_error(reason: str, is_er
     assert body_of(flow_contact({"disconnectReason": reason}))["disconnectReason"] == expected
 
 
+@pytest.mark.parametrize("reason", ["CUSTOMER_DISCONNECT", "OTHER", None])
+def test_an_accepted_callback_is_a_reason_of_its_own(reason: str | None) -> None:
+    contact = finished_contact(disconnect_reason=reason, attributes={"callback_flag": "true"})
+    assert body_of(contact)["disconnectReason"] == {"value": "CALLBACK", "isError": False}
+
+
 @pytest.mark.parametrize("reason", [None, "", " "])
 def test_without_a_disconnect_reason_neither_half_of_it_is_sent(reason: str | None) -> None:
     contact = from_described(described(DisconnectReason=reason), Source.CONTACT_EVENT)

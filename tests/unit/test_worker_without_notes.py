@@ -52,6 +52,7 @@ def worker_of(clock: HandClock, queue: Any, read: Any) -> Worker:
         clock=clock,
         timings=TIMINGS,
         report=Mock(),
+        rules=Mock(),
         instance_id="instance",
         not_before=None,
     )

@@ -71,6 +71,7 @@ class ConnectSimulator:
             Amazon's says in which order they are.
         tags_system_endpoint: whether DescribeContact has the tag `aws:connect:systemEndpoint` that was put. It is there
             in Amazon's sample events; for which contacts it is, no page says.
+        takes_new_methods: whether SearchContacts takes the newer callback methods as a filter.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class ConnectSimulator:
         self.gives_total_count = True
         self.reverses_recordings = False
         self.tags_system_endpoint = True
+        self.takes_new_methods = True
         self._instance_id = instance_id
         self._monotonic = monotonic
         self._server = LoopbackServer(self._serve, clock=clock, port=port)
@@ -299,7 +301,7 @@ class ConnectSimulator:
 
     def _search(self, request: Request, _ids: Mapping[str, str]) -> Reply:
         try:
-            search = Search.of_body(request.body)
+            search = Search.of_body(request.body, takes_new_methods=self.takes_new_methods)
             if search.instance_id != self._instance_id:
                 return _NOT_FOUND.reply("Instance not found")
             answer = self._index.page(search)

@@ -106,8 +106,13 @@ class Search:
     identity: str
 
     @classmethod
-    def of_body(cls, body: bytes) -> Self:
+    def of_body(cls, body: bytes, *, takes_new_methods: bool = True) -> Self:
         """Read the body of a request.
+
+        Args:
+            body: the request's.
+            takes_new_methods: whether the newer callback methods may be searched for: whether Connect takes them is
+                not documented.
 
         Raises:
             InvalidSearchError: the API does not take it, or it asks for something not implemented here.
@@ -116,6 +121,9 @@ class Search:
             request = connect_shapes.check_request("SearchContactsRequest", json.loads(body))
         except ValueError as error:
             raise InvalidSearchError(str(error)) from error
+        methods = request.get("SearchCriteria", {}).get("InitiationMethods", [])
+        if not takes_new_methods and connect_shapes.NEW_METHODS.intersection(methods):
+            raise InvalidSearchError("SearchCriteria.InitiationMethods has a method that is not known")
         time_range = _checked_range(request["TimeRange"], "TimeRange")
         sort = request.get("Sort", {"FieldName": time_range["Type"], "Order": "DESCENDING"})
         if sort["FieldName"] not in _TIMES:

@@ -8,6 +8,9 @@ from typing import Any
 import botocore.session
 from botocore.model import ListShape, MapShape, ServiceModel, Shape, StructureShape
 
+NEW_METHODS = frozenset({"CALLBACK_CUSTOMER_FIRST_QUEUED", "CALLBACK_CUSTOMER_FIRST_DIALED"})
+"""Initiation methods of the Administrator Guide that botocore's model does not have yet."""
+_ALLOWED_BESIDES: Mapping[str, frozenset[str]] = {"ContactInitiationMethod": NEW_METHODS}
 _PLAIN_TYPES: Mapping[str, type | tuple[type, ...]] = {
     "string": str,
     "boolean": bool,
@@ -134,7 +137,7 @@ def _check(shape: Shape, value: Any, path: str) -> None:  # noqa: ANN401 - of th
             _check(shape.member, content, f"{path}[{index}]")
     else:
         allowed = shape.metadata.get("enum")
-        if allowed and value not in allowed:
+        if allowed and value not in {*allowed, *_ALLOWED_BESIDES.get(shape.name, ())}:
             raise ValueError(f"{path} must be one of {', '.join(allowed)}")
         is_text = isinstance(value, str)
         _check_bounds(shape, len(value) if is_text else value, f"length of {path}" if is_text else path)

@@ -95,14 +95,14 @@ def _release_one(given: argparse.Namespace, target: Target, console: Console) ->
         return 0
     if not given.yes and not ask("Enqueue it again?" if waits else "Release it?"):
         return _unchanged(console)
-    if not (_expect(target, record) if waits else _backlog(target).release(record, target.operator(), _now())):
+    if not (_name(target, record) if waits else _backlog(target).release(record, target.operator(), _now())):
         return _moved_on(target, record, console)
     return _enqueue(given, target, record, console)
 
 
 def _tell_of_its_message(record: Record, console: Console) -> None:
     """Say what enqueuing a contact again does, which waits already."""
-    console.print(Text("It certainly was not applied. It gets a new message; its record stays as it is."))
+    console.print(Text("It certainly was not applied. It gets a new message; its record notes that it was named."))
     if record.dead_lettered_at is not None:
         console.print(Text("Its old message stays in the dead-letter queue, and does no harm."))
     elif record.back_by is not None and not record.lost(_now()):
@@ -110,10 +110,11 @@ def _tell_of_its_message(record: Record, console: Console) -> None:
         console.print(Text(f"It has a message, which is back by {back} UTC at the latest: you may wait for that."))
 
 
-def _expect(target: Target, record: Record) -> bool:
-    """Note when a new message is there. False: the contact has moved on."""
+def _name(target: Target, record: Record) -> bool:
+    """Note that an operator named a contact. False: the contact has moved on."""
     waiting = Waiting(target.table, lambda: str(uuid4()))
-    return waiting.expect(record, back_by(_now(), _AT_ONCE))
+    now = _now()
+    return waiting.named(record, back_by(now, _AT_ONCE), now)
 
 
 def _enqueue(given: argparse.Namespace, target: Target, record: Record, console: Console) -> int:

@@ -1,0 +1,130 @@
+"""Which contacts are calls of ours: by how they began, and by what their attributes say.
+
+By default the contacts are those that Salesforce's own Lambda CTRDataSync takes
+(service-cloud-voice/ServiceCloudVoiceLambdas): each further kind would make an extra VoiceCall for a call that has one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from voicecall_sync.contact import CALLBACK_DIALED, CALLBACK_QUEUED, Contact, FoundContact
+from voicecall_sync.errors import NotOurs, NotYet
+
+METHODS = ("INBOUND", "OUTBOUND", "TRANSFER", "CALLBACK", "API", "WEBRTC_API")
+"""The initiation methods that count as calls unless it is set otherwise."""
+VOICEMAIL_WAIT = timedelta(minutes=5)
+"""How long after its end a contact that is marked as a voicemail may have its recording still to come."""
+CALLBACK_ATTRIBUTE = "callback_flag"
+"""The attribute that says that the caller accepted a callback; Salesforce's sample flows set it."""
+_CALLBACKS = frozenset({"CALLBACK", CALLBACK_DIALED, CALLBACK_QUEUED})
+
+Successors = Mapping[str, Sequence[FoundContact]]
+"""A contact's id -> the contacts that name it as the one before them."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallRules:
+    """What is set of which contacts are calls.
+
+    Attributes:
+        methods: The initiation methods, in upper case.
+        opt_out: The attribute with which a contact is left out.
+        voicemail: The attribute that marks a voicemail of Salesforce's packager.
+    """
+
+    methods: frozenset[str]
+    opt_out: str
+    voicemail: str
+
+    def lists(self, method: str) -> bool:
+        """Tell whether contacts that began so count. The leg that a callback dials counts as a callback."""
+        return method in self.methods or (method == CALLBACK_DIALED and "CALLBACK" in self.methods)
+
+    def searched(self) -> list[str]:
+        """Return the methods to search for."""
+        dialed = [CALLBACK_DIALED] if "CALLBACK" in self.methods else []
+        return sorted({*self.methods, *dialed})
+
+    def require_listed(self, contact: Contact) -> None:
+        """Require that a contact began in one of the ways that count.
+
+        Raises:
+            NotOurs: It did not.
+        """
+        if not self.lists(contact.method):
+            raise NotOurs(f"its initiation method is not in INITIATION_METHODS: {_named(contact.method)}")
+
+    def require_wanted(self, contact: Contact, now: datetime) -> None:
+        """Require that a contact did not opt out, and that Salesforce's packager does not update it.
+
+        Raises:
+            NotOurs: One of both.
+            NotYet: It is marked as a voicemail, and has no recording yet.
+        """
+        if is_set(contact.attributes.get(self.opt_out)):
+            raise NotOurs("it has the attribute of OPT_OUT_ATTRIBUTE")
+        if not is_set(contact.attributes.get(self.voicemail)):
+            return
+        if contact.has_recordings:
+            raise NotOurs("a voicemail: Salesforce's packager updates it")
+        # Once that time is over, the caller left no message: an ordinary missed call.
+        until = min(contact.disconnected_at or now, now) + VOICEMAIL_WAIT
+        if now < until:
+            raise NotYet("it has the attribute of VOICEMAIL_ATTRIBUTE, and no recording yet", _next_look(now, until))
+
+
+def is_set(value: object) -> bool:
+    """Tell whether an attribute's value says yes: it is not empty and not ``false``."""
+    return value is not None and str(value).strip().lower() not in {"", "false"}
+
+
+def callback_accepted(contact: Contact) -> bool:
+    """Tell whether a call ended without an agent because its caller accepted a callback."""
+    unanswered = not contact.still_up and contact.connected_to_agent_at is None
+    return unanswered and is_set(contact.attributes.get(CALLBACK_ATTRIBUTE))
+
+
+def ended_unanswered(contact: FoundContact, successors: Successors, rules: CallRules) -> bool:
+    """Tell whether a call that went on ended without an agent or a callback, and this leg stands for it.
+
+    A caller who moved to another queue and hung up there is one missed call. The nearest leg before the last stands for
+    it whose method counts: so no later leg's method may.
+    """
+    later = _later_legs(contact, successors)
+    return all(
+        leg.disconnected_at is not None
+        and leg.connected_to_agent_at is None
+        and leg.method not in _CALLBACKS
+        and not rules.lists(leg.method)
+        for leg in later
+    )
+
+
+def was_enqueued(contact: FoundContact, successors: Successors) -> bool:
+    """Tell whether a call waited in a queue, in this leg or a later one."""
+    return any(leg.enqueued_at is not None for leg in (contact, *_later_legs(contact, successors)))
+
+
+def _later_legs(contact: FoundContact, successors: Successors) -> list[FoundContact]:
+    seen = {contact.contact_id: contact}
+    todo = [contact.contact_id]
+    while todo:
+        for leg in successors.get(todo.pop(), ()):
+            if leg.contact_id not in seen:  # a circle cannot be, but would not end
+                seen[leg.contact_id] = leg
+                todo.append(leg.contact_id)
+    return list(seen.values())[1:]
+
+
+def _next_look(now: datetime, until: datetime) -> datetime:
+    """Return when to look again: after 1, 2, then every 2 minutes, and at the end of the time."""
+    began = until - VOICEMAIL_WAIT
+    return min(now + timedelta(minutes=1 if now - began < timedelta(minutes=2) else 2), until)
+
+
+def _named(method: str) -> str:
+    """Return a method as it may stand in a log: it is Connect's word, not the caller's."""
+    return method[:60] if method.isascii() and method.replace("_", "").isalnum() else "unknown"
