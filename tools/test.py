@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from tools.check import ROOT, STYLE_AND_TYPES, run, run_all
 from tools.local.keeper import die_with_parent
 
-WORKERS = 4
+WORKERS = 5
 """More than a small machine has cores: the tests of time-outs mostly wait."""
 COVERAGE = "--coverage"
 _PYTEST = ("pytest", "-n", str(WORKERS), "--dist", "worksteal")

@@ -34,6 +34,7 @@ SAM = Path(__file__).with_name("sam.txt")
 _PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_28_x86_64", "manylinux_2_34_x86_64")
 _PIP = "-m pip install --quiet --no-compile --disable-pip-version-check --no-deps --only-binary=:all:"
 _INVOCATIONS = "/2015-03-31/functions/function/invocations"
+_TRIES = 3
 _STARTS_WITHIN = 10.0
 
 
@@ -126,14 +127,7 @@ class LambdaRuntime:
     def __init__(
         self, kit: Kit, artifact: Path, handler: str, *, timeout: int, environment: Mapping[str, str], log: Path
     ) -> None:
-        self._port, api = free_ports(2)
-        self._command = [
-            str(kit.emulator),
-            *("--runtime-interface-emulator-address", f"{HOST}:{self._port}"),
-            *("--runtime-api-address", f"{HOST}:{api}"),
-            # -S: what that Python has besides must not stand in for what the artifact lacks, nor meddle with it.
-            *(kit.python, "-S", "-m", "awslambdaric", handler),
-        ]
+        self._kit, self._handler = kit, handler
         self._artifact = artifact
         self._environment = {
             "PATH": os.defpath,
@@ -147,15 +141,31 @@ class LambdaRuntime:
         self.log = log
 
     def __enter__(self) -> Self:
+        for _ in range(_TRIES):
+            if self._listens():
+                return self
+            keeper.end(self._process)
+        raise TimeoutError(f"the emulator does not listen; see {self.log}")
+
+    def _listens(self) -> bool:
+        """Start the emulator. False: it ended, as where another program took its port first, or it does not listen."""
+        self._port, api = free_ports(2)
+        command = [
+            str(self._kit.emulator),
+            *("--runtime-interface-emulator-address", f"{HOST}:{self._port}"),
+            *("--runtime-api-address", f"{HOST}:{api}"),
+            # -S: what that Python has besides must not stand in for what the artifact lacks, nor meddle with it.
+            *(self._kit.python, "-S", "-m", "awslambdaric", self._handler),
+        ]
         with self.log.open("ab") as log:
-            self._process = keeper.start(self._command, environment=self._environment, log=log, where=self._artifact)
+            self._process = keeper.start(command, environment=self._environment, log=log, where=self._artifact)
         ends = time.monotonic() + _STARTS_WITHIN
         while time.monotonic() < ends and self._process.poll() is None:
             with contextlib.suppress(OSError):
                 socket.create_connection((HOST, self._port), timeout=1).close()
-                return self
+                return True
             time.sleep(0.01)
-        raise TimeoutError(f"the emulator does not listen; see {self.log}")
+        return False
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
