@@ -92,10 +92,10 @@ def asked_in(body: str) -> Asked:
         asked = asked_by(said)
         if asked.source is Source.CONTACT_EVENT:
             return asked
-    elif isinstance(said, Mapping) and said.get("source") in list(
-        _OURS
-    ):  # a list: what stands there may not be hashable
-        return Asked(Source(said["source"]), contact_id_of(said.get("contactId"), "contactId"), {})
+    elif isinstance(said, Mapping):
+        source = said.get("source")
+        if isinstance(source, str) and source in _OURS:
+            return Asked(Source(source), contact_id_of(said.get("contactId"), "contactId"), {})
     raise InvalidInput("the message", _EXPECTED)
 
 

@@ -11,7 +11,7 @@ that got its waiting record and no message is found by 2.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -30,7 +30,7 @@ from voicecall_sync.positions import Pass, Position, begin, switched_off
 from voicecall_sync.reconcile_request import ReconcileRequest, Scope, Usual, Window
 from voicecall_sync.record import Record
 from voicecall_sync.report import Report
-from voicecall_sync.search import ContactSearch, TooManyHitsError
+from voicecall_sync.search import Ask, ContactSearch, TooManyHitsError
 from voicecall_sync.table import BATCH
 from voicecall_sync.waiting import Waiting
 
@@ -38,8 +38,6 @@ FEW_IN_LINE = 100
 """So few messages wait for seconds, so that one that is two hours late is not among them."""
 MOST_LISTED = 1000
 """How many contacts an answer names: Lambda's answers end at 6 MB."""
-
-Ask = Callable[[Mapping[str, object]], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)

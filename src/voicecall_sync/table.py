@@ -88,18 +88,19 @@ class Table:
             raise _refused("write", failure) from None
 
     def replace(self, values: Mapping[str, object], standing: Mapping[str, object] | None) -> None:
-        """Write a whole item over one with these values; None for one that must not be there, or not be readable.
+        """Write a whole item over one with these values; over whatever stands there where they are None.
 
         Raises:
             ConditionFailedError: It is another one.
         """
-        arguments: dict[str, Any] = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+        arguments: dict[str, Any] = {}
         if standing is not None:
-            arguments["ConditionExpression"] = " AND ".join(f"#{name} = :{name}" for name in standing)
-            arguments["ExpressionAttributeNames"] = {f"#{name}": name for name in standing}
-            arguments["ExpressionAttributeValues"] = _spelled({f":{name}": value for name, value in standing.items()})
-        else:
-            del arguments["ReturnValuesOnConditionCheckFailure"]
+            arguments = {
+                "ConditionExpression": " AND ".join(f"#{name} = :{name}" for name in standing),
+                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+                "ExpressionAttributeNames": {f"#{name}": name for name in standing},
+                "ExpressionAttributeValues": _spelled({f":{name}": value for name, value in standing.items()}),
+            }
         try:
             self._client.put_item(TableName=self._name, Item=_spelled(values), **arguments)
         except Exception as failure:  # noqa: BLE001 - see the class
