@@ -22,14 +22,15 @@ def test_every_finished_contact_is_updated_once_or_shown_to_an_operator(
         settings = {"RECONCILE_SCOPE": "all", "RECONCILE_PAUSED": "false", "RECONCILE_NOT_BEFORE": str(beginning)}
         for name, value in {**stack.environment(), **settings}.items():
             monkeypatch.setenv(name, value)
-        day = Day(stack, clock, calls=150, seed=7)
+        day = Day(stack, clock, calls=150, seed=11)
         day.world.schedule(timedelta(minutes=45))  # a run for each of two passes is most of what a small day costs
         for _ in day.play():
             pass
         assert os.environ["RECONCILE_PAUSED"] == "false"
         assert day.ledger.lost > 0
         assert day.world.kills > 0
-        assert day.wrong() == []
+        assert day.wrong() == day.too_early() == []
+        assert day.late_recordings
         assert day.uncertain() <= day.bound()
         assert day.ledger.most_live <= 2
         assert stack.queue.bodies == stack.dead_letters.bodies == []

@@ -44,13 +44,12 @@ class Connect:
         self._clock = clock
         self._names: dict[tuple[str, str], tuple[datetime, str | None]] = {}
 
-    def finished_contact(self, contact_id: str, source: Source, *, has_successor: bool = False) -> Contact:
+    def finished_contact(self, contact_id: str, source: Source) -> Contact:
         """Describe a contact, with the names of its queue and agent.
 
         Args:
             contact_id: The contact.
             source: Who asked for it.
-            has_successor: Another contact is known to go on from this one.
 
         Raises:
             ConnectUnavailable: Connect failed, or does not know the contact. (Not a missing name: see below.)
@@ -59,7 +58,7 @@ class Connect:
             InvalidInput: What Connect describes is no contact.
         """
         described = self._call("DescribeContact", lambda: self._describe(contact_id))
-        contact = from_described(described, source, has_successor=has_successor)
+        contact = from_described(described, source)
         if contact.contact_id != contact_id:
             raise ConnectUnavailable("Amazon Connect described another contact than the one asked for")
         of_queue, of_agent = queue_id(described), agent_id(described)

@@ -257,13 +257,12 @@ def finished_contact_id(asked: Asked, instance_id: str) -> str:
     return contact_id
 
 
-def from_described(described: Mapping[str, object], source: Source, *, has_successor: bool = False) -> Contact:
+def from_described(described: Mapping[str, object], source: Source) -> Contact:
     """Make a contact of what DescribeContact says. It does not say the names of the queue and the agent.
 
     Args:
         described: The contact.
         source: Who asked for it.
-        has_successor: Another contact is known to go on from this one; Connect itself names only a few of them.
 
     Raises:
         InvalidInput: The described contact has no usable id.
@@ -278,7 +277,7 @@ def from_described(described: Mapping[str, object], source: Source, *, has_succe
     agent_info = _mapping(described.get("AgentInfo"))
     connected_at = _time(agent_info.get("ConnectedToAgentTimestamp"))
     hold_seconds = _seconds(agent_info.get("AgentInitiatedHoldDuration")) if connected_at else None
-    handed_on = has_successor or bool(described.get("NextContacts"))
+    handed_on = bool(described.get("NextContacts"))
     reason = _text(described.get("DisconnectReason"))
     talked_until = _time(agent_info.get("AfterContactWorkStartTimestamp"))
     if talked_until is None and not handed_on and (reason or "").upper() != _WENT_ON:

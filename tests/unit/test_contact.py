@@ -652,26 +652,18 @@ def test_without_after_contact_work_talk_time_ends_with_the_call(started: dateti
 
 
 @pytest.mark.parametrize(
-    ("contact", "has_successor"),
+    "contact",
     [
-        ({"NextContacts": [{"Type": "QUICK_CONNECT"}]}, False),
-        ({"DisconnectReason": "THIRD_PARTY_DISCONNECT"}, False),
-        ({"DisconnectReason": "third_party_disconnect"}, False),
-        ({}, True),
+        {"NextContacts": [{"Type": "QUICK_CONNECT"}]},
+        {"DisconnectReason": "THIRD_PARTY_DISCONNECT"},
+        {"DisconnectReason": "third_party_disconnect"},
     ],
 )
-def test_talk_time_is_unknown_where_the_call_went_on_without_the_agent(
-    contact: Mapping[str, Any], *, has_successor: bool
-) -> None:
-    went_on = from_described(without_work(**contact), Source.CONTACT_EVENT, has_successor=has_successor)
+def test_talk_time_is_unknown_where_the_call_went_on_without_the_agent(contact: Mapping[str, Any]) -> None:
+    went_on = from_described(without_work(**contact), Source.CONTACT_EVENT)
     assert went_on.interaction_seconds is None
-    worked = from_described(described(**contact), Source.CONTACT_EVENT, has_successor=has_successor)
+    worked = from_described(described(**contact), Source.CONTACT_EVENT)
     assert worked.interaction_seconds == 260, "after-contact work says when the agent's part was over"
-
-
-def test_a_known_successor_goes_on_from_the_contact() -> None:
-    assert from_described(described(), Source.CONTACT_EVENT, has_successor=True).handed_on
-    assert not from_described(described(), Source.CONTACT_EVENT).handed_on
 
 
 def test_a_third_party_that_hung_up_is_no_contact_that_goes_on() -> None:
