@@ -97,6 +97,26 @@ class ReconcileSettings:
     paused: bool
 
 
+@dataclass(frozen=True, slots=True)
+class PreviewSettings:
+    """What decides what would become of a contact, checked.
+
+    Attributes:
+        custom_fields, rules, not_before: As the functions that send have them.
+        scope: Which contacts a run of the reconciliation takes.
+        searches_per_second: How often Connect is asked for a page.
+        paused: The worker receives nothing.
+    """
+
+    instance_id: str
+    custom_fields: Mapping[str, CustomField]
+    rules: CallRules
+    not_before: datetime | None
+    scope: Scope
+    searches_per_second: float
+    paused: bool
+
+
 def log_level() -> str:
     """Return LOG_LEVEL, or its default where it is none: a wrong one must not cost the log line that says so."""
     level = os.environ.get("LOG_LEVEL", "").strip().upper()
@@ -154,13 +174,31 @@ def read_reconciling() -> ReconcileSettings:
             look_back=timedelta(hours=_number("RECONCILE_LOOK_BACK_HOURS", values, 24, 168, "hours")),
             not_before=_not_before(values["RECONCILE_NOT_BEFORE"]),
         ),
-        searches_per_second=_number("RECONCILE_SEARCHES_PER_SECOND", values, 0.1, 10_000, "searches"),
+        searches_per_second=_searches_per_second(values),
         paused=_flag("RECONCILE_PAUSED", values),
     )
 
 
-def _values(needed: Sequence[str]) -> Mapping[str, str]:
-    given = {name: os.environ.get(name, "").strip() for name in (*needed, *OPTIONAL)}
+def read_previewing(variables: Mapping[str, str]) -> PreviewSettings:
+    """Read what a preview needs, from the variables of functions: an operator's machine has none of them.
+
+    Raises:
+        WrongSettings: As for ``read``.
+    """
+    values = _values(("CONNECT_INSTANCE_ID",), variables)
+    return PreviewSettings(
+        instance_id=_instance(values["CONNECT_INSTANCE_ID"]),
+        custom_fields=parse_setting(values["CUSTOM_FIELDS"]),
+        rules=_rules(values),
+        not_before=_not_before(values["RECONCILE_NOT_BEFORE"]),
+        scope=_scope(values["RECONCILE_SCOPE"]),
+        searches_per_second=_searches_per_second(values),
+        paused=_flag("RECONCILE_PAUSED", values),
+    )
+
+
+def _values(needed: Sequence[str], variables: Mapping[str, str] = os.environ) -> Mapping[str, str]:
+    given = {name: variables.get(name, "").strip() for name in (*needed, *OPTIONAL)}
     missing = [name for name in needed if not given[name]]
     if missing:
         raise WrongSettings(f"not set: {', '.join(missing)}")
@@ -229,6 +267,10 @@ def _not_before(text: str) -> datetime | None:
     if text and moment is None:
         raise WrongSettings("RECONCILE_NOT_BEFORE must be a moment with its zone, such as 2026-11-01T00:00:00Z")
     return moment
+
+
+def _searches_per_second(values: Mapping[str, str]) -> float:
+    return _number("RECONCILE_SEARCHES_PER_SECOND", values, 0.1, 10_000, "searches")
 
 
 def _flag(name: str, values: Mapping[str, str]) -> bool:
