@@ -9,6 +9,14 @@ from tools.local.stack import INSTANCE_ARN
 STARTED = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 CUSTOMER = "+15555550123"
 SYSTEM = "+15555550199"
+RECORDING = {
+    "StorageType": "S3",
+    "MediaStreamType": "AUDIO",
+    "Location": "recordings/2026/11/20/call.wav",
+    "Status": "AVAILABLE",
+    "StartTimestamp": STARTED + timedelta(seconds=30),
+    "StopTimestamp": STARTED + timedelta(minutes=5),
+}
 # What must never appear in a log: values that could not be there by chance.
 SECRET_VALUE = "attribute-value-7f3a"
 
@@ -77,16 +85,7 @@ def described(contact_id: str, **changes: Any) -> dict[str, Any]:
             "AgentInitiatedHoldDuration": 10,
             "AfterContactWorkStartTimestamp": STARTED + timedelta(minutes=5),
         },
-        "Recordings": [
-            {
-                "StorageType": "S3",
-                "MediaStreamType": "AUDIO",
-                "Location": "recordings/2026/11/20/call.wav",
-                "Status": "AVAILABLE",
-                "StartTimestamp": STARTED + timedelta(seconds=30),
-                "StopTimestamp": STARTED + timedelta(minutes=5),
-            }
-        ],
+        "Recordings": [RECORDING],
         "Attributes": {"sfdc-Tier__c": SECRET_VALUE, "age": "41", "internal": SECRET_VALUE},
         **changes,
     }

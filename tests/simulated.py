@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.contacts import contact_event, described, new_id
+from tests.contacts import RECORDING, contact_event, described, new_id
 from tests.sandbox import frugal_session, timings_of_tests
 from tools.local.hand_clock import HandClock
 from tools.local.simulation import Sandbox, Simulation
@@ -46,7 +46,7 @@ class World(Simulation):
             "AfterContactWorkStartTimestamp": end,
             "AfterContactWorkEndTimestamp": end,
         }
-        return self.abandoned(ago=ago, **{"AgentInfo": agent, **changes})
+        return self.abandoned(ago=ago, **{"AgentInfo": agent, "Recordings": [RECORDING], **changes})
 
     def abandoned(self, *, ago: timedelta = timedelta(), **changes: Any) -> str:
         """A caller who waited in the queue and hung up so long ago; return the contact's id."""
@@ -100,7 +100,7 @@ class World(Simulation):
     def told(self, contact_id: str | None = None, **changes: Any) -> str:
         """An answered call, or the one given, whose event comes to the queue now; return its id."""
         contact_id = contact_id or self.answered()
-        self.tell(contact_event(contact_id, **changes))
+        self.tell({**contact_event(contact_id, **changes), "time": self.now.isoformat()})
         return contact_id
 
     def live(self, contact_id: str) -> int:

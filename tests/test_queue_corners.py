@@ -302,7 +302,7 @@ def test_an_operator_can_have_a_contact_sent_that_was_closed_as_not_missed(begun
     contact_id = world.abandoned()
     world.stack.connect.search_lag = DAY
     world.change(contact_id, AgentInfo={"Id": "agent-jane", "ConnectedToAgentTimestamp": world.now - MINUTE})
-    world.run(HOUR)
+    world.run(4 * HOUR)
     assert "open" not in world.record(contact_id)
     assert world.reconcile({"contactIds": [contact_id]})["enqueued"] == 1
     world.run(HOUR)

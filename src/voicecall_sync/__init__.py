@@ -3,9 +3,9 @@
 Never two, and none lost without a trace. To follow one contact through the code, read the modules
 in this order; each imports only from those above it (a test keeps it so):
 
+    outcome            what became of one contact, as frozen values
     errors             what can go wrong, and who should catch it
     clock              the two clocks, handed in; deadlines, and the moments of one contact
-    outcome            what became of one contact, as frozen values
     contact            Contact, and its making from each source; knows Connect's spelling
     calls              which contacts are calls of ours
     custom_fields      contact attributes -> the fields of callAttributes
@@ -26,6 +26,7 @@ in this order; each imports only from those above it (a test keeps it so):
     contact_queue      the edge to SQS
     enqueue            what a contact flow could not have updated goes to the queue
     reconcile_request  what one run of the reconciliation is asked to do
+    eligibility        which contacts are updated, and when all of them is known
     positions          how far the two passes of the reconciliation have come
     backlog            what the ledger still has open, for the reconciliation and for operators
     search             which contacts ended in a step of time, page by page

@@ -256,9 +256,8 @@ def _worker(
         clock=clock,
         timings=clients.timings,
         report=report,
-        rules=settings.rules,
+        eligibility=settings.eligibility,
         instance_id=settings.instance_id,
-        not_before=settings.not_before,
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from voicecall_sync.contact import CALLBACK_DIALED, CALLBACK_QUEUED, Contact, FoundContact
-from voicecall_sync.errors import NotOurs, NotYet
+from voicecall_sync.errors import NotListed, NotOurs
 
 METHODS = ("INBOUND", "OUTBOUND", "TRANSFER", "CALLBACK", "API", "WEBRTC_API")
 """The initiation methods that count as calls unless it is set otherwise."""
@@ -52,28 +52,30 @@ class CallRules:
         """Require that a contact began in one of the ways that count.
 
         Raises:
-            NotOurs: It did not.
+            NotListed: It did not.
         """
         if not self.lists(contact.method):
-            raise NotOurs(f"its initiation method is not in INITIATION_METHODS: {_named(contact.method)}")
+            raise NotListed(f"its initiation method is not in INITIATION_METHODS: {_named(contact.method)}")
 
-    def require_wanted(self, contact: Contact, now: datetime) -> None:
+    def require_wanted(self, contact: Contact) -> None:
         """Require that a contact did not opt out, and that Salesforce's packager does not update it.
 
         Raises:
             NotOurs: One of both.
-            NotYet: It is marked as a voicemail, and has no recording yet.
         """
         if is_set(contact.attributes.get(self.opt_out)):
             raise NotOurs("it has the attribute of OPT_OUT_ATTRIBUTE")
-        if not is_set(contact.attributes.get(self.voicemail)):
-            return
-        if contact.has_recordings:
+        if contact.has_recordings and is_set(contact.attributes.get(self.voicemail)):
             raise NotOurs("a voicemail: Salesforce's packager updates it")
-        # Once that time is over, the caller left no message: an ordinary missed call.
-        until = min(contact.disconnected_at or now, now) + VOICEMAIL_WAIT
-        if now < until:
-            raise NotYet("it has the attribute of VOICEMAIL_ATTRIBUTE, and no recording yet", _next_look(now, until))
+
+    def may_be_voicemail_until(self, contact: Contact) -> datetime | None:
+        """Return until when a contact's voicemail may still come; after that, its caller left no message.
+
+        None for a contact that is not marked as a voicemail, or has a recording.
+        """
+        if contact.disconnected_at is None or contact.has_recordings:
+            return None
+        return contact.disconnected_at + VOICEMAIL_WAIT if is_set(contact.attributes.get(self.voicemail)) else None
 
 
 def is_set(value: object) -> bool:
@@ -117,12 +119,6 @@ def _later_legs(contact: FoundContact, successors: Successors) -> list[FoundCont
                 seen[leg.contact_id] = leg
                 todo.append(leg.contact_id)
     return list(seen.values())[1:]
-
-
-def _next_look(now: datetime, until: datetime) -> datetime:
-    """Return when to look again: after 1, 2, then every 2 minutes, and at the end of the time."""
-    began = until - VOICEMAIL_WAIT
-    return min(now + timedelta(minutes=1 if now - began < timedelta(minutes=2) else 2), until)
 
 
 def _named(method: str) -> str:

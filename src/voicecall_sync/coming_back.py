@@ -18,7 +18,8 @@ VISIBILITY = timedelta(seconds=360)
 RETENTION = timedelta(days=14)
 """How long SQS keeps a message; what is older is gone."""
 TRIED_FOR = timedelta(days=7)
-"""A week after a contact's first failure its message goes to the dead-letter queue."""
+"""A week after a contact's first failure its message goes to the dead-letter queue; so does that of a call which Amazon
+Connect does not describe as ended a week after the first look."""
 MOST_RECEIVES = 990
 """A message received so often goes there as well; at 1,000 receives SQS would move it, without a note of ours."""
 LONGEST = timedelta(hours=11)
@@ -49,9 +50,15 @@ def back_by(now: datetime, after: timedelta) -> datetime:
     return now + max(after, VISIBILITY)
 
 
-def is_over(failed_since: datetime | None, receives: int, now: datetime) -> bool:
-    """Tell whether a message is to go to the dead-letter queue."""
-    return receives >= MOST_RECEIVES or (failed_since is not None and now - failed_since > TRIED_FOR)
+def is_over(since: datetime | None, receives: int, now: datetime) -> bool:
+    """Tell whether a message is to go to the dead-letter queue.
+
+    Args:
+        since: When its contact first failed, or was first seen to wait for the same thing; None for now.
+        receives: How often it was received.
+        now: The time of day.
+    """
+    return receives >= MOST_RECEIVES or (since is not None and now - since > TRIED_FOR)
 
 
 def whole_seconds(after: timedelta) -> int:

@@ -35,7 +35,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.I
 
 # Connect writes 1970-01-01T00:00:00.001Z for "never happened".
 _FIRST_REAL_TIME = datetime(1971, 1, 1, tzinfo=UTC)
-
+_FIRST_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)
 
 _IVR_FOLDER = "/CallRecordings/ivr/"
 _IN_S3 = ("S3", "Amazon S3")  # the API's spelling, and the documentation's of contact records
@@ -165,11 +165,13 @@ class Asked:
         contact_id: "" where the event holds none that may be repeated in an answer.
         details: A contact flow's ``Details``; a contact event's ``detail``, with its names in lower case, because
             Amazon's samples have contactId and ContactId, instanceArn, InstanceArn and InstanceARN.
+        event_time: When a contact event was sent, as its envelope says; None for other sources, and where it does not.
     """
 
     source: Source
     contact_id: str
     details: Mapping[str, object]
+    event_time: datetime | None = None
 
 
 def asked_by(event: object) -> Asked:
@@ -185,7 +187,8 @@ def asked_by(event: object) -> Asked:
             return Asked(Source.CONTACT_FLOW, contact_id, details)
         if event.get("detail-type") == _CONTACT_EVENT:
             detail = {str(name).lower(): value for name, value in _mapping(event.get("detail")).items()}
-            return Asked(Source.CONTACT_EVENT, _usable_id(detail.get("contactid")), detail)
+            contact_id = _usable_id(detail.get("contactid"))
+            return Asked(Source.CONTACT_EVENT, contact_id, detail, moment_of(event.get("time")))
     raise InvalidInput("event", f'a contact flow\'s event, or an EventBridge event of type "{_CONTACT_EVENT}"')
 
 
@@ -470,6 +473,18 @@ def _as_recording(entry: Mapping[str, object]) -> Recording:
     start, stop = _time(entry.get("StartTimestamp")), _time(entry.get("StopTimestamp"))
     seconds = int((stop - start).total_seconds()) if start and stop and stop >= start else None
     return Recording(_text(entry.get("Location")) or "", seconds)
+
+
+def moment_of(value: object) -> datetime | None:
+    """Read a moment in ISO 8601 with its zone, and return it in UTC; None if it is not one, or before any contact."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+        if moment is None or moment.tzinfo is None:
+            return None
+        moment = moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return moment if moment >= _FIRST_MOMENT else None
 
 
 def _time(value: object) -> datetime | None:

@@ -3,13 +3,14 @@
     VoiceCallSyncError
     ├── InvalidInput        the event or a parameter is wrong, and stays so        sync -> INVALID
     ├── NotOurs             not a voice contact, not finished, another instance    sync -> IGNORED
+    │   └── NotListed           its initiation method does not count
     ├── NotReady            a failure on our side; nothing was claimed or sent     sync -> RETRY_LATER
     │   ├── WrongSettings       a variable is missing or wrong
     │   ├── SecretUnusable      the secret cannot be read, or is none of the four forms
     │   ├── ConnectUnavailable  Amazon Connect did not tell us of the contact
     │   │   └── SearchRefused       it refused how it was asked to search
     │   ├── NotFinishedYet      the event says finished, the described contact does not
-    │   ├── NotYet              nothing failed; what is still to come is worth a later look
+    │   ├── NotYet              nothing failed; something of the contact is still to come
     │   ├── LedgerUnavailable   the table did not answer, or refused
     │   ├── SalesforceUnreachable  no connection: name, TCP, TLS or certificate
     │   ├── SalesforceFailing   the breaker is open: several contacts in a row had no answer
@@ -25,6 +26,8 @@ What happens between claim and settle is no exception but a value: see ``outcome
 from __future__ import annotations
 
 from datetime import datetime
+
+from voicecall_sync.outcome import Awaited
 
 
 class VoiceCallSyncError(Exception):
@@ -48,16 +51,20 @@ class NotOurs(VoiceCallSyncError):  # noqa: N818
     """A sound event about a contact that is no business of ours."""
 
 
+class NotListed(NotOurs):
+    """A contact that began in a way that is not in INITIATION_METHODS."""
+
+
 class NotReady(VoiceCallSyncError):  # noqa: N818
     """Something on our side failed before the claim: nothing was claimed, nothing sent.
 
     Attributes:
         due: From when on it makes sense to try again, where that is known.
-        waits: Nothing failed, it only is not yet time.
+        awaits: What the contact waits for; None for a failure.
     """
 
     due: datetime | None = None
-    waits: bool = False
+    awaits: Awaited | None = None
 
 
 class WrongSettings(NotReady):
@@ -77,21 +84,21 @@ class SearchRefused(ConnectUnavailable):
 
 
 class NotFinishedYet(NotReady):
-    """The event says that the contact is finished; Connect's description of it does not say so yet."""
+    """Connect's description of the contact does not say yet that it ended."""
 
 
 class NotYet(NotReady):
-    """Something of the contact is still to come: it is looked at again, and that counts as no failure.
+    """Something of the contact is still to come: the worker looks again, and that is not a failure.
 
     Args:
-        message: What is still to come.
+        awaits: What is still to come.
+        message: The same for a person.
         due: When to look again.
     """
 
-    waits = True
-
-    def __init__(self, message: str, due: datetime) -> None:
+    def __init__(self, awaits: Awaited, message: str, due: datetime) -> None:
         super().__init__(message)
+        self.awaits = awaits
         self.due = due
 
 

@@ -49,6 +49,20 @@ class Status(StrEnum):
     INVALID = "INVALID"
 
 
+class Awaited(StrEnum):
+    """What a contact waits for where nothing failed: it only is not yet time to send."""
+
+    CALL = "call"
+    """The end of the call."""
+    WRAP_UP = "wrap-up"
+    """The end of after-contact work: the agent's attributes may still come."""
+    RECORDING = "recording"
+    VOICEMAIL = "voicemail"
+    """The recording that tells a voicemail from a caller who hung up."""
+    TURN = "turn"
+    """The end of a contact flow's attempt, or of the pause that Salesforce asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settlement:
     """How a claim ends.
@@ -80,7 +94,7 @@ class Outcome:
         final_blocked: A DUPLICATE that holds the finished call's values, barred by an earlier update
             from a contact flow.
         due: For RETRY_LATER, the moment from which on it makes sense to try again, where one is known.
-        waits: For RETRY_LATER: nothing failed, it only is not yet time.
+        awaits: For RETRY_LATER, what the contact waits for; None for a failure.
     """
 
     status: Status
@@ -91,7 +105,7 @@ class Outcome:
     differs: tuple[str, ...] = ()
     final_blocked: bool = False
     due: datetime | None = None
-    waits: bool = False
+    awaits: Awaited | None = None
 
     @property
     def redeliver(self) -> bool:

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
-from voicecall_sync.contact import FoundContact, contact_id_of
+from voicecall_sync.contact import FoundContact, contact_id_of, moment_of
 from voicecall_sync.errors import InvalidInput
 
 FIRST_AFTER = timedelta(minutes=30)
@@ -23,7 +23,6 @@ MOST_NAMED = 10_000
 
 KEYS = ("from", "to", "scope", "dryRun", "contactIds")
 _SCHEDULED = "Scheduled Event"
-_FIRST_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class Scope(StrEnum):
@@ -143,18 +142,6 @@ def _moment(event: Mapping[str, object], name: str) -> datetime | None:
     if moment is None:
         raise InvalidInput(name, "a moment with its zone, such as 2026-11-01T00:00:00Z")
     return moment
-
-
-def moment_of(value: object) -> datetime | None:
-    """Read a moment in ISO 8601 with its zone, and return it in UTC; None where it is none, or before any contact."""
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-        if moment is None or moment.tzinfo is None:
-            return None
-        moment = moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-    return moment if moment >= _FIRST_MOMENT else None
 
 
 def _scope(event: Mapping[str, object], usual: Scope, *, by_hand: bool) -> Scope:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from voicecall_sync.outcome import State
+from voicecall_sync.outcome import Awaited, State
 
 KEPT = timedelta(days=775)
 """25 months: Connect keeps a contact for 24, and a claim forgotten before that is a second PATCH."""
@@ -21,9 +21,14 @@ LOST_AFTER = timedelta(hours=2)
 DEAD_AFTER = timedelta(seconds=60)
 """How long past ``ownerUntil`` an owner counts as dead: clocks differ."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+UNKNOWN_TIME = _EPOCH
+"""The ``completed_at`` of a contact whose COMPLETED event did not say when it was sent."""
 MOST_ATTEMPTS = 1_000_000
 
-_HISTORY = ("metAt", "firstSource", "scope", "failures", "failedSince", "backBy", "releasedAt", "releasedBy", "namedAt")
+_HISTORY = (
+    *("metAt", "firstSource", "scope", "failures", "failedSince", "backBy", "completedAt"),
+    *("releasedAt", "releasedBy", "namedAt"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,8 @@ class Record:
         back_by: When its message is there again at the latest; None where no message is known of.
         failures: How often its message came back.
         failed_since: When it first did so.
+        completed_at: When its COMPLETED event was sent: after-contact work is over. None where no event was met.
+        waits_for, waits_since: What it waited for last, and when the worker first saw that.
         dead_lettered_at: When the worker moved its message to the dead-letter queue.
         named_at: When an operator named it, after it had come by itself.
         closed_at, closed_by: When and by whom it was closed: an operator found its update in Salesforce.
@@ -66,6 +73,9 @@ class Record:
     back_by: datetime | None = None
     failures: int = 0
     failed_since: datetime | None = None
+    completed_at: datetime | None = None
+    waits_for: Awaited | None = None
+    waits_since: datetime | None = None
     dead_lettered_at: datetime | None = None
     released_at: datetime | None = None
     released_by: str | None = None
@@ -96,7 +106,7 @@ class Record:
 def record_of(contact_id: str, values: Mapping[str, Any]) -> Record:
     """Read a record: one that was edited by hand must stop a contact, not a program."""
     state, owner = values.get("state"), values.get("owner")
-    scope = values.get("scope")
+    scope, waits_for = values.get("scope"), values.get("waitsFor")
     return Record(
         contact_id=contact_id,
         state=State(state) if isinstance(state, str) and state in list(State) else None,
@@ -116,6 +126,9 @@ def record_of(contact_id: str, values: Mapping[str, Any]) -> Record:
         back_by=from_stored(values.get("backBy")),
         failures=_whole(values.get("failures")) or 0,
         failed_since=from_stored(values.get("failedSince")),
+        completed_at=from_stored(values.get("completedAt")),
+        waits_for=Awaited(waits_for) if isinstance(waits_for, str) and waits_for in list(Awaited) else None,
+        waits_since=from_stored(values.get("waitsSince")),
         dead_lettered_at=from_stored(values.get("deadLetteredAt")),
         released_at=from_stored(values.get("releasedAt")),
         released_by=_name(values.get("releasedBy")),

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-from voicecall_sync.outcome import Outcome, Settlement, Status
+from voicecall_sync.outcome import Awaited, Outcome, Settlement, Status
 
 if TYPE_CHECKING:
     from voicecall_sync.contact import Contact
@@ -40,6 +40,13 @@ _METRIC = {
     Status.IGNORED: "Ignored",
     Status.INVALID: "Invalid",
 }
+_AWAITED_METRIC = {
+    Awaited.CALL: "NotFinishedYet",
+    Awaited.WRAP_UP: "NotFinishedYet",
+    Awaited.RECORDING: "WaitingForRecording",
+    Awaited.VOICEMAIL: "WaitingForRecording",
+}
+"""These replace RetryLater: nothing failed."""
 _FAILED = frozenset({Status.REJECTED, Status.UNCERTAIN})
 _WARNED = frozenset({Status.RETRY_LATER, Status.INVALID})
 
@@ -65,11 +72,12 @@ class Report:
 
     def outcome(self, outcome: Outcome, source: str, request_id: str) -> None:
         """Log and count what became of a contact."""
-        self._count(_METRIC[outcome.status])
+        awaited = _AWAITED_METRIC.get(outcome.awaits) if outcome.awaits else None
+        self._count(awaited or _METRIC[outcome.status])
         if outcome.final_blocked:
             self._count("FinalUpdateBlocked")
         write = self._logger.info
-        if outcome.status in _WARNED or outcome.final_blocked:
+        if (outcome.status in _WARNED and not awaited) or outcome.final_blocked:
             write = self._logger.warning
         if outcome.status in _FAILED:
             write = self._logger.error
@@ -80,6 +88,8 @@ class Report:
                 source=source,
                 status=outcome.status.value,
                 detail=outcome.detail,
+                awaits=outcome.awaits and outcome.awaits.value,
+                due=outcome.due and outcome.due.isoformat(timespec="seconds"),
                 state=outcome.state and outcome.state.value,
                 httpStatus=outcome.http_status,
                 differs=outcome.differs,

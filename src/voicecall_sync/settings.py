@@ -18,9 +18,11 @@ from urllib.parse import urlsplit
 from certifi import where
 
 from voicecall_sync.calls import METHODS, CallRules
+from voicecall_sync.contact import moment_of
 from voicecall_sync.custom_fields import CustomField, parse_setting
+from voicecall_sync.eligibility import Eligibility
 from voicecall_sync.errors import WrongSettings
-from voicecall_sync.reconcile_request import Scope, Usual, moment_of
+from voicecall_sync.reconcile_request import Scope, Usual
 
 SENDING = ("SCRT_ENDPOINT_BASE", "JWT_SECRET_ID", "IDEMPOTENCY_TABLE", "CONNECT_INSTANCE_ID", "CONTACT_QUEUE_URL")
 """What the functions need that send."""
@@ -36,6 +38,7 @@ OPTIONAL: Mapping[str, str] = {
     "INITIATION_METHODS": ",".join(METHODS),
     "VOICEMAIL_ATTRIBUTE": "vm_flag",
     "OPT_OUT_ATTRIBUTE": "NoVoiceCallSync",
+    "RECORDING_WAIT_MINUTES": "5",
     "LOG_LEVEL": "INFO",
     "POWERTOOLS_SERVICE_NAME": "voicecall-sync",
     "RECONCILE_SCOPE": "none",
@@ -56,8 +59,7 @@ class Settings:
 
     Attributes:
         endpoint_base: https, or plain http on a loopback address.
-        rules: Which contacts are calls.
-        not_before: Contacts that ended before this are another system's; None for no such bound.
+        eligibility: Which contacts are updated, and how long the worker waits for a recording.
         queue_url, dead_letter_url: The queues; the second is "" where it was not asked for.
         ca_bundle: File or folder of the certificate authorities to trust.
     """
@@ -70,8 +72,7 @@ class Settings:
     table: str
     instance_id: str
     custom_fields: Mapping[str, CustomField]
-    rules: CallRules
-    not_before: datetime | None
+    eligibility: Eligibility
     queue_url: str
     dead_letter_url: str
     ca_bundle: str
@@ -149,8 +150,11 @@ def read(*more: str) -> Settings:
         table=values["IDEMPOTENCY_TABLE"],
         instance_id=_instance(values["CONNECT_INSTANCE_ID"]),
         custom_fields=parse_setting(values["CUSTOM_FIELDS"]),
-        rules=_rules(values),
-        not_before=_not_before(values["RECONCILE_NOT_BEFORE"]),
+        eligibility=Eligibility(
+            _rules(values),
+            _not_before(values["RECONCILE_NOT_BEFORE"]),
+            timedelta(minutes=_number("RECORDING_WAIT_MINUTES", values, 0, 60, "minutes")),
+        ),
         queue_url=values["CONTACT_QUEUE_URL"],
         dead_letter_url=values.get("DEAD_LETTER_QUEUE_URL", ""),
         ca_bundle=bundle,

@@ -25,7 +25,7 @@ from voicecall_sync.contact import Contact
 from voicecall_sync.custom_fields import CustomField
 from voicecall_sync.errors import InvalidInput, LedgerUnavailable, NotOurs, NotReady, SalesforceFailing, TooLittleTime
 from voicecall_sync.ledger import Claim, ClaimRequest, ClaimUnconfirmedError, Ledger
-from voicecall_sync.outcome import Outcome, Settlement, Source, State, Status
+from voicecall_sync.outcome import Awaited, Outcome, Settlement, Source, State, Status
 from voicecall_sync.record import Record
 from voicecall_sync.report import Report, printable
 from voicecall_sync.token import Token, TokenSource
@@ -248,7 +248,7 @@ class Sync:
                 detail,
                 record.state,
                 due=record.retry_at,
-                waits=record.retry_at is not None,
+                awaits=Awaited.TURN if record.retry_at else None,
             )
         detail = f"already {record.state or 'in the ledger, in a state we do not know'}"
         if voice_call is None:
@@ -303,4 +303,4 @@ def expecting(contact_id: str, work: Callable[[], T]) -> T | Outcome:
     except InvalidInput as reason:
         return Outcome(Status.INVALID, contact_id, str(reason))
     except NotReady as reason:
-        return Outcome(Status.RETRY_LATER, contact_id, str(reason), due=reason.due, waits=reason.waits)
+        return Outcome(Status.RETRY_LATER, contact_id, str(reason), due=reason.due, awaits=reason.awaits)

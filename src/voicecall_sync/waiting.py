@@ -3,8 +3,9 @@
 A waiting record is NOT_APPLIED with attempts 0. It makes every contact that was ever met known, and it shows a lost
 message: its ``backBy`` is long past. Whether it is time to send is never judged from it.
 
-    (none) ──leave──> waits ──came_back──> waits ──dead_lettered──> waits for an operator ──start_anew──> waits
-                        └──close──> NOT_APPLIED, no longer open: ignored
+    (none) ──leave, come_back──> waits ──dead_lettered──> waits for an operator ──start_anew──> waits
+                                 │  └──come_back──> waits
+                                 └──close──> NOT_APPLIED, no longer open: ignored
 
 Every change is conditional on NOT_APPLIED and on the owner that was read.
 """
@@ -12,11 +13,28 @@ Every change is conditional on NOT_APPLIED and on the owner that was read.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
-from voicecall_sync.outcome import Source, State
+from voicecall_sync.outcome import Awaited, Source, State
 from voicecall_sync.record import Record, forgotten_at, stored
 from voicecall_sync.table import NOBODYS, ConditionFailedError, Table
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """Why a contact's message comes back, and when.
+
+    Attributes:
+        back_by: When it is there again at the latest.
+        awaits: What the contact waits for; None for a failure.
+        completed_at: When its COMPLETED event was sent; None where this message is not such an event.
+    """
+
+    detail: str
+    back_by: datetime
+    awaits: Awaited | None
+    completed_at: datetime | None
 
 
 class Waiting:
@@ -40,9 +58,8 @@ class Waiting:
         back_by: datetime,
         now: datetime,
         scope: str | None = None,
-        failed: bool = False,
     ) -> bool:
-        """Note a contact without a record, whose message is sent next or comes back. False: it has a record by now.
+        """Note a contact without a record, whose message is sent next. False: it has a record by now.
 
         Args:
             contact_id: The contact.
@@ -51,41 +68,29 @@ class Waiting:
             back_by: When its message is there again at the latest.
             now: The time of day.
             scope: For a found contact, the scope it was found in.
-            failed: Its message comes back: the first failure.
+        """
+        more = {"scope": scope} if scope else {}
+        return self._put(contact_id, source, now, {"detail": detail, "backBy": stored(back_by), **more})
+
+    def come_back(self, contact_id: str, source: Source, record: Record | None, why: Return, now: datetime) -> bool:
+        """Note that a contact's message comes back. False: the contact has moved on since it was read.
+
+        Args:
+            contact_id: The contact.
+            source: Who met it, where it has no record yet.
+            record: Its record; None for none.
+            why: Why it comes back, and when.
+            now: The time of day.
         """
         values = {
-            "contactId": contact_id,
-            "state": State.NOT_APPLIED.value,
-            "open": State.NOT_APPLIED.value,
-            "since": stored(now),
-            "owner": self._new_owner(),
-            "source": source.value,
-            "firstSource": source.value,
-            "attempts": 0,
-            "detail": detail,
-            "backBy": stored(back_by),
-            "expiresAt": forgotten_at(now),
-            "metAt": stored(now),
-            **({"scope": scope} if scope else {}),
-            **({"failures": 1, "failedSince": stored(now)} if failed else {}),
+            "detail": why.detail,
+            "backBy": stored(why.back_by),
+            **({"completedAt": stored(why.completed_at)} if why.completed_at else {}),
+            **(_waits(record, why.awaits, now) if why.awaits else _failed(record, now)),
         }
-        try:
-            self._table.put(values, NOBODYS)
-        except ConditionFailedError as failure:
-            # Our own owner: a first try did get through, and only its answer was lost.
-            return failure.standing.get("owner") == values["owner"]
-        return True
-
-    def came_back(self, record: Record, detail: str, back_by: datetime, now: datetime) -> bool:
-        """Note that a contact's message comes back once more. False: the contact has moved on since it was read."""
-        values = {
-            "backBy": stored(back_by),
-            "failures": record.failures + 1,
-            "failedSince": stored(record.failed_since or now),
-            "detail": detail,
-            **_open_again(record, now),
-        }
-        return self._change(record, values)
+        if record is None:
+            return self._put(contact_id, source, now, values)
+        return self._change(record, {**values, **_open_again(record, now)})
 
     def expect(self, record: Record, back_by: datetime) -> bool:
         """Note when a contact's message is there at the latest; nothing failed. False: the contact has moved on."""
@@ -98,7 +103,7 @@ class Waiting:
 
     def close(self, record: Record, reason: str) -> bool:
         """Note that nothing is to be sent for a contact: it is no longer open. False: it has moved on."""
-        gone = dict.fromkeys(("open", "since", "backBy", "failures", "failedSince"))
+        gone = dict.fromkeys(("open", "since", "backBy", "failures", "failedSince", "waitsFor", "waitsSince"))
         return self._change(record, {"detail": reason, **gone})
 
     def dead_lettered(self, record: Record, detail: str, now: datetime) -> bool:
@@ -108,11 +113,43 @@ class Waiting:
 
     def start_anew(self, record: Record, back_by: datetime) -> bool:
         """Note that a contact is tried for another week, because it was redriven. False: it has moved on."""
-        values = {"deadLetteredAt": None, "failures": None, "failedSince": None, "backBy": stored(back_by)}
-        return self._change(record, values)
+        gone = dict.fromkeys(("deadLetteredAt", "failures", "failedSince", "waitsFor", "waitsSince"))
+        return self._change(record, {**gone, "backBy": stored(back_by)})
+
+    def _put(self, contact_id: str, source: Source, now: datetime, more: Mapping[str, object]) -> bool:
+        values = {
+            "contactId": contact_id,
+            "state": State.NOT_APPLIED.value,
+            "open": State.NOT_APPLIED.value,
+            "since": stored(now),
+            "owner": self._new_owner(),
+            "source": source.value,
+            "firstSource": source.value,
+            "attempts": 0,
+            "expiresAt": forgotten_at(now),
+            "metAt": stored(now),
+            **more,
+        }
+        try:
+            self._table.put(values, NOBODYS)
+        except ConditionFailedError as failure:
+            # Our own owner: a first try did get through, and only its answer was lost.
+            return failure.standing.get("owner") == values["owner"]
+        return True
 
     def _change(self, record: Record, values: Mapping[str, object]) -> bool:
         return self._table.change(record.contact_id, (State.NOT_APPLIED, record.owner), values)
+
+
+def _failed(record: Record | None, now: datetime) -> dict[str, object]:
+    failures = record.failures if record is not None else 0
+    since = record.failed_since if record is not None else None
+    return {"failures": failures + 1, "failedSince": stored(since or now)}
+
+
+def _waits(record: Record | None, awaits: Awaited, now: datetime) -> dict[str, object]:
+    since = record.waits_since if record is not None and record.waits_for == awaits else None
+    return {"waitsFor": awaits.value, "waitsSince": stored(since or now)}
 
 
 def _open_again(record: Record, now: datetime) -> dict[str, object]:

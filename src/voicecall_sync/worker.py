@@ -1,6 +1,6 @@
 """The worker: takes one message of the contact queue, and says whether it is done or comes back.
 
-    message ─> record ─> breaker ─> description ─> is it ours? ─> Sync.update ─> Outcome
+    message ─> record ─> breaker ─> description ─> is it ours? is all known? ─> Sync.update ─> Outcome
                  │
                  └─ UPDATED, UNCERTAIN, REJECTED, CLAIMED: done, without a description, a token or a connection
 
@@ -20,33 +20,27 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from voicecall_sync import coming_back
-from voicecall_sync.calls import CallRules
 from voicecall_sync.clock import Clock, Moments, Timings
 from voicecall_sync.connect import Connect
 from voicecall_sync.contact import Asked, Contact, finished_contact_id
 from voicecall_sync.contact_queue import ContactQueue
-from voicecall_sync.errors import InvalidInput, LedgerUnavailable, NotOurs, QueueUnavailable
+from voicecall_sync.eligibility import Eligibility, still_up
+from voicecall_sync.errors import InvalidInput, LedgerUnavailable, NotFinishedYet, NotListed, QueueUnavailable
 from voicecall_sync.ledger import Ledger
 from voicecall_sync.messages import Message, asked_in
-from voicecall_sync.outcome import Outcome, Source, State, Status
-from voicecall_sync.reconcile_request import Scope
-from voicecall_sync.record import DEAD_AFTER, Record
+from voicecall_sync.outcome import Awaited, Outcome, Source, State, Status
+from voicecall_sync.record import DEAD_AFTER, UNKNOWN_TIME, Record
 from voicecall_sync.report import Report
 from voicecall_sync.sync import Sync, expecting, flow_sent
-from voicecall_sync.waiting import Waiting
+from voicecall_sync.waiting import Return, Waiting
 
 MISSING_AFTER = timedelta(minutes=15)
 """A contact that the reconciliation found so long after its end has no event: it was lost."""
-_ONLY_MISSED = frozenset({Scope.ABANDONED, Scope.UNANSWERED})
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """What it takes to work off messages; the composition root puts it together.
-
-    Attributes:
-        not_before: Contacts that ended before it are another system's, except released ones; None for no such bound.
-    """
+    """What it takes to work off messages; the composition root puts it together."""
 
     sync: Sync
     connect: Connect
@@ -56,9 +50,8 @@ class Worker:
     clock: Clock
     timings: Timings
     report: Report
-    rules: CallRules
+    eligibility: Eligibility
     instance_id: str
-    not_before: datetime | None
 
     def take(self, message: Message, moments: Moments, request_id: str) -> bool:
         """Work off one message. False: it comes back."""
@@ -90,41 +83,17 @@ class Worker:
 
     def _described(self, asked: Asked, record: Record | None) -> Contact:
         """Describe the contact, and require that it is ours to update."""
-        contact = self.connect.finished_contact(asked.contact_id, asked.source)
-        if record is None or record.released_at is None:
-            self._require_ours(contact)
-            self._require_missed(contact, asked, record)
-            self._require_call(contact, record)
-        return contact
-
-    def _require_call(self, contact: Contact, record: Record | None) -> None:
-        """Judge what came by itself: the list of methods, the opt-out, and the voicemails of Salesforce's packager."""
-        met_by = record.first_source if record is not None else None
-        if met_by == Source.OPERATOR or (record is not None and record.named_at is not None):
-            return
-        self.rules.require_wanted(contact, self.clock.now())
-        if met_by == Source.CONTACT_FLOW:  # a flow asked for it
-            return
         try:
-            self.rules.require_listed(contact)
-        except NotOurs:
+            contact = self.connect.finished_contact(asked.contact_id, asked.source)
+        except NotFinishedYet:
+            raise still_up(record, self.clock.now()) from None
+        try:
+            self.eligibility.require_ours(contact, asked, record, self.clock.now())
+        except NotListed:
             if contact.connected_to_agent_at is not None:
                 self.report.counted("IgnoredAnswered", 1)
             raise
-
-    def _require_ours(self, contact: Contact) -> None:
-        ended = contact.disconnected_at
-        if self.not_before is not None and ended is not None and ended < self.not_before:
-            raise NotOurs("it ended before RECONCILE_NOT_BEFORE: not ours to update")
-
-    def _require_missed(self, contact: Contact, asked: Asked, record: Record | None) -> None:
-        """Look again at a contact that was found as a missed one: the search's index lags."""
-        if asked.source is Source.CONTACT_EVENT or record is None or record.scope not in _ONLY_MISSED:
-            return
-        if contact.connected_to_agent_at is not None:
-            raise NotOurs("not missed: it was connected to an agent")
-        if contact.handed_on:
-            raise NotOurs("not missed: the call went on as another contact")
+        return contact
 
     # ---------------------------------------------------------------- what becomes of the contact
 
@@ -159,6 +128,7 @@ class Worker:
             return standing
         self.sync.breaker.admit()
         contact = self._described(asked, record)
+        self.eligibility.require_known(contact, asked, record, self.clock.now())
         outcome = self.sync.update(contact, moments, record)
         self._tell_of_sent(outcome, asked, contact, record)
         return outcome
@@ -173,7 +143,7 @@ class Worker:
             # If that flow's update is not applied, it relies on this message.
             detail = "a contact flow is sending it"
             due = (record.owner_until or now) + DEAD_AFTER
-            return Outcome(Status.RETRY_LATER, record.contact_id, detail, record.state, due=due, waits=True)
+            return Outcome(Status.RETRY_LATER, record.contact_id, detail, record.state, due=due, awaits=Awaited.TURN)
         if record.state is not State.NOT_APPLIED or not record.due(now):
             return self.sync.standing(record, moments)
         return None
@@ -233,29 +203,22 @@ class Worker:
         with suppress(LedgerUnavailable):  # the message alone is enough
             record = self.ledger.read(asked.contact_id)
         waiting = record if record is not None and record.state is State.NOT_APPLIED else None
-        redriven = waiting is not None and waiting.dead_lettered_at is not None
-        since = waiting.failed_since if waiting is not None and not redriven else None
-        if coming_back.is_over(since, message.receives, now):
+        if coming_back.is_over(_began(waiting, outcome), message.receives, now):
             self._set_apart(message, replace(outcome, detail=f"not tried any further: {outcome.detail}"))
             return True
         # Where failures are not noted, how often it was received has to do.
-        failures = waiting.failures + (not outcome.waits) if waiting else message.receives
-        after = coming_back.wait(self.timings.ladder, max(failures, 1), outcome.due, now)
+        failures = waiting.failures + 1 if waiting else message.receives
+        after = coming_back.wait(self.timings.ladder, 1 if outcome.awaits else failures, outcome.due, now)
         with suppress(LedgerUnavailable):
             self._note(asked, record, outcome, coming_back.back_by(now, after))
         self.queue.come_back(message, after)
         return False
 
     def _note(self, asked: Asked, record: Record | None, outcome: Outcome, back_by: datetime) -> None:
-        now = self.clock.now()
-        if record is None:
-            self.waiting.leave(
-                asked.contact_id, asked.source, outcome.detail, back_by=back_by, now=now, failed=not outcome.waits
-            )
-        elif record.state is State.NOT_APPLIED and outcome.waits:
-            self.waiting.expect(record, back_by)
-        elif record.state is State.NOT_APPLIED:
-            self.waiting.came_back(record, outcome.detail, back_by, now)
+        if record is None or record.state is State.NOT_APPLIED:
+            completed_at = asked.event_time or UNKNOWN_TIME if asked.source is Source.CONTACT_EVENT else None
+            why = Return(outcome.detail, back_by, outcome.awaits, completed_at)
+            self.waiting.come_back(asked.contact_id, asked.source, record, why, self.clock.now())
 
     def _set_apart(self, message: Message, outcome: Outcome) -> None:
         """Move a message to the dead-letter queue, and note that on a contact that waits for it."""
@@ -272,3 +235,12 @@ class Worker:
     def _waiting_record(self, contact_id: str) -> Record | None:
         record = self.ledger.read(contact_id)
         return record if record is not None and record.state is State.NOT_APPLIED else None
+
+
+def _began(waiting: Record | None, outcome: Outcome) -> datetime | None:
+    """Return since when a contact has failed, or has waited for the same thing; None for a first time."""
+    if waiting is None or waiting.dead_lettered_at is not None:
+        return None
+    if outcome.awaits is None:
+        return waiting.failed_since
+    return waiting.waits_since if waiting.waits_for == outcome.awaits else None

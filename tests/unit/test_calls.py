@@ -7,7 +7,7 @@ import pytest
 
 from voicecall_sync.calls import METHODS, CallRules, callback_accepted, ended_unanswered, is_set, was_enqueued
 from voicecall_sync.contact import Contact, FoundContact
-from voicecall_sync.errors import NotOurs, NotYet
+from voicecall_sync.errors import NotOurs
 from voicecall_sync.outcome import Source
 
 THEN = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
@@ -72,25 +72,24 @@ def test_what_an_attribute_says(value: object, *, says_yes: bool) -> None:
 def test_who_is_left_out(attributes: dict[str, object], why: str | None, *, has_recordings: bool) -> None:
     left_out = contact(attributes=attributes, has_recordings=has_recordings)
     if why is None:
-        RULES.require_wanted(left_out, THEN)
+        RULES.require_wanted(left_out)
         return
     with pytest.raises(NotOurs, match=why):
-        RULES.require_wanted(left_out, THEN)
+        RULES.require_wanted(left_out)
 
 
 @pytest.mark.parametrize(
-    ("ended_ago", "again_in"),
-    [(-60, 60), (0, 60), (90, 60), (119, 60), (120, 120), (230, 70), (299, 1), (300, None), (90_000, None)],
+    ("changes", "may_be"),
+    [
+        ({"attributes": {"vm_flag": "true"}}, True),
+        ({"attributes": {"vm_flag": "false"}}, False),
+        ({"attributes": {}}, False),
+        ({"attributes": {"vm_flag": "true"}, "has_recordings": True}, False),
+    ],
 )
-def test_a_voicemail_may_have_its_recording_still_to_come(ended_ago: int, again_in: int | None) -> None:
-    marked = contact(attributes={"vm_flag": "true"}, disconnected_at=THEN - timedelta(seconds=ended_ago))
-    if again_in is None:
-        RULES.require_wanted(marked, THEN)
-        return
-    with pytest.raises(NotYet, match="no recording yet") as waiting:
-        RULES.require_wanted(marked, THEN)
-    assert waiting.value.waits
-    assert waiting.value.due == THEN + timedelta(seconds=again_in)
+def test_a_marked_voicemail_may_get_its_recording_for_five_minutes(changes: dict[str, Any], *, may_be: bool) -> None:
+    until = RULES.may_be_voicemail_until(contact(disconnected_at=THEN, **changes))
+    assert until == (THEN + timedelta(minutes=5) if may_be else None)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ OUTSIDE_WORLD = {
 }
 PURE = (
     *("errors", "outcome", "contact", "calls", "custom_fields", "voice_call", "token", "record"),
-    *("messages", "coming_back", "reconcile_request", "positions"),
+    *("messages", "coming_back", "reconcile_request", "eligibility", "positions"),
 )
 
 

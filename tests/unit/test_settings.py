@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.builders import INSTANCE_ARN, INSTANCE_ID
 from voicecall_sync.calls import CallRules
 from voicecall_sync.custom_fields import CustomField
+from voicecall_sync.eligibility import Eligibility
 from voicecall_sync.errors import WrongSettings
 from voicecall_sync.reconcile_request import Scope, Usual
 from voicecall_sync.settings import (
@@ -80,8 +81,7 @@ def test_the_required_variables_are_enough() -> None:
         table="the-table",
         instance_id=INSTANCE_ID,
         custom_fields={},
-        rules=USUAL_RULES,
-        not_before=None,
+        eligibility=Eligibility(USUAL_RULES, None, timedelta(minutes=5)),
         queue_url=QUEUE,
         dead_letter_url="",
         ca_bundle=settings.ca_bundle,
@@ -105,7 +105,7 @@ def test_the_reconciliation_needs_neither_salesforce_nor_the_secret(environment:
 def test_which_contacts_are_calls(environment: Environment) -> None:
     environment(INITIATION_METHODS=" inbound,QUEUE_TRANSFER, ,", OPT_OUT_ATTRIBUTE="Skip", VOICEMAIL_ATTRIBUTE="Vm")
     rules = CallRules(frozenset({"INBOUND", "QUEUE_TRANSFER"}), "Skip", "Vm")
-    assert read().rules == read_reconciling().rules == rules
+    assert read().eligibility.calls == read_reconciling().rules == rules
 
 
 @pytest.mark.parametrize("methods", [",", "INBOUND;OUTBOUND", "INBOUND OUTBOUND", MARKER, "[INBOUND]", "_", "A" * 61])
@@ -124,13 +124,15 @@ def test_every_variable_of_the_functions_that_send_is_read(environment: Environm
         TELEPHONY_PROVIDER_NAME="Amazon Connect",
         CUSTOM_FIELDS='{"tier": "Tier__c"}',
         RECONCILE_NOT_BEFORE="2026-11-22T01:00:00+01:00",
+        RECORDING_WAIT_MINUTES="7.5",
         DEAD_LETTER_QUEUE_URL=DEAD_LETTERS,
     )
     settings = read(*WORKING_OFF)
     assert (settings.org_id, settings.call_center_api_name) == ("00D1", "Center")
     assert settings.provider_name == "Amazon Connect"
     assert settings.custom_fields == {"tier": CustomField("Tier__c")}
-    assert settings.not_before == datetime(2026, 11, 22, tzinfo=UTC)
+    assert settings.eligibility.not_before == datetime(2026, 11, 22, tzinfo=UTC)
+    assert settings.eligibility.recording_wait == timedelta(minutes=7.5)
     assert (settings.queue_url, settings.dead_letter_url) == (QUEUE, DEAD_LETTERS)
     assert not read().dead_letter_url, "read only where it is asked for"
 
@@ -321,6 +323,19 @@ def test_what_is_wrong_for_the_reconciliation(name: str, wrong: str, environment
     with pytest.raises(WrongSettings, match=f"^{name} must be"):
         read_reconciling()
     read()  # it does not concern the others
+
+
+@pytest.mark.parametrize("right", ["0", "60", "2.5"])
+def test_a_wait_for_recordings(right: str, environment: Environment) -> None:
+    environment(RECORDING_WAIT_MINUTES=right)
+    assert read().eligibility.recording_wait == timedelta(minutes=float(right))
+
+
+@pytest.mark.parametrize("wrong", ["-1", "60.1", "nan", "inf", "five", "5 minutes"])
+def test_a_wait_for_recordings_that_is_no_number_of_minutes(wrong: str, environment: Environment) -> None:
+    environment(RECORDING_WAIT_MINUTES=wrong)
+    with pytest.raises(WrongSettings, match=r"^RECORDING_WAIT_MINUTES must be a number of minutes from 0 to 60"):
+        read()
 
 
 @pytest.mark.parametrize(

@@ -47,14 +47,13 @@ def worker_of(clock: HandClock, queue: Any, read: Any) -> Worker:
         sync=Mock(),
         connect=Mock(finished_contact=Mock(side_effect=ConnectUnavailable("Amazon Connect failed"))),
         ledger=Mock(read=read),
-        waiting=Mock(leave=failing, came_back=failing, expect=failing),
+        waiting=Mock(come_back=failing),
         queue=queue,
         clock=clock,
         timings=TIMINGS,
         report=Mock(),
-        rules=Mock(),
+        eligibility=Mock(),
         instance_id="instance",
-        not_before=None,
     )
 
 

@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tools.operate.target import Target
-from voicecall_sync.reconcile_request import Window, moment_of
+from voicecall_sync.contact import moment_of
+from voicecall_sync.reconcile_request import Window
 
 WIDEST = timedelta(hours=24)
 """How much one run is asked for at the most, so that there is something to show now and then."""

@@ -1,0 +1,153 @@
+"""Which contacts are updated, and when all that goes into their one PATCH is known.
+
+A PATCH is final. Hold and talk time that were not sent with a recording stay zero in Salesforce, and what the agent set
+during after-contact work is lost, if it is sent too early. So the worker looks again when the next thing that can
+change is due, and then sends what there is:
+
+    awaited      while                                                                    looks again after (minutes)
+    call         Amazon Connect describes no end of the call                              5, 10, 20, then every 60
+    wrap-up      an agent was connected, after-contact work has no end, the call ended    5, 15, 60, at the end
+                 less than 4 hours ago, and no COMPLETED event speaks for the contact
+    recording    an agent was connected, there is no recording, and RECORDING_WAIT_       1, 2, then every 2, at the end
+                 MINUTES are not over: since the COMPLETED event, else since the end of
+                 after-contact work, else since the end of the call
+    voicemail    the contact is marked as a voicemail, has no recording, and ended        1, 2, then every 2, at the end
+                 less than 5 minutes ago
+
+Amazon Connect stores a recording "shortly after the contact is disconnected", and lists it only once after-contact work
+is over (Administrator Guide, "Set up recording behavior"). Agents without after-contact work never get the time of its
+end. COMPLETED is sent when it is over ("Amazon Connect contact events").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import accumulate
+
+from voicecall_sync.calls import CallRules
+from voicecall_sync.contact import Asked, Contact
+from voicecall_sync.errors import NotOurs, NotYet
+from voicecall_sync.outcome import Awaited, Source
+from voicecall_sync.reconcile_request import Scope
+from voicecall_sync.record import UNKNOWN_TIME, Record
+
+WRAP_UP_WAIT = timedelta(hours=4)
+"""How long after-contact work may go on where Amazon Connect tells no end of it."""
+_ONLY_MISSED = frozenset({Scope.ABANDONED, Scope.UNANSWERED})
+_LOOKS: Mapping[Awaited, Sequence[int]] = {
+    Awaited.CALL: (5, 10, 20, 60),
+    Awaited.WRAP_UP: (5, 15, 60, 240),  # the last one is cut at the end of the 4 hours
+    Awaited.RECORDING: (1, 2),
+    Awaited.VOICEMAIL: (1, 2),
+}
+"""Minutes between two looks; the last number repeats."""
+
+
+@dataclass(frozen=True, slots=True)
+class Eligibility:
+    """What is set of which contacts are updated, and when.
+
+    Attributes:
+        calls: Which contacts are calls.
+        not_before: Contacts that ended before it are another system's, except released ones; None for no such bound.
+        recording_wait: How long a recording may take; zero where calls are not recorded.
+    """
+
+    calls: CallRules
+    not_before: datetime | None
+    recording_wait: timedelta
+
+    def require(self, contact: Contact, asked: Asked, record: Record | None, now: datetime) -> None:
+        """Require that a described contact is ours to update, and that all of it is known.
+
+        Raises:
+            NotOurs, NotYet: As for the two parts.
+        """
+        self.require_ours(contact, asked, record, now)
+        self.require_known(contact, asked, record, now)
+
+    def require_ours(self, contact: Contact, asked: Asked, record: Record | None, now: datetime) -> None:
+        """Require that a contact is ours to update. A released one is.
+
+        Args:
+            contact: As Connect describes it.
+            asked: What asked for its update.
+            record: Its record; None for none.
+            now: The time of day.
+
+        Raises:
+            NotOurs: It is not; NotListed for its initiation method.
+            NotYet: It may be a voicemail of Salesforce's packager.
+        """
+        if record is not None and record.released_at is not None:
+            return
+        ended = contact.disconnected_at
+        if self.not_before is not None and ended is not None and ended < self.not_before:
+            raise NotOurs("it ended before RECONCILE_NOT_BEFORE: not ours to update")
+        _require_missed(contact, asked, record)
+        self._require_call(contact, record, now)
+
+    def require_known(self, contact: Contact, asked: Asked, record: Record | None, now: datetime) -> None:
+        """Require that Connect describes all of an answered contact, or that the rest is no longer waited for.
+
+        Raises:
+            NotYet: Something of it is still to come.
+        """
+        ended = contact.disconnected_at
+        if contact.connected_to_agent_at is None or ended is None:
+            return
+        completed_at = asked.event_time or UNKNOWN_TIME if asked.source is Source.CONTACT_EVENT else None
+        if completed_at is None and record is not None:
+            completed_at = record.completed_at
+        if completed_at is None and contact.work_ended_at is None:
+            _wait(Awaited.WRAP_UP, "after-contact work may still go on", record, now, ended + WRAP_UP_WAIT)
+        if contact.recording is None:
+            counts = completed_at is not None and ended <= completed_at <= now
+            since = completed_at if completed_at is not None and counts else contact.work_ended_at or ended
+            _wait(Awaited.RECORDING, "the recording may still come", record, now, since + self.recording_wait)
+
+    def _require_call(self, contact: Contact, record: Record | None, now: datetime) -> None:
+        """Judge what came by itself: the list of methods, the opt-out, and the voicemails of Salesforce's packager."""
+        met_by = record.first_source if record is not None else None
+        if met_by == Source.OPERATOR or (record is not None and record.named_at is not None):
+            return
+        self.calls.require_wanted(contact)
+        until = self.calls.may_be_voicemail_until(contact)
+        if until is not None:
+            reason = "it has the attribute of VOICEMAIL_ATTRIBUTE, and no recording yet"
+            _wait(Awaited.VOICEMAIL, reason, record, now, until)
+        if met_by != Source.CONTACT_FLOW:  # a flow asked for it
+            self.calls.require_listed(contact)
+
+
+def still_up(record: Record | None, now: datetime) -> NotYet:
+    """Return what a contact waits for whose call is still up."""
+    reason = "Amazon Connect does not describe the contact as finished yet"
+    return NotYet(Awaited.CALL, reason, next_look(Awaited.CALL, record, now))
+
+
+def next_look(awaited: Awaited, record: Record | None, now: datetime) -> datetime:
+    """Return when to look again at what a contact waits for, counted from the first look at it."""
+    since = now
+    if record is not None and record.waits_for == awaited and record.waits_since is not None:
+        since = min(record.waits_since, now)
+    looks = [since + timedelta(minutes=minutes) for minutes in accumulate(_LOOKS[awaited])]
+    last, every = looks[-1], timedelta(minutes=_LOOKS[awaited][-1])
+    return next((look for look in looks if look > now), last + ((now - last) // every + 1) * every)
+
+
+def _wait(awaited: Awaited, reason: str, record: Record | None, now: datetime, until: datetime) -> None:
+    if now < until:
+        raise NotYet(awaited, reason, min(next_look(awaited, record, now), until))
+
+
+def _require_missed(contact: Contact, asked: Asked, record: Record | None) -> None:
+    """Look again at a contact that was found as a missed one, because the search's index lags."""
+    if asked.source is Source.CONTACT_EVENT or record is None or record.scope not in _ONLY_MISSED:
+        return
+    if contact.connected_to_agent_at is not None:
+        raise NotOurs("not missed: it was connected to an agent")
+    if contact.handed_on:
+        raise NotOurs("not missed: the call went on as another contact")
