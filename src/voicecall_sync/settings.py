@@ -103,7 +103,7 @@ class PreviewSettings:
     """What decides what would become of a contact, checked.
 
     Attributes:
-        custom_fields, rules, not_before: As the functions that send have them.
+        custom_fields, eligibility: As the functions that send have them.
         scope: Which contacts a run of the reconciliation takes.
         searches_per_second: How often Connect is asked for a page.
         paused: The worker receives nothing.
@@ -111,8 +111,7 @@ class PreviewSettings:
 
     instance_id: str
     custom_fields: Mapping[str, CustomField]
-    rules: CallRules
-    not_before: datetime | None
+    eligibility: Eligibility
     scope: Scope
     searches_per_second: float
     paused: bool
@@ -150,11 +149,7 @@ def read(*more: str) -> Settings:
         table=values["IDEMPOTENCY_TABLE"],
         instance_id=_instance(values["CONNECT_INSTANCE_ID"]),
         custom_fields=parse_setting(values["CUSTOM_FIELDS"]),
-        eligibility=Eligibility(
-            _rules(values),
-            _not_before(values["RECONCILE_NOT_BEFORE"]),
-            timedelta(minutes=_number("RECORDING_WAIT_MINUTES", values, 0, 60, "minutes")),
-        ),
+        eligibility=_eligibility(values),
         queue_url=values["CONTACT_QUEUE_URL"],
         dead_letter_url=values.get("DEAD_LETTER_QUEUE_URL", ""),
         ca_bundle=bundle,
@@ -193,8 +188,7 @@ def read_previewing(variables: Mapping[str, str]) -> PreviewSettings:
     return PreviewSettings(
         instance_id=_instance(values["CONNECT_INSTANCE_ID"]),
         custom_fields=parse_setting(values["CUSTOM_FIELDS"]),
-        rules=_rules(values),
-        not_before=_not_before(values["RECONCILE_NOT_BEFORE"]),
+        eligibility=_eligibility(values),
         scope=_scope(values["RECONCILE_SCOPE"]),
         searches_per_second=_searches_per_second(values),
         paused=_flag("RECONCILE_PAUSED", values),
@@ -207,6 +201,11 @@ def _values(needed: Sequence[str], variables: Mapping[str, str] = os.environ) ->
     if missing:
         raise WrongSettings(f"not set: {', '.join(missing)}")
     return {name: text or OPTIONAL.get(name, "") for name, text in given.items()}
+
+
+def _eligibility(values: Mapping[str, str]) -> Eligibility:
+    recording_wait = timedelta(minutes=_number("RECORDING_WAIT_MINUTES", values, 0, 60, "minutes"))
+    return Eligibility(_rules(values), _not_before(values["RECONCILE_NOT_BEFORE"]), recording_wait)
 
 
 def _rules(values: Mapping[str, str]) -> CallRules:

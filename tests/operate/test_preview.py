@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import voicecall_sync
-from tests.contacts import CUSTOMER, SECRET_VALUE, STARTED, SYSTEM, described, new_id
+from tests.contacts import CUSTOMER, RECORDING, SECRET_VALUE, STARTED, SYSTEM, described, new_id
 from tests.missed import answered, ended, put, table
 from tests.operate.conftest import DeployedStack, Done, Operate
 from tools.local.stack import ROOT, LocalStack
@@ -26,6 +26,7 @@ READS = re.compile(r"/|GetItem|Describe\w+|SearchContacts|.*/configuration")
 NOW = int(time.time())
 LATER = NOW + 3000
 WAITS = {"attempts": 0, "backBy": LATER, "settledAt": None}
+FOUND = {**WAITS, "source": "reconcile", "firstSource": "reconcile"}
 MISSED = {**WAITS, "source": "reconcile", "firstSource": "reconcile", "scope": "abandoned"}
 ESC = "\x1b"
 OPTED_OUT: dict[str, Any] = {"Attributes": {"NoVoiceCallSync": "yes"}}
@@ -158,7 +159,27 @@ def test_a_voicemail_whose_recording_may_still_come(preview: Preview, stack: Loc
     shown = preview(*put(stack, ended(1, **VOICEMAIL)))
 
     why = "it has the attribute of VOICEMAIL_ATTRIBUTE, and no recording yet"
-    assert re.search(rf"update not yet, from \S+ \S+ UTC on: {why}", shown.flat)
+    assert re.search(rf"update not yet: {why}; looked at again at \S+ \S+ UTC", shown.flat)
+
+
+def test_what_is_still_to_come(preview: Preview, stack: LocalStack, put: Callable[..., str]) -> None:
+    """Without an event after-contact work may go on; with one, the recording alone is waited for."""
+    agent: dict[str, Any] = {**described("x")["AgentInfo"], "ConnectedToAgentTimestamp": datetime.now(UTC)}
+    wraps_up = {**ended(2, AgentInfo=agent, Recordings=[RECORDING]), "Id": put("NOT_APPLIED", **FOUND)}
+    told_of = {**ended(2, AgentInfo=agent), "Id": put("NOT_APPLIED", **WAITS, completedAt=NOW - 100)}
+    unmet = ended(2, AgentInfo=agent, Recordings=[RECORDING])
+    stack.connect.put_contacts([wraps_up, told_of, unmet])
+
+    said = [preview(one["Id"]).flat for one in (wraps_up, told_of, unmet)]
+
+    assert f"update not yet: after-contact work may still go on; {BACK}; looked at again at" in said[0]
+    assert f"update not yet: the recording may still come; {BACK}; looked at again at" in said[1]
+    assert "after the event; after-contact work may still go on, and the event comes when it is over" in said[2]
+
+
+@deployed_with(RECORDING_WAIT_MINUTES="0")
+def test_a_recording_that_is_not_waited_for(preview: Preview, stack: LocalStack) -> None:
+    assert "update would be sent" in preview(*put(stack, answered(1))).flat
 
 
 @deployed_with(RECONCILE_NOT_BEFORE="2999-01-01T00:00:00Z")
@@ -229,7 +250,7 @@ def test_when_a_contact_is_due(preview: Preview, stack: LocalStack, put: Callabl
 
     shown = preview(contact_id)
 
-    assert f"update not yet, from {AT} UTC on: {BACK}" in shown.flat
+    assert f"update not yet: {BACK}; looked at again at {AT} UTC" in shown.flat
     assert re.search(rf"operate --stack \S+ show {contact_id}", shown.flat)
 
 
@@ -496,7 +517,23 @@ def test_a_preview_needs_nothing_that_sends() -> None:
         todo |= imported(package / f"{name}.py") - found
 
     assert {"voice_call", "connect", "search"} <= found
-    assert found & {"token", "attempt", "report", "sync", "worker", "reconcile", "app", "handlers", "ledger"} == set()
+    assert (
+        found
+        & {
+            "token",
+            "attempt",
+            "telephony",
+            "breaker",
+            "report",
+            "sync",
+            "worker",
+            "reconcile",
+            "app",
+            "handlers",
+            "ledger",
+        }
+        == set()
+    )
 
 
 def imported(module: Path) -> set[str]:

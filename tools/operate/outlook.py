@@ -18,23 +18,21 @@ from http import HTTPStatus
 from tools.operate import records
 from tools.operate.target import CannotOperateError, Target
 from tools.operate.terminal import shown
-from voicecall_sync.calls import CallRules
 from voicecall_sync.clock import Clock
 from voicecall_sync.coming_back import DELAY
 from voicecall_sync.connect import Connect
 from voicecall_sync.contact import Asked, Contact
 from voicecall_sync.custom_fields import CustomField, has_prefix
-from voicecall_sync.errors import ConnectUnavailable, InvalidInput, NotOurs, NotReady, WrongSettings
+from voicecall_sync.eligibility import WRAP_UP_WAIT, Eligibility, still_up
+from voicecall_sync.errors import ConnectUnavailable, InvalidInput, NotFinishedYet, NotOurs, NotYet, WrongSettings
 from voicecall_sync.outcome import Source, State
-from voicecall_sync.reconcile_request import Scope
 from voicecall_sync.record import Record
-from voicecall_sync.settings import PreviewSettings, read_previewing
+from voicecall_sync.settings import read_previewing
 from voicecall_sync.voice_call import VoiceCall, from_contact
 
 CALL_CENTER = "callCenterApiName"
 _DECIDED = frozenset({State.UPDATED, State.UNCERTAIN, State.REJECTED, State.CLAIMED})
 _JSON_TYPES: Mapping[type, str] = {bool: "boolean", int: "number", float: "number", str: "string", dict: "object"}
-_ONLY_MISSED = frozenset({Scope.ABANDONED, Scope.UNANSWERED})
 
 
 class Sent(StrEnum):
@@ -52,7 +50,7 @@ class Verdict:
 
     Attributes:
         detail: Why not, or what it takes; no value of the contact in it.
-        due: For LATER: from when on it may be sent, or when it is looked at again.
+        due: For LATER: when it is looked at again; None where an event decides that.
         otherwise: What would become of it without what the detail names; None where that is not worth knowing.
     """
 
@@ -64,9 +62,9 @@ class Verdict:
     @property
     def text(self) -> str:
         """Return it as a sentence."""
-        due = f", from {shown(self.due, seconds=True)} UTC on" if self.due else ""
+        due = f"; looked at again at {shown(self.due, seconds=True)} UTC" if self.due else ""
         otherwise = f". Apart from that: {self.otherwise.text}" if self.otherwise else ""
-        return f"{self.sent}{due}: {self.detail}{otherwise}"
+        return f"{self.sent}: {self.detail}{due}{otherwise}"
 
     def as_json(self) -> dict[str, object]:
         """Return it as JSON; times in UTC."""
@@ -195,7 +193,7 @@ class Outlooks:
         try:
             contact = self.connect.finished_contact(contact_id, asked.source)
             voice_call = from_contact(contact, self.settings.custom_fields)
-            verdict = _judged(self.settings, contact, asked, record, now)
+            verdict = _judged(self.settings.eligibility, contact, asked, record, now)
         except NotOurs as reason:
             verdict = Verdict(Sent.NO, str(reason))
         except InvalidInput as wrong:
@@ -203,8 +201,9 @@ class Outlooks:
         except ConnectUnavailable as failure:
             failed = explained(failure)
             verdict = Verdict(Sent.UNKNOWN, failed)
-        except NotReady as early:
-            verdict = Verdict(Sent.LATER, str(early), early.due)
+        except NotFinishedYet as early:
+            # Without a record no message looks again: the event comes when the call is over.
+            verdict = Verdict(Sent.LATER, str(early), still_up(record, now).due if record else None)
         return Outlook(contact_id, record, contact, voice_call, _standing(record, verdict, now), failed)
 
 
@@ -224,50 +223,19 @@ def explained(failure: ConnectUnavailable) -> str:
 
 def _asked(contact_id: str, record: Record | None) -> Asked:
     """Return what the contact's message would say: its event's, or that of the one who left its record waiting."""
-    source = Source.CONTACT_EVENT
-    if record is not None and (record.released_at is not None or record.named_at is not None):
+    if record is None:
+        return Asked(Source.CONTACT_EVENT, contact_id, {})
+    source = Source(record.first_source) if record.first_source in list(Source) else Source.CONTACT_EVENT
+    if record.released_at is not None or record.named_at is not None:
         source = Source.OPERATOR
-    elif record is not None and record.first_source in list(Source):
-        source = Source(record.first_source)
-    return Asked(source, contact_id, {})
+    return Asked(source, contact_id, {}, record.completed_at if source is Source.CONTACT_EVENT else None)
 
 
 # ------------------------------------------------------------------------------------------------------- the rules
 
 
-@dataclass(frozen=True, slots=True)
-class _Eligibility:
-    """Which contacts are ours to update, as the worker judges it."""
-
-    calls: CallRules
-    not_before: datetime | None
-
-    def require(self, contact: Contact, asked: Asked, record: Record | None, now: datetime) -> None:
-        if record is not None and record.released_at is not None:
-            return
-        ended = contact.disconnected_at
-        if self.not_before is not None and ended is not None and ended < self.not_before:
-            raise NotOurs("it ended before RECONCILE_NOT_BEFORE: not ours to update")
-        if asked.source is not Source.CONTACT_EVENT and record is not None and record.scope in _ONLY_MISSED:
-            if contact.connected_to_agent_at is not None:
-                raise NotOurs("not missed: it was connected to an agent")
-            if contact.handed_on:
-                raise NotOurs("not missed: the call went on as another contact")
-        met_by = record.first_source if record is not None else None
-        if met_by == Source.OPERATOR or (record is not None and record.named_at is not None):
-            return
-        self.calls.require_wanted(contact, now)
-        if met_by != Source.CONTACT_FLOW:
-            self.calls.require_listed(contact)
-
-
-def _eligibility(settings: PreviewSettings) -> _Eligibility:
-    return _Eligibility(settings.rules, settings.not_before)
-
-
-def _judged(settings: PreviewSettings, contact: Contact, asked: Asked, record: Record | None, now: datetime) -> Verdict:
+def _judged(rules: Eligibility, contact: Contact, asked: Asked, record: Record | None, now: datetime) -> Verdict:
     """Judge a finished contact; one that ended too early is judged once more, as if it had not."""
-    rules = _eligibility(settings)
     verdict = _required(rules, contact, asked, record, now)
     if verdict.sent is Sent.NO and rules.not_before is not None:
         without = _required(replace(rules, not_before=None), contact, asked, record, now)
@@ -275,14 +243,21 @@ def _judged(settings: PreviewSettings, contact: Contact, asked: Asked, record: R
     return verdict
 
 
-def _required(rules: _Eligibility, contact: Contact, asked: Asked, record: Record | None, now: datetime) -> Verdict:
+def _required(rules: Eligibility, contact: Contact, asked: Asked, record: Record | None, now: datetime) -> Verdict:
     try:
         rules.require(contact, asked, record, now)
     except NotOurs as reason:
         return Verdict(Sent.NO, str(reason))
-    except NotReady as early:
+    except NotYet as early:
         return Verdict(Sent.LATER, str(early), early.due)
-    return Verdict(Sent.YES, f"an event's message is looked at {DELAY.seconds} seconds after the event")
+    may_go_on = record is None and contact.work_ended_at is None and _may_wrap_up(contact, now)
+    more = "; after-contact work may still go on, and the event comes when it is over" if may_go_on else ""
+    return Verdict(Sent.YES, f"an event's message is looked at {DELAY.seconds} seconds after the event{more}")
+
+
+def _may_wrap_up(contact: Contact, now: datetime) -> bool:
+    ended = contact.disconnected_at
+    return contact.connected_to_agent_at is not None and ended is not None and now - ended < WRAP_UP_WAIT
 
 
 # ------------------------------------------------------------------------------------------------------ the record

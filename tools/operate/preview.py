@@ -237,7 +237,7 @@ def _find(finding: Finding, outlooks: Outlooks) -> None:
     begun, total = finding.window.start, finding.window.end - finding.window.start
     with progress() as bar:
         task = bar.add_task("minutes searched", total=total.total_seconds() // 60)
-        search = ContactSearch(ask, outlooks.settings.rules)
+        search = ContactSearch(ask, outlooks.settings.eligibility.calls)
         finding.run(search, lambda at: bar.update(task, completed=(at - begun).total_seconds() // 60))
 
 
