@@ -179,7 +179,7 @@ def read_reconciling() -> ReconcileSettings:
 
 
 def read_previewing(variables: Mapping[str, str]) -> PreviewSettings:
-    """Read what a preview needs, from the variables of functions: an operator's machine has none of them.
+    """Read what a preview needs, from the variables of the functions, which an operator's machine lacks.
 
     Raises:
         WrongSettings: As for ``read``.
