@@ -23,7 +23,7 @@ _WIDTH_OF_PIPES = 120
 _Line = TypeVar("_Line", str, Text)
 _SHOWN_OF_ID = 8
 _UNKNOWN = "-"
-_NUMBERS = frozenset({"attempts", "came back", "HTTP", "PATCHes", "length"})
+_NUMBERS = frozenset({"attempts", "came back", "HTTP", "PATCHes", "length", "properties", "left"})
 _HAPPENING = ("at (UTC)", "event", "source", "status", "PATCH", "detail")
 _VOICE_CALL = (
     ("call", "record"),
@@ -34,7 +34,7 @@ _VOICE_CALL = (
     ("custom fields",),
     ("recording", "PATCHes"),
 )
-_WRAPPED = frozenset({"detail", "event\ndetail", "contact\ndetail", "custom fields"})
+_WRAPPED = frozenset({"detail", "event\ndetail", "contact\ndetail", "custom fields", "value"})
 _STYLES = {
     "UPDATED": "green",
     "DUPLICATE": "cyan",

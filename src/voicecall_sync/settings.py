@@ -98,6 +98,25 @@ class ReconcileSettings:
     paused: bool
 
 
+@dataclass(frozen=True, slots=True)
+class PreviewSettings:
+    """What decides what would become of a contact, checked.
+
+    Attributes:
+        custom_fields, eligibility: As the functions that send have them.
+        scope: Which contacts a run of the reconciliation takes.
+        searches_per_second: How often Connect is asked for a page.
+        paused: The worker receives nothing.
+    """
+
+    instance_id: str
+    custom_fields: Mapping[str, CustomField]
+    eligibility: Eligibility
+    scope: Scope
+    searches_per_second: float
+    paused: bool
+
+
 def log_level() -> str:
     """Return LOG_LEVEL, or its default where it is none: a wrong one must not cost the log line that says so."""
     level = os.environ.get("LOG_LEVEL", "").strip().upper()
@@ -130,11 +149,7 @@ def read(*more: str) -> Settings:
         table=values["IDEMPOTENCY_TABLE"],
         instance_id=_instance(values["CONNECT_INSTANCE_ID"]),
         custom_fields=parse_setting(values["CUSTOM_FIELDS"]),
-        eligibility=Eligibility(
-            _rules(values),
-            _not_before(values["RECONCILE_NOT_BEFORE"]),
-            timedelta(minutes=_number("RECORDING_WAIT_MINUTES", values, 0, 60, "minutes")),
-        ),
+        eligibility=_eligibility(values),
         queue_url=values["CONTACT_QUEUE_URL"],
         dead_letter_url=values.get("DEAD_LETTER_QUEUE_URL", ""),
         ca_bundle=bundle,
@@ -158,17 +173,39 @@ def read_reconciling() -> ReconcileSettings:
             look_back=timedelta(hours=_number("RECONCILE_LOOK_BACK_HOURS", values, 24, 168, "hours")),
             not_before=_not_before(values["RECONCILE_NOT_BEFORE"]),
         ),
-        searches_per_second=_number("RECONCILE_SEARCHES_PER_SECOND", values, 0.1, 10_000, "searches"),
+        searches_per_second=_searches_per_second(values),
         paused=_flag("RECONCILE_PAUSED", values),
     )
 
 
-def _values(needed: Sequence[str]) -> Mapping[str, str]:
-    given = {name: os.environ.get(name, "").strip() for name in (*needed, *OPTIONAL)}
+def read_previewing(variables: Mapping[str, str]) -> PreviewSettings:
+    """Read what a preview needs, from the variables of the functions, which an operator's machine lacks.
+
+    Raises:
+        WrongSettings: As for ``read``.
+    """
+    values = _values(("CONNECT_INSTANCE_ID",), variables)
+    return PreviewSettings(
+        instance_id=_instance(values["CONNECT_INSTANCE_ID"]),
+        custom_fields=parse_setting(values["CUSTOM_FIELDS"]),
+        eligibility=_eligibility(values),
+        scope=_scope(values["RECONCILE_SCOPE"]),
+        searches_per_second=_searches_per_second(values),
+        paused=_flag("RECONCILE_PAUSED", values),
+    )
+
+
+def _values(needed: Sequence[str], variables: Mapping[str, str] = os.environ) -> Mapping[str, str]:
+    given = {name: variables.get(name, "").strip() for name in (*needed, *OPTIONAL)}
     missing = [name for name in needed if not given[name]]
     if missing:
         raise WrongSettings(f"not set: {', '.join(missing)}")
     return {name: text or OPTIONAL.get(name, "") for name, text in given.items()}
+
+
+def _eligibility(values: Mapping[str, str]) -> Eligibility:
+    recording_wait = timedelta(minutes=_number("RECORDING_WAIT_MINUTES", values, 0, 60, "minutes"))
+    return Eligibility(_rules(values), _not_before(values["RECONCILE_NOT_BEFORE"]), recording_wait)
 
 
 def _rules(values: Mapping[str, str]) -> CallRules:
@@ -233,6 +270,10 @@ def _not_before(text: str) -> datetime | None:
     if text and moment is None:
         raise WrongSettings("RECONCILE_NOT_BEFORE must be a moment with its zone, such as 2026-11-01T00:00:00Z")
     return moment
+
+
+def _searches_per_second(values: Mapping[str, str]) -> float:
+    return _number("RECONCILE_SEARCHES_PER_SECOND", values, 0.1, 10_000, "searches")
 
 
 def _flag(name: str, values: Mapping[str, str]) -> bool:

@@ -33,6 +33,11 @@ sys.path[:0] = {paths!r}
 from voicecall_sync.handlers import reconcile
 """
 
+# What the template sets of the reconciliation's function alone.
+_RECONCILIATIONS = {
+    *("RECONCILE_SCOPE", "RECONCILE_LOOK_BACK_HOURS", "RECONCILE_SEARCHES_PER_SECOND", "RECONCILE_PAUSED"),
+}
+
 
 @dataclass(frozen=True)
 class Done:
@@ -96,6 +101,7 @@ class DeployedStack:
         outputs = {
             "IdempotencyTableName": self.local.table,
             "ReconcileFunctionArn": self._arn("reconcile"),
+            "ContactQueueFunctionArn": self._arn("worker"),
             "LogGroupName": self.group("flow"),
             "ContactQueueLogGroupName": self.group("worker"),
             "ReconcileLogGroupName": self.group("reconcile"),
@@ -122,19 +128,34 @@ class DeployedStack:
         """
         variables = {**self.local.environment(), **QUICK, **(settings or {})}
         paths = [str(ROOT / "src"), str(ROOT), *(path for path in sys.path if path.endswith("site-packages"))]
-        code = io.BytesIO()
-        with zipfile.ZipFile(code, "w") as archive:
-            archive.writestr("deployed.py", HANDLERS.format(variables=variables, paths=paths))
-        client = self.client("lambda")
-        client.create_function(
-            FunctionName=f"{self.name}-reconcile",
+        self._create_function("reconcile", HANDLERS.format(variables=variables, paths=paths), {})
+        return self
+
+    def configure(self, settings: Mapping[str, str] | None = None) -> "DeployedStack":
+        """Put functions there that are only looked at: the variables are those that the template would set.
+
+        Args:
+            settings: further variables; some are the reconciliation's alone.
+        """
+        variables = {**self.local.environment(), **QUICK, **(settings or {})}
+        shared = {name: value for name, value in variables.items() if name not in _RECONCILIATIONS}
+        self._create_function("worker", "", shared)
+        self._create_function("reconcile", "", variables)
+        return self
+
+    def _create_function(self, name: str, code: str, variables: Mapping[str, str]) -> None:
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            archive.writestr("deployed.py", code)
+        self.client("lambda").create_function(
+            FunctionName=f"{self.name}-{name}",
             Runtime="python3.11",
             Role="arn:aws:iam::000000000000:role/any",
             Handler="deployed.reconcile",
-            Code={"ZipFile": code.getvalue()},
+            Code={"ZipFile": packed.getvalue()},
             Timeout=120,
+            Environment={"Variables": dict(variables)},
         )
-        return self
 
     def group(self, function: str) -> str:
         return f"/voicecall-sync/{self.name}/{function}"

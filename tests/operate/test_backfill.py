@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
@@ -20,6 +20,9 @@ from tools.operate.queues import Queues
 from tools.operate.target import Answer as Answered
 from voicecall_sync.contact_queue import ContactQueue
 from voicecall_sync.table import Table
+
+if TYPE_CHECKING:
+    from types_boto3_connect import ConnectClient
 
 FAST = {"RECONCILE_SEARCHES_PER_SECOND": "1000"}
 BEGAN = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=4)
@@ -203,6 +206,13 @@ class Scripted:
         self.queues = Queues(stack.sqs, stack.queue.url, stack.dead_letters.url, lambda _: None)
         self.asked: list[Mapping[str, Any]] = []
         self._answers = answers
+
+    @property
+    def connect(self) -> "ConnectClient":
+        raise NotImplementedError
+
+    def variables(self) -> Mapping[str, str]:
+        raise NotImplementedError
 
     def reconcile(self, request: Mapping[str, object]) -> Answered:
         self.asked.append(request)

@@ -8,6 +8,8 @@ from tests.operate.conftest import DeployedStack, Operate
 from tools.local.stack import LocalStack
 from tools.operate.command_line import COMMANDS
 
+SPAN = ("--from", "2020-11-01T00:00:00Z", "--to", "2020-11-02T00:00:00Z")
+
 
 def test_help_lists_every_command_with_an_example(operate: Operate) -> None:
     helped = operate("--help")
@@ -110,6 +112,13 @@ def test_no_local_stack(operate: Operate, monkeypatch: pytest.MonkeyPatch, tmp_p
         (("backfill", "--contact", "abc", "--scope", "all"), "--contact goes with none of --from, --to and --scope"),
         (("backfill", "--contact", "abc", "--follow", "soon"), "soon is not a number of minutes"),
         (("backfill", "--from", "2999-01-01T00:00:00Z", "--to", "2999-01-02T00:00:00Z"), "a moment in the past"),
+        (("preview",), "give CONTACT, or --from and --to"),
+        (("preview", "--from", "2020-11-01T00:00:00Z"), "give CONTACT, or --from and --to"),
+        (("preview", "abc", "--first", "3"), "CONTACT goes with none of --from, --to, --scope and --first"),
+        (("preview", *SPAN, "--first", "501"), "501 is more than 500"),
+        (("preview", *SPAN, "--values"), "--values goes with one CONTACT"),
+        (("preview", "abc", "--values", "--json"), "--values and --json do not go together"),
+        (("preview", "abc", "--values"), "--values needs your own terminal"),
     ],
 )
 def test_wrong_options_are_named_before_anything_is_called(

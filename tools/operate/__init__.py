@@ -11,11 +11,14 @@
     watch         what becomes of one contact
     walk          drives the reconciliation over a span of time
     account       what became of many contacts
-    show, attention, decisions, backfill, redrive  the commands; decisions has release and close
+    outlook       what would become of a contact: described, mapped, judged
+    finding       the first contacts of a span of time
+    show, attention, preview, decisions, backfill, redrive  the commands; decisions has release and close
     command_line  the options, and which command runs
 
 Nothing they print holds a number, an attribute's value or a token: records and log lines hold none, and of a message
-of the dead-letter queue the contact's id and the reason alone are shown.
+of the dead-letter queue the contact's id and the reason alone are shown. The one exception is ``preview --values``, on
+the operator's own terminal.
 """
 
 from tools.operate.command_line import main

@@ -29,7 +29,7 @@ USUAL_MINUTES = 10
 MOST_LISTED = 20
 NOT_DONE = 1
 _ENQUEUED = "enqueued"
-_PAUSED = "The worker is paused (parameter Paused): nothing is sent until that ends."
+PAUSED = "The worker is paused (parameter Paused): nothing is sent until that ends."
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -133,7 +133,7 @@ def _tell_span(walk: Walk, became: Account | None, given: argparse.Namespace, ta
         console.print(Text("The same command goes on; what it has enqueued is known then."))
     _tell_became(became, target, console)
     if walk.paused and walk.enqueued:
-        console.print(Text(_PAUSED, style="yellow"))
+        console.print(Text(PAUSED, style="yellow"))
     elif walk.known and not walk.dry_run:
         console.print(Text(f"What known ones need:\n  {command_for(target, 'attention')}"), soft_wrap=True)
 
@@ -217,7 +217,7 @@ def _tell_said(said: _Said, console: Console) -> None:
     if said.stopped is not None:
         console.print(Text(f"Stopped: {said.stopped}. The same command goes on.", style="red"))
     if said.paused and said.enqueued:
-        console.print(Text(_PAUSED, style="yellow"))
+        console.print(Text(PAUSED, style="yellow"))
 
 
 # ---------------------------------------------------------------------------------------------- what became of them

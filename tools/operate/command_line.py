@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
 from tools import tables
-from tools.operate import attention, backfill, decisions, deployed, redrive, show
+from tools.operate import attention, backfill, decisions, deployed, preview, redrive, show
 from tools.operate.local import Local
 from tools.operate.target import CannotOperateError, Target
 from voicecall_sync.errors import LedgerUnavailable
@@ -45,6 +45,12 @@ COMMANDS = {
         "show c3a85f17-6e2d-4b9c-8d41-0f1e2d3c4b5a",
         show.add_options,
         show.run,
+    ),
+    "preview": Command(
+        "what would be sent for a contact, when, or why not; sends nothing",
+        "preview c3a85f17-6e2d-4b9c-8d41-0f1e2d3c4b5a",
+        preview.add_options,
+        preview.run,
     ),
     "release": Command(
         "let a contact be sent once more, or all that match; or enqueue again what waits",

@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
@@ -34,6 +34,9 @@ from voicecall_sync.contact_queue import ContactQueue
 from voicecall_sync.errors import aws_reason
 from voicecall_sync.table import Table
 
+if TYPE_CHECKING:
+    from types_boto3_connect import ConnectClient
+
 DEFAULT_STACK = "voicecall-sync"
 _LOG_GROUPS = {
     "flow": "LogGroupName",
@@ -41,6 +44,8 @@ _LOG_GROUPS = {
     "reconcile": "ReconcileLogGroupName",
 }
 """Function -> the output that names its log group."""
+_OF_FINISHED_CALLS = ("ReconcileFunctionArn", "ContactQueueFunctionArn")
+"""The outputs that name the functions that find and update finished calls; what the second has goes before."""
 _METRIC_LAGS = timedelta(minutes=15)
 LONGEST_INVOCATION_SECONDS = 900
 BUSY_FOR_SECONDS = 20 * 60
@@ -104,6 +109,21 @@ class Deployed:
         urls = self._output("ContactQueueUrl"), self._output("DeadLetterQueueUrl")
         return Queues(self._sqs, *urls, self._age_of_oldest_message)
 
+    @functools.cached_property
+    def connect(self) -> ConnectClient:
+        """Return Amazon Connect's client, with the operator's own credentials."""
+        client: ConnectClient = self._client("connect")
+        return client
+
+    def variables(self) -> Mapping[str, str]:
+        """Read the environments of the functions that find and update finished calls."""
+        client = self._client("lambda")
+        variables: dict[str, str] = {}
+        for output in _OF_FINISHED_CALLS:
+            answer = client.get_function_configuration(FunctionName=self._output(output))
+            variables |= self._shown_variables(answer.get("Environment") or {})
+        return variables
+
     def reconcile(self, request: Mapping[str, object]) -> Answer:
         """Run the reconciliation once, and wait for its end."""
         return self._invoke(self._output("ReconcileFunctionArn"), json.dumps(request))
@@ -146,6 +166,12 @@ class Deployed:
             return None
         latest = max(answer.get("Datapoints", []), key=lambda point: point["Timestamp"], default=None)
         return timedelta(seconds=float(latest["Maximum"])) if latest else None
+
+    def _shown_variables(self, environment: Mapping[str, Any]) -> Mapping[str, str]:
+        if "Error" in environment:  # encrypted with a key that the operator may not use, for example
+            code = environment["Error"].get("ErrorCode", "unknown")
+            raise CannotOperateError(f"AWS does not show the variables of the functions of {self.title} ({code})")
+        return environment.get("Variables") or {}
 
     @functools.cached_property
     def _functions(self) -> Any:  # noqa: ANN401

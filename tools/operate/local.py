@@ -7,7 +7,7 @@ import getpass
 import os
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 from botocore.config import Config
@@ -19,6 +19,9 @@ from tools.operate.queues import Queues
 from tools.operate.target import Answer, CannotOperateError
 from voicecall_sync.contact_queue import ContactQueue
 from voicecall_sync.table import Table
+
+if TYPE_CHECKING:
+    from types_boto3_connect import ConnectClient
 
 _QUICK = Config(connect_timeout=2, read_timeout=10)
 
@@ -41,7 +44,8 @@ class Local:
                 "no local stack is running: start one with `python3 -m tools stack` in another terminal"
             )
         forget_own_environment()
-        os.environ |= {**variables, "RECONCILE_SEARCHES_PER_SECOND": "1000"}  # its Connect has no quota
+        self._variables = {**variables, "RECONCILE_SEARCHES_PER_SECOND": "1000"}  # its Connect has no quota
+        os.environ |= self._variables
         self._table = variables["IDEMPOTENCY_TABLE"]
         self._urls = variables["CONTACT_QUEUE_URL"], variables["DEAD_LETTER_QUEUE_URL"]
         self._log = LocalLog()
@@ -60,6 +64,15 @@ class Local:
     def queues(self) -> Queues:
         """Return both queues; how old their messages are is known to nothing here."""
         return Queues(self._sqs, *self._urls, lambda _: None)
+
+    @functools.cached_property
+    def connect(self) -> ConnectClient:
+        """Return the client of the stack's Amazon Connect."""
+        return boto3.client("connect", config=_QUICK)
+
+    def variables(self) -> Mapping[str, str]:
+        """Return what is set of the stack's functions."""
+        return self._variables
 
     def reconcile(self, request: Mapping[str, object]) -> Answer:
         """Run the reconciliation once."""

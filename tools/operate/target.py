@@ -6,13 +6,16 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tools.operate.log_lines import LogLines
 from tools.operate.queues import Queues
 from voicecall_sync import errors
 from voicecall_sync.contact_queue import ContactQueue
 from voicecall_sync.table import Table
+
+if TYPE_CHECKING:
+    from types_boto3_connect import ConnectClient
 
 _OURS = frozenset(name for name, kind in vars(errors).items() if isinstance(kind, type))
 
@@ -65,6 +68,15 @@ class Target(Protocol):
     @property
     def queues(self) -> Queues:
         """Return both queues, to look at and to redrive."""
+        ...
+
+    @property
+    def connect(self) -> ConnectClient:
+        """Return Amazon Connect's client, with the operator's own credentials."""
+        ...
+
+    def variables(self) -> Mapping[str, str]:
+        """Return what is set of the functions that find and update finished calls."""
         ...
 
     def reconcile(self, request: Mapping[str, object]) -> Answer:

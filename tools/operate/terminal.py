@@ -49,6 +49,19 @@ def print_json(value: object) -> None:
     print(json.dumps(value, indent=2), flush=True)
 
 
+def printable(text: str, longest: int | None = None) -> str:
+    """Return text that comes from outside as it may reach a terminal: without control characters, and on one line.
+
+    What is not printable stands there as Python escapes it. Rich's markup is left to ``Text``, which reads none.
+
+    Args:
+        text: A value or a name that a caller, a flow or a campaign list may have chosen.
+        longest: After so many characters it is cut off.
+    """
+    shown = text if longest is None or len(text) <= longest else f"{text[:longest]}…"
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in shown)
+
+
 def moment(text: str) -> datetime:
     """Read an argument that is a moment.
 
