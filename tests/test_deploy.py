@@ -143,7 +143,7 @@ def waiting(url: str) -> int:
 def test_the_first_deployment_sends_nothing_and_after_going_live_a_contact_event_on_the_bus_becomes_one_patch(
     aws: LocalStack, sam: Path, built_with_sam: Path
 ) -> None:
-    """The two deployments of the README's five steps; then it is paused."""
+    """The README's two deployments, to try and to go live; then it is paused."""
     required = {
         "ConnectInstanceArn": INSTANCE_ARN,
         "ScrtEndpointBase": aws.salesforce.url,

@@ -1,4 +1,4 @@
-"""Template, settings and README name the same variables, with the same defaults."""
+"""Template, settings and the page of parameters name the same variables, with the same defaults."""
 
 import re
 import tomllib
@@ -10,7 +10,7 @@ from tools.local.stack import ROOT
 from tools.template import load
 from voicecall_sync import settings
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "parameters.md").read_text(encoding="utf-8")
 TEMPLATE = load(ROOT / "template.yaml")
 NEEDED = {*settings.SENDING, *settings.WORKING_OFF, *settings.RECONCILING}
 VARIABLES = NEEDED | settings.OPTIONAL.keys()
@@ -30,8 +30,8 @@ SET = SHARED | own("ContactQueueFunction") | own("ReconcileFunction")
 
 
 def rows() -> list[tuple[str, str]]:
-    """The README's table "What to set": parameter and variable of each row, "" where there is none."""
-    table = README.split("## What to set")[1].split("###")[0]
+    """The table "What to set": parameter and variable of each row, "" for a row without one."""
+    table = PAGE.split("## What to set")[1].split("###")[0]
     cells = [[cell.strip().strip("`") for cell in line.split("|")[1:3]] for line in table.splitlines() if "|" in line]
     return [(parameter, variable) for parameter, variable in cells[2:]]
 
@@ -71,17 +71,17 @@ def test_the_queues_are_those_of_the_stack() -> None:
     assert "DeadLetterQueue" in str(own("ContactQueueFunction")["DEAD_LETTER_QUEUE_URL"])
 
 
-def test_the_readme_lists_every_variable_and_no_other() -> None:
+def test_the_page_lists_every_variable_and_no_other() -> None:
     listed = [variable for _, variable in rows() if variable]
     assert sorted(listed) == sorted(VARIABLES)
 
 
-def test_the_readme_lists_every_parameter_and_no_other() -> None:
+def test_the_page_lists_every_parameter_and_no_other() -> None:
     listed = [parameter for parameter, _ in rows() if parameter]
     assert sorted(listed) == sorted(TEMPLATE["Parameters"])
 
 
-def test_a_row_of_the_readme_names_the_variable_its_parameter_becomes() -> None:
+def test_a_row_of_the_page_names_the_variable_its_parameter_becomes() -> None:
     for parameter, variable in rows():
         if parameter and variable:
             assert re.search(rf"\b{parameter}\b", str(SET[variable])), f"{variable} does not come from {parameter}"

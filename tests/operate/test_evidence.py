@@ -79,7 +79,7 @@ def test_a_property_that_proves_nothing_is_not_compared(name: str, why: str) -> 
 
 
 def test_every_property_of_a_patch_has_a_rule() -> None:
-    field_map = (ROOT / "docs" / "design.md").read_text("utf-8").split("## Field map\n")[1].split("\n## ")[0]
+    field_map = (ROOT / "docs" / "fields.md").read_text("utf-8").split("## Field map\n")[1].split("\n## ")[0]
     rows = [line.split("|")[1].strip() for line in field_map.splitlines() if line.startswith("| ")]
     names = {name for row in rows[1:] for name in row.split(", ")}
 
