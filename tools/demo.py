@@ -358,7 +358,7 @@ def _rows(happenings: Sequence[Happening], name: Callable[[Happening], str]) -> 
             detail += f"; back at {back:%H:%M:%S}"
         if status == Status.INVALID:
             detail += "; moved to the dead-letter queue"
-        rows.append(Row(first.at, title, len(alike), first.source, status, sent, detail))
+        rows.append(Row(first.at, title, len({one.contact_id for one in alike}), first.source, status, sent, detail))
     return rows
 
 

@@ -54,7 +54,8 @@ def test_events_wait_in_the_queue_and_one_that_comes_twice_sends_nothing(
         ("10:09:44", "contact-event-completed", "UPDATED", "200"),
         ("10:10:44", "contact-event-completed", "DUPLICATE", "-"),
         ("10:33:29", "contact-event-queue-transfer", "IGNORED", "-"),
-        ("10:48:32", "contact-event-webrtc", "UPDATED", "200"),
+        ("10:48:32", "contact-event-webrtc", "RETRY_LATER", "-"),
+        ("10:52:02", "contact-event-webrtc", "UPDATED", "200"),
         ("10:56:50", "contact-event-sentinel", "UPDATED", "200"),
         ("10:58:30", "a wrong message", "INVALID", "-"),
     ]

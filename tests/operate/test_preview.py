@@ -167,7 +167,7 @@ def test_what_is_still_to_come(preview: Preview, stack: LocalStack, put: Callabl
     """Without an event after-contact work may go on; with one, the recording alone is waited for."""
     agent: dict[str, Any] = {**described("x")["AgentInfo"], "ConnectedToAgentTimestamp": datetime.now(UTC)}
     wraps_up = {**ended(2, AgentInfo=agent, Recordings=[RECORDING]), "Id": put("NOT_APPLIED", **FOUND)}
-    told_of = {**ended(6, AgentInfo=agent), "Id": put("NOT_APPLIED", **WAITS, completedAt=NOW - 100)}
+    told_of = {**ended(6, AgentInfo=agent), "Id": put("NOT_APPLIED", **WAITS, completedAt=int(time.time()) - 100)}
     unmet = ended(2, AgentInfo=agent, Recordings=[RECORDING])
     stack.connect.put_contacts([wraps_up, told_of, unmet])
 
