@@ -17,6 +17,16 @@ MACHINE := $(if $(filter arm64,$(ARCHITECTURE)),aarch64,$(filter x86_64,$(ARCHIT
 # every manylinux a wheel may carry is named.
 PLATFORMS := manylinux2014_$(MACHINE) manylinux_2_17_$(MACHINE) manylinux_2_28_$(MACHINE) manylinux_2_34_$(MACHINE)
 
+# The lock has every package that is installed, with the hashes of its wheels. pip refuses any other file, whichever
+# index it comes from. The artifact says which wheels pip took, as sha256sum would, for `python3 -m tools sbom`.
+REPORT = $(ARTIFACTS_DIR)/pip-report.json
+define LIST_WHEELS
+import json, sys; \
+downloads = [one["download_info"] for one in json.load(open(sys.argv[1], encoding="utf-8"))["install"]]; \
+lines = [one["archive_info"]["hashes"]["sha256"] + "  " + one["url"].rpartition("/")[2] for one in downloads]; \
+print(*lines, sep="\n")
+endef
+
 # Bytecode must come from the runtime's own minor version. The candidates are tried by running them: pyenv
 # puts a python3.13 on the PATH that only says it is not there.
 COMPILERS := $(PYTHON) python$(RUNTIME) \
@@ -40,8 +50,11 @@ $(TARGETS):
 	@test -n "$(MACHINE)" || { echo "ARCHITECTURE is neither x86_64 nor arm64: '$(ARCHITECTURE)'" >&2; exit 2; }
 	@test -z "$$(ls -A "$(ARTIFACTS_DIR)" 2>/dev/null)" || { echo "$(ARTIFACTS_DIR) is not empty" >&2; exit 2; }
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-warn-conflicts --root-user-action=ignore \
-		--no-compile --requirement requirements.txt --target "$(ARTIFACTS_DIR)" \
+		--no-compile --target "$(ARTIFACTS_DIR)" --report "$(REPORT)" \
+		--no-deps --require-hashes --requirement requirements.lock \
 		--only-binary=:all: --implementation cp --python-version $(RUNTIME) $(PLATFORMS:%=--platform %)
+	@$(PYTHON) -c '$(LIST_WHEELS)' "$(REPORT)" > "$(ARTIFACTS_DIR)/wheels.sha256"
+	@rm "$(REPORT)"
 	cp -R src/voicecall_sync "$(ARTIFACTS_DIR)/"
 	@# Out: the packages' commands, which nothing in Lambda calls, the installer's lists of what it put where, which
 	@# name those and differ from one machine to the next, and the bytecode of this machine's Python.
@@ -63,6 +76,7 @@ $(TARGETS):
 		fi; \
 	done; \
 	echo "no Python $(RUNTIME) found: built without bytecode, every cold start takes about half a second longer" >&2
-	@# Lambda reads the files as a user of its own, whatever this machine's umask.
-	chmod -R a+rX "$(ARTIFACTS_DIR)"
+	@# Lambda reads the files as a user of its own. And two builds are alike, whatever this machine's umask and the hour.
+	chmod -R u=rwX,go=rX "$(ARTIFACTS_DIR)"
+	find "$(ARTIFACTS_DIR)" -exec env TZ=UTC touch -t 202001010000 {} +
 	@find "$(ARTIFACTS_DIR)" -type f -exec cat {} + | wc -c | awk '{ printf "unzipped: %.1f MB\n", $$1 / 1000000 }'

@@ -92,7 +92,7 @@ def make_with_sam(folder: Path, sam: Path) -> None:
     """`sam build`, in a copy of what it needs of the project: it leaves things behind."""
     tool("make")
     folder.mkdir()
-    for name in ("template.yaml", "samconfig.toml", "Makefile", "requirements.txt"):
+    for name in ("template.yaml", "samconfig.toml", "Makefile", "requirements.lock"):
         shutil.copy(PROJECT / name, folder)
     shutil.copytree(PROJECT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
     built(run_sam(sam, ["build"], where=folder, environment={"AWS_DEFAULT_REGION": "us-east-1"}))

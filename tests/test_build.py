@@ -7,13 +7,14 @@ import os
 import re
 import shutil
 import subprocess
+import zipfile
 from collections.abc import Callable
 from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 
-from tests.artifact import PROJECT, TARGET, require_lambdas_machine, run, tool
+from tests.artifact import PROJECT, TARGET, built, require_lambdas_machine, run, tool
 from tests.contacts import new_id
 from tools.local.runtime import find_python
 from tools.local.stack import LocalStack
@@ -230,11 +231,62 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+def files(folder: Path) -> dict[str, tuple[int, int, bytes]]:
+    """Name -> mode, time and content of each file."""
+    return {
+        str(path.relative_to(folder)): (path.stat().st_mode, path.stat().st_mtime_ns, path.read_bytes())
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def differing(one: Path, other: Path) -> list[str]:
+    """The names of the files that are not the same in both folders."""
+    left, right = files(one), files(other)
+    return sorted(name for name in left.keys() | right.keys() if left.get(name) != right.get(name))
+
+
 def test_every_function_has_the_same_artifact(artifact: Path) -> None:
     """Each is deployed as an archive of its own; what runs must not differ."""
-
-    def files(folder: Path) -> dict[Path, bytes]:
-        return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
     for function in FUNCTIONS:
-        assert files(artifact.parent / function) == files(artifact), function
+        assert differing(artifact, artifact.parent / function) == [], function
+
+
+def test_a_build_on_another_machine_gives_the_same_files(artifact: Path, tmp_path: Path) -> None:
+    """As far as one machine can be another: in hour, zone, permissions, order of sets and folder."""
+    build = f"umask 077; exec make {TARGET} ARTIFACTS_DIR={tmp_path / 'again'}"
+    (tmp_path / "again").mkdir()
+    built(run("sh", "-c", build, PYTHONHASHSEED="7", TZ="Asia/Tokyo"))
+    assert differing(artifact, tmp_path / "again") == []
+
+
+def counterfeit(folder: Path, name: str, version: str, build: str) -> None:
+    """Writes a wheel of this name and version, with other contents."""
+    stem = f"{name.replace('-', '_')}-{version}"
+    with zipfile.ZipFile(folder / f"{stem}{build}-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(f"{name.replace('-', '_')}.py", "raise SystemExit('counterfeit')")
+        wheel.writestr(f"{stem}.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        wheel.writestr(f"{stem}.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{stem}.dist-info/RECORD", "")
+
+
+@pytest.mark.parametrize("build", ["", "-1"], ids=["same name", "with a build tag"])
+def test_a_wheel_that_the_lock_does_not_know_is_refused(tmp_path: Path, build: str) -> None:
+    """Of the right name and version, from an index that this machine is set up with."""
+    (tmp_path / "index").mkdir()
+    (tmp_path / "artifact").mkdir()
+    for name, version in pinned().items():
+        counterfeit(tmp_path / "index", name, version, build)
+    index = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path / "index")}
+    result = run(tool("make"), TARGET, f"ARTIFACTS_DIR={tmp_path / 'artifact'}", **index)
+    assert result.returncode != 0
+    assert "DO NOT MATCH THE HASHES" in result.stderr
+    assert list((tmp_path / "artifact").iterdir()) == []
+
+
+def test_the_artifact_says_which_wheels_it_was_made_of(artifact: Path) -> None:
+    lines = (artifact / "wheels.sha256").read_text(encoding="utf-8").splitlines()
+    wheels = {plain(wheel.split("-")[0]): digest for digest, wheel in (line.split("  ") for line in lines)}
+    locked = (PROJECT / "requirements.lock").read_text(encoding="utf-8")
+    assert wheels.keys() == pinned().keys()
+    assert all(f"--hash=sha256:{digest}" in locked for digest in wheels.values())

@@ -21,6 +21,8 @@ COMMANDS = {
     "stack": "keep the local AWS, Amazon Connect and Salesforce running, the queue worked off, to be tried by hand",
     "test": "all checks, then all tests; with arguments: just pytest, with them",
     "check": "style, formatting, types and the template, in a few seconds",
+    "sbom": "the built artifact's bill of materials, in CycloneDX's JSON",
+    "lock": "write the locks anew: what is installed, from the lists of packages",
 }
 """Name -> what it does. Each is a module of this package with a ``main(arguments)`` that returns the exit status."""
 

@@ -8,6 +8,7 @@ stamp is somebody else's, and left alone.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import importlib.util
@@ -17,20 +18,25 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from tools.lock import pins
+
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER_VARIABLE = "VOICECALL_SYNC_VENV"
-_WITH_WHAT_THEY_NEED = ROOT / "tools" / "requirements.txt"
-_ALONE = ROOT / "tools" / "without-dependencies.txt"
-REQUIREMENTS = (ROOT / "requirements.txt", _WITH_WHAT_THEY_NEED, _ALONE)
+LOCK = ROOT / "tools" / "requirements.lock"
+_NEEDS_NONE = frozenset({"lock"})
+"""Commands for which a Python with pip is enough."""
 
 _STAMP = "voicecall-sync.stamp"
 _UNFINISHED = "unfinished\n"
 _LAST_LINES = 15
+_LOOK_EVERY, _TELL_EVERY = 0.2, 10.0
+"""Seconds."""
 
 
 class SetUpError(Exception):
@@ -53,17 +59,16 @@ class Stamp:
 
     Attributes:
         python: The version without its last part: 3.11.7 and 3.11.9 run the same packages.
-        requirements: A digest of the files that pin the packages.
+        lock: A digest of the lock, which has the packages.
     """
 
     python: str
-    requirements: str
+    lock: str
 
     @classmethod
-    def wanted(cls, version: tuple[int, int], files: Iterable[bytes]) -> Stamp:
-        """Return the stamp of an environment for this Python and the contents of these files."""
-        digest = hashlib.sha256(b"\0".join(files)).hexdigest()
-        return cls(".".join(map(str, version)), digest)
+    def wanted(cls, version: tuple[int, int], lock: bytes) -> Stamp:
+        """Return the stamp of an environment for this Python and this lock."""
+        return cls(".".join(map(str, version)), hashlib.sha256(lock).hexdigest())
 
     @classmethod
     def parse(cls, text: str) -> Stamp | None:
@@ -72,7 +77,7 @@ class Stamp:
         return cls(*words) if len(words) == len(cls.__slots__) else None
 
     def __str__(self) -> str:
-        return f"{self.python} {self.requirements}\n"
+        return f"{self.python} {self.lock}\n"
 
 
 def need(found: Stamp | None, wanted: Stamp) -> Need:
@@ -90,6 +95,8 @@ def folder(variables: Mapping[str, str]) -> Path:
 
 def run(command: str, arguments: list[str]) -> int:
     """Run a command in the environment, which is set up first if need be; return the exit status."""
+    if command in _NEEDS_NONE:
+        return _run(command, arguments)
     venv = folder(os.environ)
     try:
         _make_ready(venv)
@@ -106,6 +113,10 @@ def run(command: str, arguments: list[str]) -> int:
         return 130
     if not _is_inside(venv):
         return _start_again(venv, [command, *arguments])
+    return _run(command, arguments)
+
+
+def _run(command: str, arguments: list[str]) -> int:
     module = importlib.import_module(f"tools.{command}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what a command started is stopped with it
     try:
@@ -115,7 +126,7 @@ def run(command: str, arguments: list[str]) -> int:
 
 
 def _make_ready(venv: Path) -> None:
-    wanted = Stamp.wanted(sys.version_info[:2], (path.read_bytes() for path in REQUIREMENTS))
+    wanted = Stamp.wanted(sys.version_info[:2], LOCK.read_bytes())
     stamp = venv / _STAMP
     found = Stamp.parse(stamp.read_text(encoding="ascii")) if _python(venv).exists() and stamp.exists() else None
     what = need(found, wanted)
@@ -131,7 +142,7 @@ def _make_ready(venv: Path) -> None:
         _create(venv)
     else:
         _say(f"installing into {_shown(venv)} what has changed ...")
-    _install(venv)
+    install(venv, LOCK)
     stamp.write_text(str(wanted), encoding="ascii")
     _say(f"ready after {time.monotonic() - started:.0f} s")
 
@@ -165,27 +176,74 @@ def _create(venv: Path) -> None:
         raise SetUpError(f"python -m venv {venv} failed:\n{_last_lines(made.stdout + made.stderr)}")
 
 
-def _install(venv: Path) -> None:
-    _pip_install(venv, "--requirement", str(_WITH_WHAT_THEY_NEED))
-    _pip_install(venv, "--no-deps", "--requirement", str(_ALONE))
+def install(venv: Path, lock: Path) -> None:
+    """Install what a lock has into an environment, and tell how far that is.
 
-
-def _pip_install(venv: Path, *arguments: str) -> None:
-    pip = [str(_python(venv)), "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
+    Raises:
+        SetUpError: pip failed, a package that is not the lock's among the reasons.
+    """
+    pip = [str(_python(venv)), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
+    pip += ["--no-deps", "--require-hashes", "--only-binary=:all:", "--progress-bar=off"]
     pip.append("--no-compile")  # half of the time it takes; most of it for modules that nobody imports
-    installed = subprocess.run(
-        [*pip, *arguments],
+    with subprocess.Popen(
+        [*pip, "--requirement", str(lock)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        check=False,
-    )
-    if installed.returncode:
+    ) as installing:
+        packages = sum(1 for _ in pins(lock.read_text(encoding="utf-8")))
+        last_lines = _followed(installing, venv, packages)
+    if installing.returncode:
         raise SetUpError(
-            f"pip could not install the packages:\n{_last_lines(installed.stdout)}\n"
+            f"pip could not install the packages:\n{_last_lines(last_lines)}\n"
             "Is the package index reachable from here? Behind a proxy, set HTTPS_PROXY or PIP_INDEX_URL."
         )
+
+
+def _followed(installing: subprocess.Popen[str], venv: Path, packages: int) -> str:
+    """Tell how far pip is until it has ended; return the last lines it wrote."""
+    lines: deque[str] = deque(maxlen=_LAST_LINES)
+    progress, fetched, had = Progress(), 0, _packages_in(venv)
+    for line in installing.stdout or ():
+        lines.append(line)
+        if line.startswith("Ignoring "):  # of another system or Python
+            packages -= 1
+        elif line.startswith(("Collecting ", "Processing ", "Requirement already satisfied")):
+            fetched += 1
+            progress.tell(f"fetching package {fetched} of {packages}")
+        elif line.startswith("Installing collected packages"):  # and not another word until that is done
+            while installing.poll() is None:
+                progress.tell(f"installed {_packages_in(venv) - had} of {packages}")
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    installing.wait(_LOOK_EVERY)
+    progress.end()
+    return "".join(lines)
+
+
+def _packages_in(venv: Path) -> int:
+    return sum(1 for _ in venv.glob("[Ll]ib/**/site-packages/*.dist-info"))
+
+
+class Progress:
+    """How far something is: one line that changes, on a terminal; elsewhere a line now and then."""
+
+    def __init__(self) -> None:
+        self._on_terminal = sys.stderr.isatty()
+        self._told = time.monotonic()
+
+    def tell(self, text: str) -> None:
+        """Show this instead of what was shown before."""
+        if self._on_terminal:
+            print(f"\r\033[K  {text}", end="", file=sys.stderr, flush=True)
+        elif time.monotonic() - self._told >= _TELL_EVERY:
+            self._told = time.monotonic()
+            _say(f"  {text}")
+
+    def end(self) -> None:
+        """Take the changing line away."""
+        if self._on_terminal:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
 def _start_again(venv: Path, arguments: list[str]) -> int:

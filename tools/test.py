@@ -1,15 +1,14 @@
-"""``python3 -m tools test``: all checks, then all tests; with arguments, pytest with those.
-
-``python3 -m tools test --coverage`` runs all of it with coverage, which takes half as long again.
-"""
+"""``python3 -m tools test``: all checks, then all tests; with arguments, pytest with those."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from tools.check import ROOT, STYLE_AND_TYPES, run, run_all
 from tools.local.keeper import die_with_parent
@@ -27,12 +26,34 @@ def main(arguments: Sequence[str]) -> int:
     """
     # Where an image sets it, every worker would rewrite all asserts and every process compile all modules anew.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    if {"-h", "--help"} & set(arguments):
+        _parser().print_help()
+        return 0
     if arguments and list(arguments) != [COVERAGE]:
-        return run("pytest", ("pytest", *arguments))
+        return run("pytest", ("pytest", *map(_from_here, arguments)))
     coverage = ("--cov", "--cov-report=term") if arguments else ()
     with _everything_imported_once():
         status = run_all(STYLE_AND_TYPES)
     return status or run("pytest", (*_PYTEST, *coverage))
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Return what tells of the options. It reads none: pytest's are pytest's affair."""
+    parser = argparse.ArgumentParser(
+        prog="python3 -m tools test",
+        usage=f"%(prog)s [{COVERAGE} | PYTEST_ARGUMENT ...]",
+        description="Checks style, formatting and types, then runs all tests. With arguments: pytest alone, with them.",
+        epilog="`.venv/bin/pytest --help` has pytest's own options.",
+    )
+    parser.add_argument(COVERAGE, action="store_true", help="all of it with coverage, which takes half as long again")
+    parser.add_argument("PYTEST_ARGUMENT", nargs="*", help="a file, a test, or an option of pytest; e.g. tests/unit -x")
+    return parser
+
+
+def _from_here(argument: str) -> str:
+    """Return the argument, a file or a test in it with its whole path: pytest runs in the project's root."""
+    file, colons, test = argument.partition("::")
+    return f"{Path(file).absolute()}{colons}{test}" if not file.startswith("-") and Path(file).exists() else argument
 
 
 @contextlib.contextmanager

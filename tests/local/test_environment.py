@@ -1,9 +1,12 @@
 """The set-up: when it is needed, and what is said to somebody who cannot have it."""
 
 import ast
+import contextlib
+import hashlib
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,8 @@ import pytest
 from tools.__main__ import too_old
 from tools.environment import ROOT, Need, Stamp, folder, need
 
-WANTED = Stamp.wanted((3, 11), [b"requests==1\n", b"rich==1\n"])
+LOCK = b"requests==1\nrich==1\n"
+WANTED = Stamp.wanted((3, 11), LOCK)
 
 
 def test_a_finished_environment_needs_nothing() -> None:
@@ -24,12 +28,11 @@ def test_one_without_a_whole_stamp_starts_over(text: str) -> None:
 
 
 def test_another_python_starts_over() -> None:
-    assert need(Stamp.wanted((3, 12), [b"requests==1\n", b"rich==1\n"]), WANTED) is Need.EVERYTHING
+    assert need(Stamp.wanted((3, 12), LOCK), WANTED) is Need.EVERYTHING
 
 
-@pytest.mark.parametrize("files", [[b"requests==2\n", b"rich==1\n"], [b"requests==1\nrich==1\n"], []])
-def test_other_packages_are_installed(files: list[bytes]) -> None:
-    assert need(Stamp.wanted((3, 11), files), WANTED) is Need.PACKAGES
+def test_other_packages_are_installed() -> None:
+    assert need(Stamp.wanted((3, 11), b"requests==2\nrich==1\n"), WANTED) is Need.PACKAGES
 
 
 def test_folder() -> None:
@@ -67,3 +70,62 @@ def test_a_folder_that_is_somebody_elses_is_left_alone(tmp_path: Path, content: 
     assert done.returncode == 2
     assert done.stderr.startswith(f"{tmp_path} was not made by this command")
     assert [path.name for path in tmp_path.iterdir()] == [content]
+
+
+def wheel(folder: Path, name: str) -> str:
+    """Writes a wheel without contents; returns its line in a lock."""
+    path = folder / f"{name}-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{name}-1.0.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        archive.writestr(
+            f"{name}-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr(f"{name}-1.0.dist-info/RECORD", "")
+    return f"{name}==1.0 --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
+
+
+def installed(lock: Path, index: Path, target: Path) -> tuple[int, str]:
+    """Installs a lock from a folder of wheels into another; the exit status, and what a terminal shows."""
+    program = "import pathlib, sys, tools.environment as it; it.install(*map(pathlib.Path, sys.argv[1:]))"
+    ours, theirs = os.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", program, sys.prefix, str(lock)],
+        cwd=ROOT,
+        env={**os.environ, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(index), "PIP_TARGET": str(target)},
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # how a terminal ends, on Linux
+            while some := os.read(ours, 4096):
+                shown += some
+        os.close(ours)
+    return process.returncode, shown.decode()
+
+
+def test_the_set_up_shows_how_far_it_is(tmp_path: Path) -> None:
+    lines = [wheel(tmp_path, name) for name in ("first", "second")]
+    lock = tmp_path / "some.lock"
+    lock.write_text("".join([*lines, "third==1.0 ; sys_platform == 'another' --hash=sha256:" + "0" * 64]), "utf-8")
+
+    status, shown = installed(lock, tmp_path, tmp_path / "target")
+
+    assert status == 0, shown
+    steps = [step.strip() for step in shown.replace("\033[K", "").split("\r")]
+    assert steps[1:3] == ["fetching package 1 of 2", "fetching package 2 of 2"]
+    assert steps[3].startswith("installed ")
+    assert steps[-1] == ""
+    assert {path.name for path in (tmp_path / "target").iterdir()} == {"first-1.0.dist-info", "second-1.0.dist-info"}
+
+
+def test_a_package_that_the_lock_does_not_know_is_not_installed(tmp_path: Path) -> None:
+    lock = tmp_path / "some.lock"
+    lock.write_text(wheel(tmp_path, "first"), "utf-8")
+    with zipfile.ZipFile(tmp_path / "first-1.0-py3-none-any.whl", "a") as archive:
+        archive.writestr("first.py", "")
+
+    status, shown = installed(lock, tmp_path, tmp_path / "target")
+
+    assert status != 0
+    assert "DO NOT MATCH THE HASHES" in shown
+    assert not (tmp_path / "target").exists()

@@ -29,10 +29,10 @@ from tools.local import keeper
 from tools.local.door import HOST
 from tools.local.loopback import free_ports
 
-CLIENT = ("awslambdaric==4.2.2", "simplejson==3.20.2", "snapshot-restore-py==1.0.0")
-SAM = Path(__file__).with_name("sam.txt")
+_CLIENT = Path(__file__).with_name("runtime_client.lock")
+_SAM = Path(__file__).with_name("sam.lock")
 _PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_28_x86_64", "manylinux_2_34_x86_64")
-_PIP = "-m pip install --quiet --no-compile --disable-pip-version-check --no-deps --only-binary=:all:"
+_PIP = "-m pip install --quiet --no-compile --disable-pip-version-check --no-deps --require-hashes --only-binary=:all:"
 _INVOCATIONS = "/2015-03-31/functions/function/invocations"
 _TRIES = 3
 _STARTS_WITHIN = 10.0
@@ -79,7 +79,7 @@ def fetch_client(folder: Path) -> None:
         subprocess.CalledProcessError: pip failed; its output is in ``stderr``.
     """
     for_lambda = ["--implementation=cp", "--python-version=3.13", *(f"--platform={name}" for name in _PLATFORMS)]
-    _install(folder, *for_lambda, *CLIENT)
+    _install(folder, _CLIENT, *for_lambda)
 
 
 def fetch_sam(folder: Path) -> None:
@@ -88,7 +88,7 @@ def fetch_sam(folder: Path) -> None:
     Raises:
         subprocess.CalledProcessError: pip failed; its output is in ``stderr``.
     """
-    _install(folder, "--requirement", str(SAM))
+    _install(folder, _SAM)
 
 
 def run_sam(
@@ -107,8 +107,8 @@ def run_sam(
     )
 
 
-def _install(folder: Path, *what: str) -> None:
-    command = [sys.executable, *_PIP.split(), "--target", str(folder), *what]
+def _install(folder: Path, lock: Path, *options: str) -> None:
+    command = [sys.executable, *_PIP.split(), "--target", str(folder), *options, "--requirement", str(lock)]
     subprocess.run(command, check=True, capture_output=True, text=True)
 
 
