@@ -335,11 +335,14 @@ def test_one_record_that_cannot_be_read_does_not_stop_the_reconciliation(begun: 
 # --- lost messages in a queue that is never empty ---------------------------------------------------------------------
 
 
-def test_a_lost_message_is_replaced_in_a_busy_queue(begun: Callable[..., World]) -> None:
+@pytest.mark.parametrize("back", ["failed", "waits"])
+def test_a_lost_message_is_replaced_in_a_busy_queue(begun: Callable[..., World], back: str) -> None:
     world = begun()
-    contact_id = world.told()
-    world.stack.salesforce.next(Answer(401))
+    contact_id = world.told(world.answered(Recordings=None) if back == "waits" else None)
+    if back == "failed":
+        world.stack.salesforce.next(Answer(401))
     world.run(100 * SECOND)
+    assert ("waitsFor" if back == "waits" else "failures") in world.record(contact_id)
     world.lose(contact_id)
 
     # at each run some message has just become visible: a busy contact center

@@ -5,11 +5,15 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import boto3
 import pytest
 
 from tests.contacts import RECORDING, contact_event, flow_event
 from tests.simulated import DAY, HOUR, MINUTE, World
 from tools.local.misbehaviour import Answer
+from voicecall_sync.backlog import Backlog
+from voicecall_sync.outcome import State
+from voicecall_sync.table import Table
 
 SECOND = timedelta(seconds=1)
 NewWorld = Callable[..., World]
@@ -43,6 +47,14 @@ def counted(capfd: pytest.CaptureFixture[str]) -> Callable[[str], float]:
     """Return what gives the sum of a metric in what was printed until now."""
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines() if '"_aws"' in line]
     return lambda name: sum(sum(line.get(name, [])) for line in lines)
+
+
+def release(world: World, contact_id: str) -> None:
+    """Release a contact that Salesforce refused, as ``operate release`` does."""
+    backlog = Backlog(Table(boto3.client("dynamodb"), world.stack.table), lambda: "owner")
+    [record] = [one for one in backlog.open(State.REJECTED) if one.contact_id == contact_id]
+    assert backlog.release(record, "jane", world.now)
+    release_by_an_operator(world, contact_id)
 
 
 def release_by_an_operator(world: World, contact_id: str) -> None:
@@ -198,6 +210,17 @@ def test_for_a_flows_message_no_event_vouches(world: World) -> None:
     assert applied(world, contact_id) == 1
 
 
+def test_the_events_word_outlives_its_own_attempt(world: World) -> None:
+    """The event came, its update was refused, then released: an operator need not wait for the event again."""
+    contact_id = world.answered(AgentInfo=agent(world, work_ended=None))
+    world.stack.salesforce.next(Answer(400))
+    world.told(contact_id)
+    world.run(91 * SECOND)
+    release(world, contact_id)
+    world.run(SECOND)
+    assert applied(world, contact_id) == 1
+
+
 def test_a_call_that_ended_long_ago_is_not_waited_for(world: World) -> None:
     contact_id = world.answered(ago=4 * HOUR, AgentInfo=agent(world, work_ended=None, ended=4 * HOUR), Recordings=None)
     release_by_an_operator(world, contact_id)
@@ -253,6 +276,17 @@ def test_a_contact_that_a_flow_has_sent_is_reported_without_a_wait(world: World)
     world.told(contact_id)
     world.run(90 * SECOND)
     assert world.live(contact_id) == 0
+
+
+def test_a_contact_that_a_flow_has_sent_is_looked_at_less_and_less_often_too(world: World) -> None:
+    contact_id = world.abandoned(DisconnectTimestamp=None)
+    assert world.flow(flow_event(contact_id))["status"] == "UPDATED"
+    world.told(contact_id)
+    world.run(5 * HOUR)
+    assert attempts_in_minutes(world, contact_id) == [0, 3.5, 13.5, 33.5, 93.5, 153.5, 213.5, 273.5]
+    world.change(contact_id, DisconnectTimestamp=world.now)
+    world.run(HOUR)
+    assert (world.live(contact_id), world.parked(contact_id)) == (0, 0)
 
 
 def test_an_event_given_directly_raises_while_the_recording_may_come(world: World) -> None:

@@ -100,7 +100,7 @@ class Eligibility:
             return
         completed_at = asked.event_time or UNKNOWN_TIME if asked.source is Source.CONTACT_EVENT else None
         if completed_at is None and record is not None:
-            completed_at = record.completed_at
+            completed_at = record.completed_at or _claimed_for_an_event(record)
         if completed_at is None and contact.work_ended_at is None:
             _wait(Awaited.WRAP_UP, "after-contact work may still go on", record, now, ended + WRAP_UP_WAIT)
         if contact.recording is None:
@@ -136,6 +136,11 @@ def next_look(awaited: Awaited, record: Record | None, now: datetime) -> datetim
     looks = [since + timedelta(minutes=minutes) for minutes in accumulate(_LOOKS[awaited])]
     last, every = looks[-1], timedelta(minutes=_LOOKS[awaited][-1])
     return next((look for look in looks if look > now), last + ((now - last) // every + 1) * every)
+
+
+def _claimed_for_an_event(record: Record) -> datetime | None:
+    """Return a time for an event whose own message was tried at once: it came, but when was never noted."""
+    return UNKNOWN_TIME if Source.CONTACT_EVENT in {record.source, record.first_source} else None
 
 
 def _wait(awaited: Awaited, reason: str, record: Record | None, now: datetime, until: datetime) -> None:

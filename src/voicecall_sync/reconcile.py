@@ -171,7 +171,7 @@ class Reconciliation:
         in_line = self.parts.queue.in_line()
         for record in self.parts.backlog.open(State.NOT_APPLIED):
             self._require_time()
-            at_most = FEW_IN_LINE if record.failures else 0
+            at_most = FEW_IN_LINE if record.failures or record.waits_for else 0
             if record.lost(self._now) and in_line <= at_most and self._enqueue_again(record, Source.RECONCILE):
                 self.parts.waiting.expect(record, back_by(self._now, RETENTION))
                 self.counts.enqueued_again += 1

@@ -123,7 +123,7 @@ class Worker:
                 return Outcome(Status.DUPLICATE, record.contact_id, detail, record.state)
             self.waiting.start_anew(record, coming_back.back_by(self.clock.now(), coming_back.VISIBILITY))
             record = self.ledger.read(asked.contact_id)
-        standing = self._standing(asked, record, moments) if record is not None else None
+        standing = self._standing(asked, record, sent_at, moments) if record is not None else None
         if standing is not None:
             return standing
         self.sync.breaker.admit()
@@ -133,11 +133,13 @@ class Worker:
         self._tell_of_sent(outcome, asked, contact, record)
         return outcome
 
-    def _standing(self, asked: Asked, record: Record, moments: Moments) -> Outcome | None:
+    def _standing(self, asked: Asked, record: Record, sent_at: datetime | None, moments: Moments) -> Outcome | None:
         """Return what a record says against sending; None where nothing does."""
         # What a flow left in the queue lacks nothing: the flow itself made the update in the end.
         if flow_sent(record) and asked.source is not Source.CONTACT_FLOW:
-            return self.sync.blocked(record, self._described(asked, record), moments)
+            # A settled record notes no wait: how old the message is says how long the call's end is waited for.
+            as_if_noted = replace(record, waits_for=Awaited.CALL, waits_since=sent_at)
+            return self.sync.blocked(record, self._described(asked, as_if_noted), moments)
         now = self.clock.now()
         if record.state is State.CLAIMED and record.source == Source.CONTACT_FLOW and not record.owner_dead(now):
             # If that flow's update is not applied, it relies on this message.

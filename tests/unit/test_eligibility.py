@@ -74,6 +74,9 @@ RECORDED: dict[str, Any] = {"recording": Recording("s3/call.wav", None)}
         (contact(100, 1), FOUND, WAITING, ("recording", 1)),
         (contact(100, 5), FOUND, WAITING, None),
         (contact(2, **RECORDED), BY_OPERATOR, replace(WAITING, released_at=NOW), ("wrap-up", 5)),
+        # An event's own message was tried at once, so that its time was not noted.
+        (contact(2, **RECORDED), BY_OPERATOR, replace(WAITING, source="contact-event"), None),
+        (contact(2), BY_OPERATOR, replace(WAITING, first_source="contact-event"), ("recording", 1)),
         # Nothing of it is waited for.
         (contact(2, **RECORDED), event(1), None, None),
         (contact(2, connected_to_agent_at=None), FOUND, WAITING, None),

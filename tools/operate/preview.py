@@ -40,8 +40,8 @@ from voicecall_sync.search import ContactSearch
 USUAL_FIRST = 20
 MOST_FIRST = 500
 NOT_DONE = 1
-DESCRIBED_PER_SECOND = 5
-"""Half of what Amazon Connect allows an account by default: the worker needs the rest."""
+DESCRIBED_PER_SECOND = 1
+"""Each may be of another agent, and an account may ask for two names of agents a second: the worker needs the rest."""
 _WIDE = 120
 """With fewer columns than this, what would become of a contact stands below it."""
 _LONGEST_NAME = 64
