@@ -38,6 +38,15 @@ TRACED = frozenset(
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--renew", action="store_true", help="write tests/translated.json anew, for a review of its diff")
+
+
+@pytest.fixture
+def renew(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--renew"))
+
+
 @pytest.fixture(scope="session")
 def ministack() -> Iterator[MiniStack]:
     with MiniStack(services=()) as running:  # the operator's commands look after a deployed stack

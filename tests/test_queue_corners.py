@@ -76,25 +76,25 @@ def test_one_failure_of_the_table_does_not_park_a_redriven_message_again(new_wor
 def test_a_bound_that_was_mistyped_into_the_future_and_corrected(
     begun: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = begun()
+    world = begun(every=HOUR)
     monkeypatch.setenv("RECONCILE_NOT_BEFORE", (world.now + 365 * DAY).isoformat())
     world.renew()
     world.run(HOUR)
     monkeypatch.delenv("RECONCILE_NOT_BEFORE")
     world.renew()
     contact_id = world.answered()
-    world.run(2 * DAY)
+    world.run(3 * HOUR)
     assert world.stack.salesforce.applied(contact_id) == 1
 
 
 def test_a_clock_that_was_ahead_for_one_run(begun: Callable[..., World]) -> None:
-    world = begun()
+    world = begun(every=HOUR)
     world.run(HOUR)
     world.clock.wall += 30 * DAY
     world.reconcile()
     world.clock.wall -= 30 * DAY
     contact_id = world.answered()
-    world.run(2 * DAY)
+    world.run(3 * HOUR)
     assert world.stack.salesforce.applied(contact_id) == 1
 
 
@@ -163,7 +163,7 @@ def test_a_flows_contact_whose_message_was_replaced_does_not_stand_for_two_weeks
     world.mapping.is_enabled = True
     _flow_meets_message(world, contact_id)
     world.change(contact_id, DisconnectTimestamp=world.now)
-    world.run(2 * DAY)
+    world.run(6 * HOUR)
     assert world.stack.salesforce.applied(contact_id) == 1
 
 
@@ -180,7 +180,7 @@ def test_a_second_pass_that_stands_because_the_first_takes_all_time_is_measured(
     monkeypatch.setenv("RECONCILE_SEARCHES_PER_SECOND", "0.1")
     world.renew()
     measured = []
-    for _ in range(6):
+    for _ in range(3):
         world.run(HOUR)
         for index in range(250):
             world.answered(ago=index * 10 * SECOND)
@@ -256,6 +256,7 @@ def test_a_closed_contact_that_ends_in_the_dead_letter_queue_is_noted(
     new_world: NewWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = new_world(every=12 * HOUR, ladder=SPARSE)
+    monkeypatch.setenv("RECONCILE_SCOPE", "none")
     contact_id = world.told()
     monkeypatch.setenv("RECONCILE_NOT_BEFORE", (world.now + DAY).isoformat())
     world.renew()
@@ -350,9 +351,9 @@ def test_a_lost_message_is_replaced_in_a_busy_queue(begun: Callable[..., World],
         other = world.answered()
         world.stack.queue.send(contact_event(other), delay=0)
 
-    for index in range(4 * 24):
+    for index in range(4 * 6):
         world.plan(world.now + (index + 1) * QUARTER - 100 * SECOND, busy)
-    world.run(DAY)
+    world.run(6 * HOUR)
     assert world.stack.salesforce.applied(contact_id) == 1
 
 
@@ -386,7 +387,7 @@ def test_a_run_under_way_does_not_undo_the_position_of_a_wider_scope(
     world.scheduled = world.__dict__["new"]
     contact_id = world.answered()  # it ends after the first run of the wider scope
     world.run(HOUR)
-    for _ in range(40):
+    for _ in range(3):
         world.reconcile()
         world.run(HOUR)
     assert world.stack.salesforce.applied(contact_id) == 1
