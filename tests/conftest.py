@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from tests.artifact import lambda_kit, make_sam, make_with_sam, once
-from tests.contacts import abandoned, described
-from tests.missed import QUOTAS_LIFTED
-from tests.sandbox import Sandbox
-from tests.simulated import World
+from tests.support.artifact import lambda_kit, make_sam, make_with_sam, once
+from tests.support.contacts import abandoned, described
+from tests.support.missed import QUOTAS_LIFTED
+from tests.support.sandbox import Sandbox
+from tests.support.simulated import World
 from tools.local.gateway import AwsGateway
 from tools.local.hand_clock import HandClock
 from tools.local.ministack import MiniStack
@@ -29,9 +29,7 @@ TRACED = frozenset(
     {
         "test_bad_input",
         "test_contacts_end_to_end",
-        "test_ledger",
         "test_reconcile",
-        "test_search",
         "test_table_of_answers",
         "test_time_and_sockets",
     }
@@ -39,7 +37,9 @@ TRACED = frozenset(
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--renew", action="store_true", help="write tests/translated.json anew, for a review of its diff")
+    parser.addoption(
+        "--renew", action="store_true", help="write tests/stack/translated.json anew, for a review of its diff"
+    )
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     And give those time that need what SAM builds.
     """
     for item in items:
-        traced = item.path.parent.name == "unit" or item.path.stem in TRACED
+        traced = "unit" in item.path.parts or item.path.stem in TRACED
         if not traced:
             item.add_marker(pytest.mark.no_cover)
         if "sam" in getattr(item, "fixturenames", ()):  # the first of them builds, and the others wait for it

@@ -34,13 +34,13 @@ from tools.local.hand_clock import HandClock
 from tools.local.misbehaviour import Answer, Close, Reset
 from tools.local.simulation import Simulation
 from tools.local.stack import INSTANCE_ARN, LocalStack
-from voicecall_sync.breaker import FAILURES
+from voicecall_sync.connect.search import PAGE
 from voicecall_sync.contact import Contact, from_described
-from voicecall_sync.custom_fields import CustomField, parse_setting
 from voicecall_sync.outcome import Source
-from voicecall_sync.search import PAGE
+from voicecall_sync.queue.breaker import FAILURES
+from voicecall_sync.salesforce.custom_fields import CustomField, parse_setting
+from voicecall_sync.salesforce.voice_call import from_contact
 from voicecall_sync.settings import OPTIONAL
-from voicecall_sync.voice_call import from_contact
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 CONCURRENCY = 4

@@ -20,8 +20,8 @@ from tools.local.stack import ROOT, LocalStack
 from voicecall_sync import handlers, settings
 from voicecall_sync.contact import asked_by
 from voicecall_sync.errors import InvalidInput, VoiceCallSyncError
-from voicecall_sync.reconcile_request import KEYS as REQUEST_KEYS
-from voicecall_sync.reconcile_request import Scope, Usual, parse
+from voicecall_sync.reconciliation.request import KEYS as REQUEST_KEYS
+from voicecall_sync.reconciliation.request import Scope, Usual, parse
 
 Handler = Callable[[object, object], object]
 HANDLERS: Mapping[str, Handler] = {

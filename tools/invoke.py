@@ -34,10 +34,10 @@ from tools.invocation import (
 )
 from tools.local.stack import LocalStack
 from voicecall_sync.errors import InvalidInput
-from voicecall_sync.messages import Message, asked_in, messages_of
+from voicecall_sync.ledger.record import Record, record_of
+from voicecall_sync.ledger.table import Table
 from voicecall_sync.outcome import State
-from voicecall_sync.record import Record, record_of
-from voicecall_sync.table import Table
+from voicecall_sync.queue.messages import Message, asked_in, messages_of
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""A contact, and how it is made from each source. The only module, with connect.py, that knows Connect's spelling.
+"""A contact, and how it is made from each source. The only module, with connect/api.py, that knows Connect's spelling.
 
 Shapes: the contact flow's event and the contact event are documented in the Amazon Connect Administrator
 Guide ("Grant Amazon Connect access to your AWS Lambda functions", "Amazon Connect contact events"); the

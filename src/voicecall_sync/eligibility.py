@@ -29,9 +29,9 @@ from itertools import accumulate
 from voicecall_sync.calls import CallRules
 from voicecall_sync.contact import Asked, Contact
 from voicecall_sync.errors import NotOurs, NotYet
+from voicecall_sync.ledger.record import UNKNOWN_TIME, Record
 from voicecall_sync.outcome import Awaited, Source
-from voicecall_sync.reconcile_request import Scope
-from voicecall_sync.record import UNKNOWN_TIME, Record
+from voicecall_sync.reconciliation.request import Scope
 
 WRAP_UP_WAIT = timedelta(hours=4)
 """How long after-contact work may go on where Amazon Connect tells no end of it."""

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from voicecall_sync.clock import Clock, Deadline, Timings
-from voicecall_sync.coming_back import DELAY, back_by
-from voicecall_sync.contact_queue import ContactQueue
 from voicecall_sync.errors import LedgerUnavailable, QueueUnavailable
-from voicecall_sync.ledger import Ledger
+from voicecall_sync.ledger.claims import Ledger
+from voicecall_sync.ledger.waiting import Waiting
 from voicecall_sync.outcome import Outcome, Source, State
+from voicecall_sync.queue.api import ContactQueue
+from voicecall_sync.queue.coming_back import DELAY, back_by
 from voicecall_sync.report import Report
-from voicecall_sync.waiting import Waiting
 
 MOST_REMEMBERED = 100
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from voicecall_sync import app
+from voicecall_sync import wiring
 
 
 def update_voice_call(event: object, context: object) -> dict[str, str]:
@@ -14,7 +14,7 @@ def update_voice_call(event: object, context: object) -> dict[str, str]:
     Raises:
         Redeliver: See ``App.update_voice_call``.
     """
-    return app.root().update_voice_call(event, context)
+    return wiring.root().update_voice_call(event, context)
 
 
 def contact_queue(event: object, context: object) -> dict[str, object]:
@@ -26,7 +26,7 @@ def contact_queue(event: object, context: object) -> dict[str, object]:
     Raises:
         InvalidInput: The event is not a batch of SQS messages.
     """
-    return app.root().contact_queue(event, context)
+    return wiring.root().contact_queue(event, context)
 
 
 def reconcile(event: object, context: object) -> dict[str, object]:
@@ -39,4 +39,4 @@ def reconcile(event: object, context: object) -> dict[str, object]:
         InvalidInput: See ``App.reconcile``.
         WrongSettings: A variable is missing or wrong.
     """
-    return app.root().reconcile(event, context)
+    return wiring.root().reconcile(event, context)

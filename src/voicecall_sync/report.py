@@ -22,7 +22,7 @@ from voicecall_sync.outcome import Awaited, Outcome, Settlement, Status
 
 if TYPE_CHECKING:
     from voicecall_sync.contact import Contact
-    from voicecall_sync.voice_call import VoiceCall
+    from voicecall_sync.salesforce.voice_call import VoiceCall
 
 NAMESPACE = "VoiceCallSync"
 

@@ -8,8 +8,8 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from tests.contacts import STARTED, abandoned, described
 from tests.simulators.conftest import INSTANCE, make_connect_client
+from tests.support.contacts import STARTED, abandoned, described
 from tools.local.connect import ConnectSimulator
 
 if TYPE_CHECKING:

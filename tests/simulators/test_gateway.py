@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.contacts import STARTED, described
 from tests.simulators.conftest import INSTANCE, make_connect_client
+from tests.support.contacts import STARTED, described
 from tools.local.connect import ConnectSimulator
 from tools.local.gateway import AwsGateway, Fault
 

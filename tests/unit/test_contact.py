@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.builders import (
+from tests.support.builders import (
     AFTER_CALL,
     ANY_JSON,
     CONNECTED,

@@ -11,12 +11,13 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from tests.builders import INSTANCE_ARN, INSTANCE_ID
+from tests.support.builders import INSTANCE_ARN, INSTANCE_ID
 from voicecall_sync.calls import CallRules
-from voicecall_sync.custom_fields import CustomField
 from voicecall_sync.eligibility import Eligibility
 from voicecall_sync.errors import WrongSettings
-from voicecall_sync.reconcile_request import Scope, Usual
+from voicecall_sync.reconciliation.request import Scope, Usual
+from voicecall_sync.salesforce.answers import call_url
+from voicecall_sync.salesforce.custom_fields import CustomField
 from voicecall_sync.settings import (
     OPTIONAL,
     RECONCILING,
@@ -29,7 +30,6 @@ from voicecall_sync.settings import (
     read_reconciling,
     service,
 )
-from voicecall_sync.telephony import call_url
 
 HOST = "https://example.my.salesforce-scrt.com"
 QUEUE = "https://sqs.eu-central-1.amazonaws.com/111122223333/contact-queue"

@@ -36,8 +36,8 @@ from tools.local.certificates import Certificate, issue
 from tools.local.runtime import Kit, LambdaRuntime, fetch_client, fetch_sam, find_python
 from tools.local.stack import INSTANCE_ARN, ROOT, LocalStack
 from tools.tables import table_of
-from voicecall_sync.token import issue as issue_token
-from voicecall_sync.token import parse_secret
+from voicecall_sync.salesforce.token import issue as issue_token
+from voicecall_sync.salesforce.token import parse_secret
 
 OURS, FLOOR = "VoiceCall Sync", "floor"
 FLOOR_IMPORTED = "floor after our imports"

@@ -1,0 +1,162 @@
+"""``attention``: what needs a person, and what waits, without looking for it contact by contact."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from uuid import uuid4
+
+from rich.console import Console
+from rich.text import Text
+
+from voicecall_cli import queues, records
+from voicecall_cli.queues import Depth
+from voicecall_cli.target import Target, command_for
+from voicecall_cli.terminal import positive, print_json
+from voicecall_sync.ledger.open_contacts import Backlog
+from voicecall_sync.ledger.record import Record
+from voicecall_sync.outcome import State
+
+USUAL_LIMIT = 50
+MOST_LOOKED_AT = 10_000
+"""How many records of a state are looked at for those to list."""
+MOST_WAITING = 10
+"""How many of the contacts that wait are listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Contacts that have something in common.
+
+    Attributes:
+        key: What JSON calls it.
+        more: Whether there are more than are held here.
+    """
+
+    key: str
+    title: str
+    records: Sequence[Record]
+    more: bool
+
+    @property
+    def heading(self) -> str:
+        """Return how many there are, and what they are."""
+        return f"{len(self.records)}{' and more' if self.more else ''} {self.title}"
+
+    def as_json(self) -> dict[str, object]:
+        """Return it as JSON."""
+        return {"contacts": [records.as_json(record) for record in self.records], "more": self.more}
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What there is.
+
+    Attributes:
+        needs: What needs a person, a group for each reason.
+        waits: What goes on by itself.
+    """
+
+    needs: Sequence[Group]
+    waits: Group
+    contacts: Depth
+    dead_letters: Depth
+
+    @property
+    def needed(self) -> bool:
+        """Tell whether something needs a person. An invalid message may name no contact."""
+        return self.dead_letters.total > 0 or any(group.records for group in self.needs)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument(
+        "--limit", type=positive, default=USUAL_LIMIT, metavar="N", help=f"of each kind ({USUAL_LIMIT})"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(given: argparse.Namespace, target: Target, console: Console) -> int:
+    """Show what needs a person; return 1 if something does."""
+    found = _look(target, given.limit, datetime.now(UTC))
+    if given.json:
+        said = {group.key: group.as_json() for group in (*found.needs, found.waits)}
+        numbers = queues.as_json(found.contacts, found.dead_letters)
+        print_json({"needsAttention": found.needed, **said, "queues": numbers})
+    else:
+        _show(found, target, console)
+    return 1 if found.needed else 0
+
+
+def _look(target: Target, limit: int, now: datetime) -> _Found:
+    backlog = Backlog(target.table, lambda: str(uuid4()))
+    not_applied = list(islice(backlog.open(State.NOT_APPLIED), MOST_LOOKED_AT + 1))
+    more = len(not_applied) > MOST_LOOKED_AT
+    dead = [record for record in not_applied if records.dead_lettered(record)][::-1]
+    waits = [record for record in not_applied[:MOST_LOOKED_AT] if not records.dead_lettered(record)]
+    claimed = islice(backlog.open(State.CLAIMED), MOST_LOOKED_AT)
+    stuck = (record for record in claimed if record.owner_dead(now))
+    needs = (
+        _group(
+            "UNCERTAIN",
+            "UNCERTAIN: sent, and its result is unknown",
+            _newest(backlog, State.UNCERTAIN),
+            limit,
+        ),
+        _group("REJECTED", "REJECTED: refused for good", _newest(backlog, State.REJECTED), limit),
+        _group("CLAIMED", "CLAIMED, stuck: the invocation died", stuck, limit),
+        _group(
+            "DEAD_LETTERED", "in the dead-letter queue: not applied, and not tried again by itself", iter(dead), limit
+        ),
+    )
+    waiting = Group("waiting", "waiting in the contact queue: not applied, and tried again by itself", waits, more)
+    return _Found(needs, waiting, target.queues.contacts(), target.queues.dead_letters())
+
+
+def _newest(backlog: Backlog, state: State) -> Iterator[Record]:
+    return backlog.open(state, newest_first=True)
+
+
+def _group(key: str, title: str, found: Iterator[Record], limit: int) -> Group:
+    some = list(islice(found, limit + 1))
+    return Group(key, title, some[:limit], len(some) > limit)
+
+
+def _show(found: _Found, target: Target, console: Console) -> None:
+    for group in found.needs:
+        if group.records:
+            _heading(group, console)
+            console.print(records.listing(group.records, console.width))
+            if group.more:
+                console.print(Text("…and more: see them with --limit"))
+            console.print()
+    if found.needed:
+        show, redrive = command_for(target, "show"), command_for(target, "redrive", "--dry-run")
+        if any(group.records for group in found.needs):
+            console.print(Text(f"What each means, and what to do:\n  {show} CONTACT"), soft_wrap=True)
+        if found.dead_letters.total:
+            console.print(
+                Text(f"What is in the dead-letter queue, also what names no contact:\n  {redrive}"), soft_wrap=True
+            )
+    else:
+        console.print(Text(f"Nothing in {target.title} needs a person.", style="green"))
+    console.print()
+    _show_waiting(found.waits, console)
+    console.print(queues.lines(found.contacts, found.dead_letters))
+
+
+def _show_waiting(waits: Group, console: Console) -> None:
+    if not waits.records:
+        return
+    _heading(waits, console)
+    console.print(records.waiting(waits.records[:MOST_WAITING], console.width))
+    if len(waits.records) > MOST_WAITING:
+        console.print(Text(f"These {MOST_WAITING} have waited longest; --json names them all."))
+    console.print()
+
+
+def _heading(group: Group, console: Console) -> None:
+    console.print(Text(group.heading, style="bold underline"))

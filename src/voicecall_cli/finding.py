@@ -1,0 +1,90 @@
+"""Finds the first contacts of a span of time, as the reconciliation does: step by step, through the same search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from voicecall_sync.clock import Clock
+from voicecall_sync.connect.search import Ask, ContactSearch, TooManyHitsError
+from voicecall_sync.contact import FoundContact
+from voicecall_sync.reconciliation.positions import Position
+from voicecall_sync.reconciliation.request import Scope, Window
+
+
+class Paced:
+    """Asks no more often than an account's quota allows.
+
+    Args:
+        ask: Gets a page; see ``Connect.search_page``.
+        clock: Lets time pass between two requests.
+        a_second: How many requests.
+    """
+
+    def __init__(self, ask: Ask, clock: Clock, a_second: float) -> None:
+        self._ask = ask
+        self._clock = clock
+        self._pause = 1 / a_second
+        self._asked_before = False
+
+    def __call__(self, request: Mapping[str, object]) -> Mapping[str, Any]:
+        """Ask for a page; between two of them some time passes."""
+        if self._asked_before:
+            self._clock.sleep(self._pause)
+        self._asked_before = True
+        return self._ask(request)
+
+
+@dataclass(slots=True)
+class Finding:
+    """The contacts found in a span of time.
+
+    Attributes:
+        first: How many to find at the most.
+        now: The time of day.
+        at: All contacts that ended before it were found, unless there were more than asked for.
+        contacts: By their ids, in the order in which they were found.
+        handed_on: How many were left out because their call went on as another contact.
+        more: There may be more than these.
+    """
+
+    window: Window
+    scope: Scope
+    first: int
+    now: datetime
+    at: datetime = field(init=False)
+    contacts: dict[str, FoundContact] = field(default_factory=dict)
+    handed_on: int = 0
+    more: bool = True
+
+    def __post_init__(self) -> None:
+        self.at = self.window.start
+
+    def run(self, search: ContactSearch, come_to: Callable[[datetime], None]) -> None:
+        """Search until enough were found, or the end; what the search raises passes through."""
+        walk = Position(self.window.start, self.scope, self.now)
+        while (step := walk.next_step(self.window.end)) is not None:
+            try:
+                if self._enough(search, step):
+                    return
+                walk = walk.done(step, self.now)
+            except TooManyHitsError:
+                walk = walk.halved(step)
+            self.at = walk.at
+            come_to(self.at)
+        self.more = False
+
+    def _enough(self, search: ContactSearch, step: Window) -> bool:
+        for one in self._found(search, step):
+            if len(self.contacts) == self.first and one.contact_id not in self.contacts:
+                return True
+            self.contacts[one.contact_id] = one
+        return False
+
+    def _found(self, search: ContactSearch, step: Window) -> Iterator[FoundContact]:
+        # By hand, calls that went on are decided at once, as a window of the reconciliation does.
+        for page in search.pages(step, self.scope, self.now, chains=True):
+            self.handed_on += page.handed_on
+            yield from page.found

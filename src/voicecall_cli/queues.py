@@ -1,0 +1,196 @@
+"""The contact queue and the dead-letter queue, as an operator sees them: numbers, ages, and SQS's own redrive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from rich.text import Text
+
+from voicecall_cli.terminal import lasted
+from voicecall_sync.errors import InvalidInput
+from voicecall_sync.queue.api import BATCH, REASON
+from voicecall_sync.queue.messages import asked_in
+
+MOST_SAMPLED = BATCH
+"""How many messages of the dead-letter queue are looked at: one receive."""
+_WAIT_SECONDS = 1
+_NUMBERS = tuple(f"ApproximateNumberOfMessages{which}" for which in ("", "NotVisible", "Delayed"))
+_RUNNING = frozenset({"RUNNING", "CANCELLING"})
+_EVENTBRIDGES_REASON = "ERROR_CODE"
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How much is in a queue, as SQS counts: about.
+
+    Attributes:
+        ready: Messages that can be received now.
+        in_flight: Messages that were received and not deleted: in work, or waiting to come back.
+        delayed: New messages that SQS holds back.
+        oldest: How old the oldest message is; None where that is not known.
+    """
+
+    ready: int
+    in_flight: int
+    delayed: int
+    oldest: timedelta | None
+
+    @property
+    def total(self) -> int:
+        """Return how many messages there are."""
+        return self.ready + self.in_flight + self.delayed
+
+    def __str__(self) -> str:
+        age = f"the oldest {lasted(self.oldest)}" if self.oldest is not None else "age of the oldest unknown"
+        return (
+            f"{self.ready} ready, {self.in_flight} in work or waiting to come back, {self.delayed} delayed"
+            f"{f'; {age}' if self.total else ''}"
+        )
+
+    def as_json(self) -> dict[str, object]:
+        """Return it as JSON; the age in seconds, null where it is not known."""
+        return {
+            "ready": self.ready,
+            "inFlight": self.in_flight,
+            "delayed": self.delayed,
+            "oldestSeconds": None if self.oldest is None else int(self.oldest.total_seconds()),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message of the dead-letter queue, as far as it may be shown.
+
+    Attributes:
+        contact_id: The contact it is about; "" where it names none.
+        sent_at: When it came into a queue.
+        reason: Why it is here; "" where that is not said.
+    """
+
+    contact_id: str
+    sent_at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A redrive, as SQS tells of it.
+
+    Attributes:
+        status: RUNNING, COMPLETED, CANCELLING, CANCELLED or FAILED.
+        to_move: How many messages there were when it started, about; 0 where that is not said.
+        failure: Why it failed.
+    """
+
+    started_at: int
+    status: str
+    moved: int
+    to_move: int
+    failure: str
+
+    @property
+    def running(self) -> bool:
+        """Tell whether it still moves messages."""
+        return self.status in _RUNNING
+
+
+class Queues:
+    """Both queues. Every method raises what botocore raises.
+
+    Args:
+        client: A client of SQS.
+        contact_url: The contact queue's address.
+        dead_letter_url: The dead-letter queue's.
+        age: Gives the age of a queue's oldest message, by the queue's name; None where it is not known.
+    """
+
+    def __init__(
+        self,
+        client: Any,  # noqa: ANN401 - there are stubs for some services only
+        contact_url: str,
+        dead_letter_url: str,
+        age: Callable[[str], timedelta | None],
+    ) -> None:
+        self._client = client
+        self._contact_url = contact_url
+        self._dead_letter_url = dead_letter_url
+        self._age = age
+
+    def contacts(self) -> Depth:
+        """Return how much is in the contact queue."""
+        return self._depth(self._contact_url)
+
+    def dead_letters(self) -> Depth:
+        """Return how much is in the dead-letter queue."""
+        return self._depth(self._dead_letter_url)
+
+    def sample(self) -> list[DeadLetter]:
+        """Look at some messages of the dead-letter queue; nothing is hidden from others meanwhile."""
+        answer = self._client.receive_message(
+            QueueUrl=self._dead_letter_url,
+            MaxNumberOfMessages=MOST_SAMPLED,
+            VisibilityTimeout=0,
+            WaitTimeSeconds=_WAIT_SECONDS,
+            MessageSystemAttributeNames=["SentTimestamp"],
+            MessageAttributeNames=["All"],
+        )
+        received = {message["MessageId"]: message for message in answer.get("Messages", [])}
+        return sorted(map(_dead_letter, received.values()), key=lambda one: one.sent_at)
+
+    def start_move(self) -> None:
+        """Let SQS move all of the dead-letter queue to the contact queue.
+
+        The destination is always named: without it SQS cannot move a message that was sent to the dead-letter queue
+        directly (CouldNotDetermineMessageSource), and all of ours, and the rule's, were.
+        """
+        self._client.start_message_move_task(
+            SourceArn=self._arn(self._dead_letter_url), DestinationArn=self._arn(self._contact_url)
+        )
+
+    def latest_move(self) -> Move | None:
+        """Return the latest redrive of the dead-letter queue; None where there was none lately."""
+        answer = self._client.list_message_move_tasks(SourceArn=self._arn(self._dead_letter_url), MaxResults=1)
+        return next(map(_move, answer.get("Results", [])), None)
+
+    def _depth(self, url: str) -> Depth:
+        said = self._client.get_queue_attributes(QueueUrl=url, AttributeNames=list(_NUMBERS))["Attributes"]
+        ready, in_flight, delayed = (int(said.get(name, 0)) for name in _NUMBERS)
+        return Depth(ready, in_flight, delayed, self._age(url.rpartition("/")[2]))
+
+    def _arn(self, url: str) -> str:
+        answer = self._client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+        return str(answer["Attributes"]["QueueArn"])
+
+
+def lines(contacts: Depth, dead_letters: Depth) -> Text:
+    """Return the numbers of both queues, a line each."""
+    return Text(f"Contact queue: {contacts}\nDead-letter queue: {dead_letters}")
+
+
+def as_json(contacts: Depth, dead_letters: Depth) -> dict[str, object]:
+    """Return the numbers of both queues as JSON."""
+    return {"contacts": contacts.as_json(), "deadLetters": dead_letters.as_json()}
+
+
+def _dead_letter(message: Mapping[str, Any]) -> DeadLetter:
+    attributes = message.get("MessageAttributes", {})
+    said = (str(attributes.get(name, {}).get("StringValue", "")) for name in (REASON, _EVENTBRIDGES_REASON))
+    try:
+        contact_id = asked_in(message["Body"]).contact_id
+    except InvalidInput:
+        contact_id = ""
+    sent_at = datetime.fromtimestamp(int(message["Attributes"]["SentTimestamp"]) / 1000, UTC)
+    return DeadLetter(contact_id, sent_at, next(filter(None, said), ""))
+
+
+def _move(task: Mapping[str, Any]) -> Move:
+    return Move(
+        started_at=int(task.get("StartedTimestamp", 0)),
+        status=str(task.get("Status", "")),
+        moved=int(task.get("ApproximateNumberOfMessagesMoved", 0)),
+        to_move=int(task.get("ApproximateNumberOfMessagesToMove", 0)),
+        failure=str(task.get("FailureReason", "")),
+    )

@@ -1,0 +1,168 @@
+"""Which voice contacts ended in a step of time, page by page: SearchContacts, and how it is asked.
+
+A page holds 100 contacts, and one search ends after 10,000 of them. Nothing here relies on the order of hits.
+
+A call that went on (transferred, moved to another queue, turned into a callback) leaves a contact behind that was never
+connected to an agent either. It is known by its successor, which names it as PreviousContactId. Whether it was missed
+is decided once the call has ended, by the second pass.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from voicecall_sync.calls import CallRules, Successors, ended_unanswered, was_enqueued
+from voicecall_sync.contact import FoundContact, from_hit
+from voicecall_sync.errors import SearchRefused
+from voicecall_sync.reconciliation.positions import NARROWEST
+from voicecall_sync.reconciliation.request import Scope, Window
+
+PAGE = 100
+MOST_HITS = 9_500
+"""Near the 10,000 at which a search ends."""
+SUCCESSOR_BEFORE = timedelta(hours=2)
+"""How long before its predecessor's end a successor may have begun."""
+SUCCESSOR_AFTER = timedelta(hours=24)
+"""How long after it; the second pass looks so much later."""
+OVERLAP = timedelta(seconds=1)
+"""By so much a search begins before its step: whether a search includes its ends is not documented."""
+
+KNOWN_FILTERS = frozenset(
+    {
+        *("INBOUND", "OUTBOUND", "TRANSFER", "QUEUE_TRANSFER", "CALLBACK", "API", "WEBRTC_API", "EXTERNAL_OUTBOUND"),
+        *("MONITOR", "DISCONNECT", "AGENT_REPLY", "FLOW"),
+    }
+)
+"""The initiation methods that SearchContacts documents. Whether it takes newer ones as a filter is not known."""
+
+_ENDED, _BEGAN = "DISCONNECT_TIMESTAMP", "INITIATION_TIMESTAMP"
+_NEVER_CONNECTED = {
+    "Criteria": [
+        {"TimestampCondition": {"Type": "CONNECTED_TO_AGENT_TIMESTAMP", "ConditionType": "NOT_EXISTS"}},
+    ],
+    "MatchType": "MATCH_ALL",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What one page held.
+
+    Attributes:
+        found: The contacts in the scope.
+        handed_on: How many were left out because their call went on as another contact.
+    """
+
+    found: tuple[FoundContact, ...]
+    handed_on: int
+
+
+Ask = Callable[[Mapping[str, object]], Mapping[str, Any]]
+
+
+class TooManyHitsError(Exception):
+    """A step has more contacts than one search gives: it has to be halved."""
+
+
+class ContactSearch:
+    """Searches one instance's contacts.
+
+    Attributes:
+        not_searched: Methods that Connect refused as a filter.
+
+    Args:
+        ask: Gets a page; see ``Connect.search_page``. What it raises passes through.
+        rules: Which contacts are calls.
+        most_hits: How many results one search may have.
+    """
+
+    def __init__(self, ask: Ask, rules: CallRules, most_hits: int = MOST_HITS) -> None:
+        self._ask = ask
+        self._rules = rules
+        self._methods = rules.searched()
+        self.not_searched: set[str] = set()
+        self._most_hits = most_hits
+
+    def pages(self, step: Window, scope: Scope, now: datetime, *, chains: bool) -> Iterator[Page]:
+        """Find the contacts of a scope that ended in a step.
+
+        Args:
+            step: The step.
+            scope: Which contacts.
+            now: The time of day: no successor can have begun later.
+            chains: Decide of calls that went on, too, which by now have ended.
+
+        Raises:
+            TooManyHitsError: There are more than one search gives. Pages may have come before.
+        """
+        successors: Successors = {} if scope is Scope.ALL else self._successors(step, now)
+        missed = {} if scope is Scope.ALL else {"AdditionalTimeRange": _NEVER_CONNECTED}
+        for hits in self._of_methods(Window(step.start - OVERLAP, step.end), missed):
+            ended = [one for one in hits if one.disconnected_at is not None and self._rules.lists(one.method)]
+            wanted = [one for one in ended if scope.takes(one, enqueued=was_enqueued(one, successors))]
+            found = [
+                one
+                for one in wanted
+                if one.contact_id not in successors or (chains and ended_unanswered(one, successors, self._rules))
+            ]
+            yield Page(tuple(found), len(wanted) - len(found))
+
+    def _of_methods(self, part: Window, criteria: Mapping[str, object]) -> Iterator[Sequence[FoundContact]]:
+        """Search for contacts of the methods that count; without those that Connect does not know as a filter."""
+        pages = self._hits(_ENDED, part, {"InitiationMethods": self._methods, **criteria})
+        try:
+            yield next(pages)
+        except SearchRefused:
+            known = [method for method in self._methods if method in KNOWN_FILTERS]
+            if not known or known == self._methods:
+                raise
+            pages = self._hits(_ENDED, part, {"InitiationMethods": known, **criteria})
+            yield next(pages)  # where this is refused as well, the methods were not the reason
+            self.not_searched |= set(self._methods) - set(known)
+            self._methods = known
+        yield from pages
+
+    def _successors(self, step: Window, now: datetime) -> Successors:
+        """Return the contacts that go on from others, as far as those that ended in the step may be among them."""
+        found: defaultdict[str, dict[str, FoundContact]] = defaultdict(dict)
+        todo = [Window(step.start - SUCCESSOR_BEFORE, min(now, step.end + SUCCESSOR_AFTER))]
+        while todo:
+            part = todo.pop()
+            try:
+                for hits in self._hits(_BEGAN, part, {}):
+                    for one in hits:
+                        if one.previous is not None:
+                            found[one.previous][one.contact_id] = one
+            except TooManyHitsError:
+                todo += part.halves()
+        return {previous: list(legs.values()) for previous, legs in found.items()}
+
+    def _hits(self, time: str, part: Window, criteria: Mapping[str, object]) -> Iterator[Sequence[FoundContact]]:
+        """Ask page after page, in one search.
+
+        Raises:
+            TooManyHitsError: Before the first page where the API says how many there are, else when so many have come.
+        """
+        divisible = part.end - part.start > NARROWEST + OVERLAP
+        request: dict[str, object] = {
+            "TimeRange": {"Type": time, "StartTime": part.start, "EndTime": part.end},
+            "SearchCriteria": {"Channels": ["VOICE"], **criteria},
+            # Not relied on; so that pages keep their places while one search is read.
+            "Sort": {"FieldName": time, "Order": "ASCENDING"},
+            "MaxResults": PAGE,
+        }
+        seen = 0
+        while True:
+            answer = self._ask(request)
+            hits, total, token = answer.get("Contacts") or [], answer.get("TotalCount") or 0, answer.get("NextToken")
+            seen += len(hits)
+            if divisible and max(total, seen) > self._most_hits:
+                raise TooManyHitsError
+            yield [found for found in map(from_hit, hits) if found is not None]
+            if not token:
+                return
+            request["NextToken"] = token

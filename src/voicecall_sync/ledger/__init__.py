@@ -1,0 +1,1 @@
+"""The only place with DynamoDB's spelling: one record for each contact."""

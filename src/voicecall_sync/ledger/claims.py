@@ -1,0 +1,193 @@
+"""Claim, settle, read: the table that lets a contact be sent once.
+
+    (none) ──left waiting──> NOT_APPLIED (see ``waiting``)
+    (none) ──claim──> CLAIMED ──settle──> UPDATED <──────────────────────── close ─┐
+                         │  └───settle──> REJECTED ──────release──┐                │
+                         │  └───settle──> UNCERTAIN ─────release──┤── UNCERTAIN ───┘
+                         │                    ↑                   ↓
+                         │  └───settle──> NOT_APPLIED ──claim, from retryAt on──> CLAIMED
+                         └──owner long dead──> UNCERTAIN
+
+Every write is conditional, and conditional on the *owner*, a fresh uuid4 for each attempt to claim. So whatever comes
+late (a write whose answer was lost and which was sent again, a sandbox that thaws) meets another owner, or its own
+finished work, and changes nothing. An answer that is lost costs nothing either: the second try of the same write fails
+its condition, finds its own owner in the record, and knows that the first one did get through.
+
+This module is what a contact's own update needs. How a contact waits is ``waiting``'s; what is left open is
+``open_contacts``'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from voicecall_sync.errors import LedgerUnavailable
+from voicecall_sync.ledger.record import Record, forgotten_at, record_of, stored
+from voicecall_sync.ledger.table import NOBODYS, OURS, STILL_AS_READ, ConditionFailedError, Table
+from voicecall_sync.outcome import Settlement, Source, State
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Our right to send, and to settle.
+
+    Attributes:
+        attempts: How many claims this contact has had, this one included.
+    """
+
+    contact_id: str
+    owner: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRequest:
+    """What a claim puts into the record.
+
+    Attributes:
+        lease: When the claiming invocation must be over, by the time of day.
+        properties, custom_fields: The names of what the PATCH is to carry.
+    """
+
+    contact_id: str
+    source: Source
+    now: datetime
+    lease: datetime
+    properties: tuple[str, ...] = ()
+    custom_fields: tuple[str, ...] = ()
+
+
+class ClaimUnconfirmedError(LedgerUnavailable):
+    """We never learnt whether a claim got through. Nothing may be sent for it; it may be taken back.
+
+    Attributes:
+        claim: The claim.
+    """
+
+    def __init__(self, claim: Claim, failure: LedgerUnavailable) -> None:
+        super().__init__(str(failure))
+        self.claim = claim
+
+
+class Ledger:
+    """The idempotency table, as one contact's update sees it. Each method makes one request, or two tries of one.
+
+    Args:
+        table: Where the records are.
+        new_owner: Gives a fresh uuid4 at each call. Not the request id: an asynchronous retry keeps that, and would
+            take the claim of an invocation that died for its own.
+    """
+
+    def __init__(self, table: Table, new_owner: Callable[[], str]) -> None:
+        self._table = table
+        self._new_owner = new_owner
+
+    def claim(self, request: ClaimRequest, over: Record | None = None) -> Claim | Record:
+        """Take the right to send, or return the record that stands against it.
+
+        Args:
+            request: What to write.
+            over: A record that is due, which was read before; the claim replaces it if it is still as it was read.
+                None for a contact without a record.
+
+        Raises:
+            ClaimUnconfirmedError: The table refused, or did not answer.
+        """
+        claim = Claim(request.contact_id, self._new_owner(), over.attempts + 1 if over else 1)
+        as_read = {":state": State.NOT_APPLIED.value, ":owner": over.owner} if over else None
+        try:
+            self._table.put(_claimed(claim, request, over), STILL_AS_READ if over else NOBODYS, as_read)
+        except ConditionFailedError as failure:
+            if not failure.standing:
+                raise LedgerUnavailable("the record went away while it was being claimed") from None
+            standing = record_of(claim.contact_id, failure.standing)
+            # Our own owner: a first try did get through, and only its answer was lost.
+            return claim if standing.owner == claim.owner else standing
+        except LedgerUnavailable as failure:
+            raise ClaimUnconfirmedError(claim, failure) from None
+        return claim
+
+    def take_back(self, claim: Claim, now: datetime) -> None:
+        """Make the best of a claim that perhaps got through: nothing was sent, so let the next one send it.
+
+        The claim may yet arrive after this, on a connection that we no longer hear from. It then expires and becomes
+        UNCERTAIN, like any expired claim.
+
+        Raises:
+            LedgerUnavailable: The table failed, or the claim is not there.
+        """
+        unsent = Settlement(State.NOT_APPLIED, "not sent: the table did not confirm the claim")
+        self.settle(claim, unsent, now)
+
+    def settle(self, claim: Claim, settlement: Settlement, now: datetime) -> None:
+        """Write how a claim ended.
+
+        It also overrides an UNCERTAIN that somebody wrote over our CLAIMED: we know better than they could.
+
+        Raises:
+            LedgerUnavailable: The table failed, or the claim is no longer ours. The record stays as it is.
+        """
+        closed = settlement.state is State.UPDATED
+        again = now + timedelta(seconds=settlement.retry_after or 0)
+        values = {
+            "state": settlement.state.value,
+            "settledAt": stored(now),
+            "detail": settlement.detail,
+            "httpStatus": settlement.http_status,
+            "open": None if closed else settlement.state.value,
+            "since": None if closed else stored(now),
+            "retryAt": stored(again) if settlement.state is State.NOT_APPLIED else None,
+        }
+        self._table.update(claim.contact_id, values, OURS, {":owner": claim.owner})
+
+    def give_up_dead_owner(self, standing: Record, now: datetime) -> Record:
+        """Turn a dead owner's claim UNCERTAIN. The owner stays in the record, so that a late settle still wins.
+
+        Raises:
+            LedgerUnavailable: The table failed.
+        """
+        values = {
+            "state": State.UNCERTAIN.value,
+            "detail": "its owner died between claim and settle",
+            "open": State.UNCERTAIN.value,
+            "since": stored(now),
+        }
+        as_read = {":state": State.CLAIMED.value, ":owner": standing.owner}
+        try:
+            self._table.update(standing.contact_id, values, STILL_AS_READ, as_read)
+        except ConditionFailedError as failure:
+            # Another did it, or its owner settled after all: what is there now is the truth.
+            return record_of(standing.contact_id, failure.standing) if failure.standing else standing
+        return replace(standing, state=State.UNCERTAIN, given_up=True)
+
+    def read(self, contact_id: str) -> Record | None:
+        """Return what the table says of a contact, or None for nothing.
+
+        Raises:
+            LedgerUnavailable: The table failed.
+        """
+        item = self._table.get(contact_id)
+        return record_of(contact_id, item) if item else None
+
+
+def _claimed(claim: Claim, request: ClaimRequest, standing: Record | None) -> dict[str, Any]:
+    return {
+        "contactId": claim.contact_id,
+        "state": State.CLAIMED.value,
+        "open": State.CLAIMED.value,
+        "since": stored(request.now),
+        "owner": claim.owner,
+        "ownerUntil": stored(request.lease),
+        "source": request.source.value,
+        "claimedAt": stored(request.now),
+        "attempts": claim.attempts,
+        "properties": list(request.properties),
+        "customFields": list(request.custom_fields),
+        "expiresAt": forgotten_at(request.now),
+        "metAt": stored(request.now),
+        "firstSource": request.source.value,
+        **(standing.history if standing else {}),
+    }

@@ -1,0 +1,135 @@
+"""What the ledger still has open: expired claims, waiting contacts, what an operator releases or closes.
+
+Nothing here is needed to send one contact. It is what the reconciliation and the operator's commands find and change,
+without ever scanning the table: by key, a hundred at a time, or by the sparse index of what is open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+
+from voicecall_sync.ledger.record import Record, record_of, stored
+from voicecall_sync.ledger.table import ConditionFailedError, Item, Table
+from voicecall_sync.outcome import State
+from voicecall_sync.queue.coming_back import DELAY, back_by
+from voicecall_sync.reconciliation.positions import Position, position_of
+
+RELEASABLE = frozenset({State.UNCERTAIN, State.REJECTED})
+
+_POSITION_PREFIX = "#position "  # no contact id begins so
+_NEEDED = (
+    "contactId",
+    "state",
+    "owner",
+    "ownerUntil",
+    "retryAt",
+    "source",
+    "firstSource",
+    "scope",
+    "attempts",
+    "since",
+    "metAt",
+    "backBy",
+    "failures",
+    "deadLetteredAt",
+    "releasedAt",
+    "namedAt",
+)
+
+
+class Backlog:
+    """The ledger, as the reconciliation and the operators see it.
+
+    Every method raises LedgerUnavailable where the table failed.
+
+    Args:
+        table: Where the records are.
+        new_owner: Gives a fresh uuid4 at each call.
+    """
+
+    def __init__(self, table: Table, new_owner: Callable[[], str]) -> None:
+        self._table = table
+        self._new_owner = new_owner
+
+    def known(self, contact_ids: Sequence[str]) -> Mapping[str, Record]:
+        """Return the records there are of these contacts, without what their PATCHes carried."""
+        items = self._table.get_all(list(dict.fromkeys(contact_ids)), _NEEDED)
+        return {record.contact_id: record for record in map(_record, items)}
+
+    def open(self, state: State, *, newest_first: bool = False) -> Iterator[Record]:
+        """Return the records in an open state, the longest so first. The index behind it lags a little."""
+        return map(_record, self._table.open_items(state, newest_first=newest_first))
+
+    def release(self, record: Record, by: str, now: datetime) -> bool:
+        """Let a contact be sent once more, from now on. False: it has moved on since it was read.
+
+        The owner is replaced, so that whoever had the contact before can no longer settle it.
+
+        Raises:
+            ValueError: Its state is none that may be released.
+        """
+        if record.state not in RELEASABLE:
+            raise ValueError(f"{record.state} may not be released: only UNCERTAIN and REJECTED may")
+        values = {
+            "state": State.NOT_APPLIED.value,
+            "open": State.NOT_APPLIED.value,
+            "since": stored(now),
+            "owner": self._new_owner(),
+            "retryAt": stored(now),
+            "releasedAt": stored(now),
+            "releasedBy": by,
+            "detail": "released by an operator",
+            "httpStatus": None,
+            # It is tried for a week from now on; its message is sent next.
+            "failures": None,
+            "failedSince": None,
+            "deadLetteredAt": None,
+            "backBy": stored(back_by(now, DELAY)),
+        }
+        return self._change(record, values)
+
+    def close(self, record: Record, by: str, now: datetime) -> bool:
+        """Note that an UNCERTAIN contact's update was found in Salesforce. False: it has moved on since it was read.
+
+        The owner is replaced, as for a release: what a person has seen outweighs a settle that comes late.
+
+        Raises:
+            ValueError: It is not UNCERTAIN.
+        """
+        if record.state is not State.UNCERTAIN:
+            raise ValueError(f"{record.state} may not be closed: only UNCERTAIN may")
+        values = {
+            "state": State.UPDATED.value,
+            "open": None,
+            "since": None,
+            "owner": self._new_owner(),
+            "closedAt": stored(now),
+            "closedBy": by,
+        }
+        return self._change(record, values)
+
+    def position(self, name: str) -> Position | None:
+        """Return how far a pass of the reconciliation has come; None before its first run."""
+        item = self._table.get(_POSITION_PREFIX + name)
+        return position_of(item) if item else None
+
+    def save_position(self, name: str, position: Position, over: Position | None) -> bool:
+        """Note how far a pass has come, over the position that was read. False: it is another one by now.
+
+        It has no TTL: a forgotten position would begin anew.
+        """
+        values = {"contactId": _POSITION_PREFIX + name, **position.as_stored()}
+        try:
+            self._table.replace(values, over.as_stored() if over else None)
+        except ConditionFailedError as failure:
+            # As it should be: a first try did get through, and only its answer was lost.
+            return position_of(failure.standing) == position_of(values)
+        return True
+
+    def _change(self, record: Record, values: Mapping[str, object]) -> bool:
+        return self._table.change(record.contact_id, (record.state, record.owner), values)
+
+
+def _record(item: Item) -> Record:
+    return record_of(item["contactId"], item)

@@ -1,0 +1,109 @@
+"""The edge to SQS: the contact queue and its dead-letter queue.
+
+SQS takes ten messages at once and 256 KiB in a message; queues of newer make take more (Amazon SQS message quotas).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from voicecall_sync.errors import QueueUnavailable, aws_reason
+from voicecall_sync.outcome import Source
+from voicecall_sync.queue.coming_back import whole_seconds
+from voicecall_sync.queue.messages import Message, body_of
+
+if TYPE_CHECKING:
+    from types_boto3_sqs import SQSClient
+
+REASON = "Reason"
+"""The message attribute that says why a message was moved to the dead-letter queue."""
+BATCH = 10
+_LARGEST = 256 * 1024
+_LONGEST_REASON = 1024
+_ROOM_FOR_REASON = _LONGEST_REASON + 100
+
+
+class ContactQueue:
+    """The contact queue, and behind it the dead-letter queue.
+
+    Every method raises QueueUnavailable where SQS failed. Whatever botocore raises counts as that: an answer that it
+    cannot read makes it raise anything.
+
+    Args:
+        client: Gives an SQS client; called when it is first needed.
+        url: The contact queue's.
+        dead_letter_url: The dead-letter queue's; "" for who moves nothing there.
+    """
+
+    def __init__(self, client: Callable[[], SQSClient], url: str, dead_letter_url: str = "") -> None:
+        self._client = client
+        self._url = url
+        self._dead_letter_url = dead_letter_url
+
+    def send(self, contact_id: str, source: Source, delay: timedelta | None = None) -> None:
+        """Send one message.
+
+        Args:
+            contact_id: Which contact it is about.
+            source: Who sends it.
+            delay: How long SQS holds it back; None for the queue's own delay.
+        """
+        arguments: dict[str, Any] = {} if delay is None else {"DelaySeconds": whole_seconds(delay)}
+        try:
+            self._client().send_message(QueueUrl=self._url, MessageBody=body_of(contact_id, source), **arguments)
+        except Exception as failure:  # noqa: BLE001 - see the class
+            raise _unavailable("send", failure) from None
+
+    def send_all(self, contact_ids: Sequence[str], source: Source) -> None:
+        """Send a message for each contact, without delay.
+
+        Raises:
+            QueueUnavailable: Not every message was accepted. Some may have been.
+        """
+        for start in range(0, len(contact_ids), BATCH):
+            entries: Any = [
+                {"Id": str(index), "MessageBody": body_of(contact_id, source), "DelaySeconds": 0}
+                for index, contact_id in enumerate(contact_ids[start : start + BATCH])
+            ]
+            try:
+                answer = self._client().send_message_batch(QueueUrl=self._url, Entries=entries)
+                accepted = len(answer.get("Successful", ()))
+            except Exception as failure:  # noqa: BLE001 - see the class
+                raise _unavailable("send", failure) from None
+            if accepted < len(entries):
+                raise QueueUnavailable(f"the contact queue did not accept {len(entries) - accepted} messages")
+
+    def come_back(self, message: Message, after: timedelta) -> None:
+        """Let SQS give a message again after so long, once it was reported as failed."""
+        try:
+            self._client().change_message_visibility(
+                QueueUrl=self._url, ReceiptHandle=message.receipt, VisibilityTimeout=whole_seconds(after)
+            )
+        except Exception as failure:  # noqa: BLE001 - see the class
+            raise _unavailable("change of visibility", failure) from None
+
+    def set_apart(self, message: Message, reason: str) -> None:
+        """Send a copy of a message to the dead-letter queue, with the reason beside it if there is room."""
+        arguments: dict[str, Any] = {}
+        if len(message.body.encode("utf-8", "replace")) + _ROOM_FOR_REASON <= _LARGEST:
+            text = reason.encode("ascii", "backslashreplace").decode()[:_LONGEST_REASON]
+            arguments["MessageAttributes"] = {REASON: {"DataType": "String", "StringValue": text or "unknown"}}
+        try:
+            self._client().send_message(QueueUrl=self._dead_letter_url, MessageBody=message.body, **arguments)
+        except Exception as failure:  # noqa: BLE001 - see the class
+            raise _unavailable("send to the dead-letter queue", failure) from None
+
+    def in_line(self) -> int:
+        """Count the messages that wait to be received; not those that are delayed, or that come back later."""
+        name: Any = "ApproximateNumberOfMessages"
+        try:
+            answer = self._client().get_queue_attributes(QueueUrl=self._url, AttributeNames=[name])
+            return int(answer["Attributes"][name])
+        except Exception as failure:  # noqa: BLE001 - see the class
+            raise _unavailable("look at its length", failure) from None
+
+
+def _unavailable(what: str, failure: Exception) -> QueueUnavailable:
+    return QueueUnavailable(f"the contact queue failed at {what}: {aws_reason(failure)}")

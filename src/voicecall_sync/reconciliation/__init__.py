@@ -1,0 +1,1 @@
+"""The only place that looks for finished calls without an update."""

@@ -1,0 +1,397 @@
+"""The reconciliation: finds what no event told of, and hands it to the contact queue.
+
+    1  expired claims                       -> UNCERTAIN, for an operator
+    2  waiting contacts, message lost       -> a message
+    3  finished contacts, in two passes     -> those without a record: a waiting record and a message
+
+It sends nothing to Salesforce, and needs neither the secret nor a contact's description: the worker judges each
+contact again. Killed at any line it has lost nothing. A step that was cut off is done again, half as wide; a contact
+that got its waiting record and no message is found by 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from voicecall_sync.calls import CallRules
+from voicecall_sync.clock import Clock, Deadline
+from voicecall_sync.connect.search import Ask, ContactSearch, TooManyHitsError
+from voicecall_sync.contact import FoundContact
+from voicecall_sync.errors import InvalidInput, LedgerUnavailable, NotReady, TooLittleTime
+from voicecall_sync.ledger.claims import Ledger
+from voicecall_sync.ledger.open_contacts import Backlog
+from voicecall_sync.ledger.record import Record
+from voicecall_sync.ledger.table import BATCH
+from voicecall_sync.ledger.waiting import Waiting
+from voicecall_sync.outcome import Source, State, Status
+from voicecall_sync.queue.api import ContactQueue
+from voicecall_sync.queue.coming_back import DELAY, RETENTION, back_by
+from voicecall_sync.reconciliation.positions import Pass, Position, begin, switched_off
+from voicecall_sync.reconciliation.request import ReconcileRequest, Scope, Usual, Window
+from voicecall_sync.report import Report
+
+FEW_IN_LINE = 100
+"""So few messages wait for seconds, so that one that is two hours late is not among them."""
+MOST_LISTED = 1000
+"""How many contacts an answer names: Lambda's answers end at 6 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcileParts:
+    """What every run works with; the composition root puts it together.
+
+    Attributes:
+        search_page: Gets a page of contacts; see ``Connect.search_page``.
+        searches_per_second: How often it may be asked.
+        paused: The worker receives nothing: no position moves, and no message is sent by itself.
+    """
+
+    search_page: Ask
+    ledger: Ledger
+    backlog: Backlog
+    waiting: Waiting
+    queue: ContactQueue
+    clock: Clock
+    report: Report
+    rules: CallRules
+    usual: Usual
+    searches_per_second: float
+    paused: bool
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a run did.
+
+    Attributes:
+        found: Contacts of the scope, without those whose call went on as another contact.
+        known: Of these, how many had a record; of contacts that were named, how many need no message.
+        through: Of a window by hand: all contacts that ended before it are done.
+        skipped: What lies too far back, and is looked at by no pass any more.
+        stopped: Why the run ended before it was through.
+        harmless: The next run simply goes on.
+        contacts: Contacts by name, each with a status and a detail.
+    """
+
+    found: int = 0
+    known: int = 0
+    enqueued: int = 0
+    handed_on: int = 0
+    expired_claims: int = 0
+    enqueued_again: int = 0
+    through: datetime | None = None
+    skipped: list[Window] = field(default_factory=list)
+    stopped: str | None = None
+    harmless: bool = True
+    contacts: list[dict[str, str]] = field(default_factory=list)
+
+    def name(self, contact_id: str, status: str, detail: str) -> None:
+        """Name a contact, unless there are too many."""
+        if len(self.contacts) < MOST_LISTED:
+            self.contacts.append({"contactId": contact_id, "status": status, "detail": detail})
+
+
+@dataclass(slots=True)
+class Reconciliation:
+    """One run.
+
+    Args:
+        parts: What it works with.
+        request: What it is to do.
+        over: When it must be over.
+        reserve: Seconds before that in which no further page is asked for.
+    """
+
+    parts: ReconcileParts
+    request: ReconcileRequest
+    over: Deadline
+    reserve: float
+    counts: Counts = field(init=False, default_factory=Counts)
+    _now: datetime = field(init=False)
+    _search: ContactSearch = field(init=False)
+    _asked_before: bool = field(init=False, default=False)
+    _stands: timedelta = field(init=False, default=timedelta(0))
+    _oldest_claim: float | None = field(init=False, default=None)
+
+    def run(self) -> dict[str, object]:
+        """Do what was asked for, and return the answer. None of the failures expected is raised."""
+        self._now = self.parts.clock.now()
+        self._search = ContactSearch(self._ask, self.parts.rules)
+        try:
+            self._work()
+        except TooLittleTime as failure:
+            self.counts.stopped = str(failure)
+        except NotReady as failure:
+            self.counts.stopped, self.counts.harmless = str(failure), False
+        self._report()
+        return self._answer()
+
+    def _work(self) -> None:
+        if self.request.contacts is not None:
+            self._enqueue_named(self.request.contacts)
+        elif self.request.window is not None:
+            self._search_by_hand(self.request.window)
+        else:
+            self._expire_claims()
+            if not self.parts.paused:
+                self._enqueue_lost()
+                self._walk()
+
+    # ---------------------------------------------------------------- 1  expired claims
+
+    def _expire_claims(self) -> None:
+        self._oldest_claim = 0.0
+        for record in self.parts.backlog.open(State.CLAIMED):
+            self._require_time()
+            if record.since is not None:
+                self._oldest_claim = max(self._oldest_claim, (self._now - record.since).total_seconds())
+            if record.owner_dead(self._now):
+                with suppress(LedgerUnavailable):  # the next run meets it again
+                    self._expire(record)
+
+    def _expire(self, record: Record) -> None:
+        if self.parts.ledger.give_up_dead_owner(record, self.parts.clock.now()).given_up:
+            self.counts.expired_claims += 1
+            self.parts.report.owner_died(record.contact_id)
+            self.counts.name(record.contact_id, Status.UNCERTAIN, "its owner died between claim and settle")
+
+    # ---------------------------------------------------------------- 2  lost messages
+
+    def _enqueue_lost(self) -> None:
+        """Send a message for each contact whose own message should have been there two hours ago.
+
+        Where messages wait in line, it may be among them: then the next run looks again. A few do not count for a
+        contact that came back before, because it had one message then. A contact gets one message so at the most, until
+        that message was met or SQS can no longer have it.
+        """
+        in_line = self.parts.queue.in_line()
+        for record in self.parts.backlog.open(State.NOT_APPLIED):
+            self._require_time()
+            at_most = FEW_IN_LINE if record.failures or record.waits_for else 0
+            if record.lost(self._now) and in_line <= at_most and self._enqueue_again(record, Source.RECONCILE):
+                self.parts.waiting.expect(record, back_by(self._now, RETENTION))
+                self.counts.enqueued_again += 1
+
+    def _enqueue_again(self, record: Record, source: Source) -> bool:
+        """Send a message for a contact that waits already. False: it has moved on, and no message was sent."""
+        noted = self.parts.waiting.expect(record, back_by(self._now, DELAY))
+        if noted:
+            self.parts.queue.send(record.contact_id, source, timedelta(0))
+        return noted
+
+    # ---------------------------------------------------------------- 3  finished contacts, in two passes
+
+    def _walk(self) -> None:
+        if self.request.scope is Scope.NONE:
+            for one in Pass:
+                self._switch_off(one)
+            return
+        positions = {one: self._begin(one) for one in Pass}
+        try:
+            # Who is further behind goes first, so that neither pass takes all the time.
+            for one in sorted(Pass, key=lambda one: positions[one].at - self._target(one)):
+                while (step := positions[one].next_step(self._target(one))) is not None:
+                    positions[one] = self._take_step(one, positions[one], step)
+                    self.parts.report.progress("reconciling", **self._progress(), position=step.end.isoformat())
+        finally:
+            self._stands = max(positions[one].stands(self._target(one), self._now) for one in Pass)
+
+    def _target(self, one: Pass) -> datetime:
+        return one.target(self._now, self.parts.usual.look_back)
+
+    def _switch_off(self, one: Pass) -> None:
+        """Note that the scope was none, so that a later run does not look at what ends meanwhile."""
+        found = self.parts.backlog.position(one)
+        if found is None or found.scope is not Scope.NONE:
+            self._save(one, switched_off(self._now), found)
+
+    def _begin(self, one: Pass) -> Position:
+        found = self.parts.backlog.position(one)
+        usual = self.parts.usual
+        position, skipped = begin(found, self.request.scope, self._target(one), self._now, usual.not_before)
+        if position != found:
+            self._save(one, position, found)
+        if skipped is not None:
+            self.counts.skipped.append(skipped)
+            self.parts.report.skipped(skipped.start, skipped.end)
+        return position
+
+    def _save(self, one: Pass, position: Position, over: Position | None) -> Position:
+        """Save a position over the one that was read.
+
+        Raises:
+            TooLittleTime: Another run has moved it meanwhile; this run makes way.
+        """
+        if not self.parts.backlog.save_position(one, position, over):
+            raise TooLittleTime("another run of the reconciliation is under way; this one ends")
+        return position
+
+    def _take_step(self, one: Pass, position: Position, step: Window) -> Position:
+        self._require_time()
+        begun = self._save(one, position.begun(step), position)
+        try:
+            self._search_step(step, chains=one is Pass.SECOND)
+            after = position.done(step, self.parts.clock.now())
+        except TooManyHitsError:
+            after = position.halved(step)
+        return self._save(one, after, begun)
+
+    def _search_step(self, step: Window, *, chains: bool) -> None:
+        """Enqueue what a step holds. It is done when every message was accepted.
+
+        Raises:
+            TooManyHitsError: It has to be halved.
+            NotReady: Something failed; the step is not done.
+        """
+        for page in self._search.pages(step, self.request.scope, self._now, chains=chains):
+            self.counts.handed_on += page.handed_on
+            self._take_page(page.found)
+
+    def _take_page(self, page: Sequence[FoundContact]) -> None:
+        not_before = self.parts.usual.not_before
+        found = [one for one in page if not_before is None or (one.disconnected_at or not_before) >= not_before]
+        known = self.parts.backlog.known([one.contact_id for one in found])
+        unknown = list(dict.fromkeys(one.contact_id for one in found if one.contact_id not in known))
+        self.counts.found += len(found)
+        self.counts.known += len(found) - len(unknown)
+        if self.request.dry_run:
+            for contact_id in unknown:
+                self.counts.name(contact_id, "dry run", "would be enqueued")
+            return
+        fresh = [contact_id for contact_id in unknown if self._leave(contact_id, Source.RECONCILE)]
+        self.parts.queue.send_all(fresh, Source.RECONCILE)
+        self.counts.enqueued += len(fresh)
+        self.counts.known += len(unknown) - len(fresh)
+
+    def _leave(self, contact_id: str, source: Source) -> bool:
+        found = source is Source.RECONCILE
+        return self.parts.waiting.leave(
+            contact_id,
+            source,
+            "found by the reconciliation" if found else "named by an operator",
+            back_by=back_by(self._now, DELAY),
+            now=self._now,
+            scope=self.request.scope if found else None,
+        )
+
+    # ---------------------------------------------------------------- by hand
+
+    def _search_by_hand(self, window: Window) -> None:
+        """Take a window in steps, from its beginning. The answer says how far it came; nothing is remembered."""
+        if window.empty:
+            self.counts.stopped = "nothing can lie in this window: it begins no earlier than it ends"
+        walk = Position(window.start, self.request.scope, self._now)
+        self.counts.through = window.start
+        while (step := walk.next_step(window.end)) is not None:
+            self._require_time()
+            try:
+                self._search_step(step, chains=True)
+                walk = walk.done(step, self._now)
+            except TooManyHitsError:
+                walk = walk.halved(step)
+            self.counts.through = walk.at
+        self.counts.through = window.end
+
+    def _enqueue_named(self, named: Sequence[str | InvalidInput]) -> None:
+        self.counts.found = len(named)
+        for wrong in named:
+            if isinstance(wrong, InvalidInput):
+                self.counts.name("", Status.INVALID, str(wrong))
+        good = [contact for contact in named if isinstance(contact, str)]
+        for start in range(0, len(good), BATCH):
+            batch = good[start : start + BATCH]
+            known = self.parts.backlog.known(batch)
+            for contact_id in batch:
+                self._require_time()
+                self._enqueue_one(contact_id, known.get(contact_id))
+
+    def _enqueue_one(self, contact_id: str, record: Record | None) -> None:
+        if record is not None and record.state is not State.NOT_APPLIED:
+            self.counts.known += 1
+            self.counts.name(contact_id, "known", f"already {record.state or 'in a state we do not know'}")
+        elif self.request.dry_run:
+            self.counts.name(contact_id, "dry run", "would be enqueued")
+        else:
+            if record is not None:
+                if self.parts.waiting.named(record, back_by(self._now, DELAY), self._now):
+                    self.parts.queue.send(contact_id, Source.OPERATOR, timedelta(0))
+            else:
+                self._leave(contact_id, Source.OPERATOR)
+                self.parts.queue.send(contact_id, Source.OPERATOR, timedelta(0))
+            self.counts.enqueued += 1
+            self.counts.name(contact_id, "enqueued", "the worker looks at it next")
+
+    # ---------------------------------------------------------------- time, and what is told
+
+    def _ask(self, request: Mapping[str, object]) -> Mapping[str, Any]:
+        """Ask for a page, no more often than the account's quota allows."""
+        if self._asked_before:
+            self.parts.clock.sleep(1 / self.parts.searches_per_second)
+        self._require_time()
+        self._asked_before = True
+        return self.parts.search_page(request)
+
+    def _require_time(self) -> None:
+        if self.over.left() < self.reserve:
+            raise TooLittleTime("the time of this run is used up; the next one goes on")
+
+    def _progress(self) -> dict[str, object]:
+        counts = self.counts
+        return {
+            "found": counts.found,
+            "known": counts.known,
+            "enqueued": counts.enqueued,
+            "handedOn": counts.handed_on,
+            "enqueuedAgain": counts.enqueued_again,
+            "stopped": counts.stopped,
+        }
+
+    def _report(self) -> None:
+        counts, report = self.counts, self.parts.report
+        scheduled = self.request.window is None and self.request.contacts is None
+        if not self.request.dry_run:
+            skipped = sum(((one.end - one.start).total_seconds() for one in counts.skipped), 0.0)
+            for metric, number in {
+                "Found": counts.found,
+                "Known": counts.known,
+                "Enqueued": counts.enqueued,
+                "EnqueuedAgain": counts.enqueued_again,
+                "HandedOn": counts.handed_on,
+                "MethodNotSearched": len(self._search.not_searched),
+                "SkippedMinutes": round(skipped / 60),
+                **({"Reconciled": 1} if scheduled and (counts.stopped is None or counts.harmless) else {}),
+                **({"Paused": int(self.parts.paused)} if scheduled else {}),
+            }.items():
+                report.counted(metric, number)
+            report.flush(Source.RECONCILE)
+            if scheduled:
+                report.gauge("PositionStands", self._stands.total_seconds())
+            if self._oldest_claim is not None:
+                report.gauge("OldestClaimAge", self._oldest_claim)
+        report.progress("reconciled", **self._progress())
+        if counts.stopped is not None and not counts.harmless:
+            report.stopped(counts.stopped)
+
+    def _answer(self) -> dict[str, object]:
+        """Return all of it as JSON; times in UTC."""
+        counts, request = self.counts, self.request
+        return {
+            "window": _shown(request.window),
+            "scope": request.scope.value,
+            "dryRun": request.dry_run,
+            "paused": self.parts.paused,
+            **self._progress(),
+            "deadOwners": counts.expired_claims,
+            "through": counts.through.isoformat() if counts.through else None,
+            "skipped": [_shown(one) for one in counts.skipped],
+            "needsALook": counts.stopped is not None and not counts.harmless,
+            "contacts": counts.contacts,
+        }
+
+
+def _shown(window: Window | None) -> dict[str, str] | None:
+    return None if window is None else {"from": window.start.isoformat(), "to": window.end.isoformat()}

@@ -1,0 +1,1 @@
+"""Tests of the developer's commands, ``python3 -m tools COMMAND``."""

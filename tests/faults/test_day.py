@@ -1,0 +1,36 @@
+"""A day with everything that goes wrong, small: `python3 -m tools day` plays a large one."""
+
+import os
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.support.contacts import new_id
+from tools.day import Day
+from tools.local.gateway import AwsGateway
+from tools.local.hand_clock import HandClock
+from tools.local.ministack import MiniStack
+from tools.local.stack import LocalStack
+
+
+def test_every_finished_contact_is_updated_once_or_shown_to_an_operator(
+    ministack: MiniStack, gateway: AwsGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beginning = datetime.now(UTC) - timedelta(days=3)
+    clock = HandClock(beginning)
+    with LocalStack(ministack=ministack, gateway=gateway, table=f"day-{new_id()}", clock=clock.now) as stack:
+        settings = {"RECONCILE_SCOPE": "all", "RECONCILE_PAUSED": "false", "RECONCILE_NOT_BEFORE": str(beginning)}
+        for name, value in {**stack.environment(), **settings}.items():
+            monkeypatch.setenv(name, value)
+        day = Day(stack, clock, calls=150, seed=11)
+        day.world.schedule(timedelta(minutes=45))  # a run for each of two passes is most of what a small day costs
+        for _ in day.play():
+            pass
+        assert os.environ["RECONCILE_PAUSED"] == "false"
+        assert day.ledger.lost > 0
+        assert day.world.kills > 0
+        assert day.wrong() == day.too_early() == []
+        assert day.late_recordings
+        assert day.uncertain() <= day.bound()
+        assert day.ledger.most_live <= 2
+        assert stack.queue.bodies == stack.dead_letters.bodies == []

@@ -1,0 +1,1 @@
+"""Tests through the handlers, against the simulators: events in, requests and records out."""

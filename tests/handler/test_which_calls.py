@@ -1,0 +1,302 @@
+"""Which contacts are calls, through the handlers: by how they began, by their attributes, by how their call went on."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.support.contacts import flow_event, new_id
+from tests.support.simulated import DAY, HOUR, MINUTE, World
+from tools.local.misbehaviour import Answer
+from voicecall_sync.calls import METHODS
+from voicecall_sync.ledger.open_contacts import Backlog
+from voicecall_sync.ledger.table import Table
+
+OTHERS = ("QUEUE_TRANSFER", "EXTERNAL_OUTBOUND", "MONITOR", "DISCONNECT", "CALLBACK_CUSTOMER_FIRST_QUEUED")
+DIALED = "CALLBACK_CUSTOMER_FIRST_DIALED"
+RECORDED = [{"StorageType": "KINESIS_VIDEO_STREAM", "MediaStreamType": "VIDEO", "Location": "arn:aws:kinesisvideo:x"}]
+OPTED_OUT: dict[str, Any] = {"Attributes": {"NoVoiceCallSync": "true"}}
+VOICEMAIL: dict[str, Any] = {"Attributes": {"vm_flag": "true"}, "Recordings": RECORDED}
+NewWorld = Callable[..., World]
+
+
+@pytest.fixture
+def world(new_world: NewWorld) -> World:
+    return new_world()
+
+
+@pytest.fixture
+def begun(new_world: NewWorld, monkeypatch: pytest.MonkeyPatch) -> NewWorld:
+    """Gives a world whose reconciliation has run once, in a scope."""
+
+    def world(scope: str) -> World:
+        made = new_world(every=HOUR)
+        monkeypatch.setenv("RECONCILE_SCOPE", scope)
+        made.run(HOUR)
+        return made
+
+    return world
+
+
+def applied(world: World, contact_id: str) -> int:
+    return world.stack.salesforce.applied(contact_id)
+
+
+def release(world: World, contact_id: str) -> None:
+    """Release a contact as `operate release` does: its record, then a message."""
+    stack = world.stack
+    backlog = Backlog(Table(stack.dynamodb, stack.table), new_id)
+    record = backlog.known([contact_id])[contact_id]
+    assert backlog.release(record, "an operator", world.now)
+    stack.queue.send({"contactId": contact_id, "source": "operator"}, delay=0)
+
+
+def metric(capfd: pytest.CaptureFixture[str], name: str) -> float:
+    """The sum of a metric in what was printed since the last time."""
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines() if f'"{name}"' in line]
+    return sum(sum(line[name]) for line in lines)
+
+
+# --- by an event -----------------------------------------------------------------------------------------------------
+
+
+def test_an_event_of_a_method_in_the_list_is_sent(world: World) -> None:
+    contact_ids = [world.told(world.answered(InitiationMethod=method)) for method in (*METHODS, DIALED)]
+    world.run(5 * MINUTE)
+    assert [applied(world, contact_id) for contact_id in contact_ids] == [1] * 7
+
+
+def test_an_event_of_another_method_is_ignored_and_counted_if_an_agent_answered(
+    world: World, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    contact_ids = [world.told(world.answered(InitiationMethod=method)) for method in (*OTHERS, "WHAT_IS_NEW")]
+    contact_ids.append(world.told(world.abandoned(InitiationMethod="QUEUE_TRANSFER")))
+    world.run(HOUR)
+    assert [applied(world, contact_id) for contact_id in contact_ids] == [0] * 7
+    assert [world.record(contact_id) for contact_id in contact_ids] == [{}] * 7
+    assert metric(capfd, "IgnoredAnswered") == 6
+    details = {record.__dict__.get("detail") for record in caplog.records}
+    assert "its initiation method is not in INITIATION_METHODS: MONITOR" in details
+
+
+def test_a_method_that_is_added_is_sent_as_a_transfer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.set(monkeypatch, INITIATION_METHODS="INBOUND,QUEUE_TRANSFER", every=None)
+    moved, outbound = (world.told(world.answered(InitiationMethod=one)) for one in ("QUEUE_TRANSFER", "OUTBOUND"))
+    world.run(5 * MINUTE)
+    assert (applied(world, moved), applied(world, outbound)) == (1, 0)
+    assert world.stack.salesforce.voice_calls[moved].initiation_method == "TRANSFER"
+
+
+@pytest.mark.parametrize("attributes", [{"NoVoiceCallSync": "yes"}, {"NoVoiceCallSync": "TRUE", "NoSync": "false"}])
+def test_a_contact_that_opted_out_is_ignored(world: World, attributes: dict[str, str]) -> None:
+    contact_id = world.told(world.answered(Attributes=attributes))
+    world.run(HOUR)
+    assert (applied(world, contact_id), world.record(contact_id)) == (0, {})
+
+
+@pytest.mark.parametrize("attributes", [{"NoVoiceCallSync": "false"}, {"NoVoiceCallSync": ""}, {"NoSync": "true"}])
+def test_a_contact_that_did_not_opt_out_is_sent(world: World, attributes: dict[str, str]) -> None:
+    contact_id = world.told(world.answered(Attributes=attributes))
+    world.run(5 * MINUTE)
+    assert applied(world, contact_id) == 1
+
+
+def test_the_attributes_names_are_settings(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.set(monkeypatch, OPT_OUT_ATTRIBUTE="campaign", VOICEMAIL_ATTRIBUTE="isVoicemail", every=None)
+    left_out = [
+        world.told(world.answered(Attributes={"campaign": "spring"})),
+        world.told(world.abandoned(Attributes={"isVoicemail": "1"}, Recordings=RECORDED)),
+    ]
+    sent = [world.told(world.answered(**OPTED_OUT)), world.told(world.abandoned(**VOICEMAIL))]
+    world.run(10 * MINUTE)
+    assert [applied(world, contact_id) for contact_id in (*left_out, *sent)] == [0, 0, 1, 1]
+
+
+# --- voicemails, callbacks -------------------------------------------------------------------------------------------
+
+
+def test_a_voicemail_is_left_to_salesforces_packager(world: World) -> None:
+    contact_id = world.told(world.abandoned(**VOICEMAIL))
+    not_marked = world.told(world.abandoned(**{**VOICEMAIL, "Attributes": {"vm_flag": "false"}}))
+    world.run(HOUR)
+    assert (applied(world, contact_id), world.record(contact_id)) == (0, {})
+    assert applied(world, not_marked) == 1
+
+
+def test_a_voicemail_whose_recording_comes_late_is_left_alone_as_well(world: World) -> None:
+    contact_id = world.told(world.abandoned(Attributes={"vm_flag": "true"}))
+    world.run(3 * MINUTE)
+    assert "no recording yet" in world.record(contact_id)["detail"]
+    assert "failures" not in world.record(contact_id)
+    world.change(contact_id, Recordings=RECORDED)
+    world.run(HOUR)
+    assert applied(world, contact_id) == 0
+    assert "open" not in world.record(contact_id)
+
+
+def test_a_marked_contact_without_a_recording_is_a_missed_call_after_five_minutes(world: World) -> None:
+    contact_id = world.told(world.abandoned(Attributes={"vm_flag": "true"}))
+    world.run(5 * MINUTE - timedelta(seconds=1))
+    assert applied(world, contact_id) == 0
+    world.run(timedelta(seconds=2))
+    assert applied(world, contact_id) == 1
+    _, *later = world.attempts_at(contact_id)
+    assert later == [timedelta(seconds=60), timedelta(seconds=180), timedelta(seconds=210)]
+    assert world.record(contact_id).get("failures") is None
+
+
+def test_an_accepted_callback_is_no_abandoned_call(world: World) -> None:
+    accepted = world.told(world.abandoned(Attributes={"callback_flag": "true"}))
+    answered = world.told(world.answered(Attributes={"callback_flag": "true"}))
+    declined = world.told(world.abandoned(Attributes={"callback_flag": "false"}))
+    world.run(5 * MINUTE)
+    calls = world.stack.salesforce.voice_calls
+    reasons = [calls[contact_id].disconnect_reason for contact_id in (accepted, answered, declined)]
+    assert [(reason.value, reason.is_error) for reason in reasons if reason] == [
+        ("CALLBACK", False),
+        ("CUSTOMER_DISCONNECT", False),
+        ("CUSTOMER_DISCONNECT", False),
+    ]
+
+
+# --- by whom it is asked for -----------------------------------------------------------------------------------------
+
+UNWANTED: list[dict[str, Any]] = [{"InitiationMethod": "QUEUE_TRANSFER"}, OPTED_OUT, VOICEMAIL]
+KINDS = pytest.mark.parametrize("changes", UNWANTED, ids=["method", "opt-out", "voicemail"])
+
+
+@KINDS
+def test_a_search_does_not_ask_for_it(begun: NewWorld, changes: dict[str, Any]) -> None:
+    world = begun("all")
+    contact_id = world.abandoned(**changes)
+    world.run(3 * HOUR)
+    assert applied(world, contact_id) == 0
+    assert (world.record(contact_id) == {}) is ("InitiationMethod" in changes)
+    assert "open" not in world.record(contact_id)
+
+
+@KINDS
+def test_a_flow_that_asks_is_served(world: World, changes: dict[str, Any]) -> None:
+    contact_id = world.abandoned(DisconnectTimestamp=None, **changes)
+    asked = {name: value for name, value in changes.items() if name != "Recordings"}
+    event = flow_event(contact_id, {"sfdc-Tier__c": "gold"}, **asked)
+    assert world.flow(event)["status"] == "UPDATED"
+    world.told(contact_id)
+    world.run(5 * MINUTE)
+    assert applied(world, contact_id) == 1
+
+
+@KINDS
+def test_what_a_flow_left_in_the_queue_is_sent_whatever_its_method(world: World, changes: dict[str, Any]) -> None:
+    contact_id = world.abandoned(**changes)
+    world.stack.salesforce.next(Answer(429))
+    assert world.flow(flow_event(contact_id, {"sfdc-Tier__c": "gold"}))["status"] == "RETRY_LATER"
+    world.run(HOUR)
+    assert applied(world, contact_id) == ("InitiationMethod" in changes)
+
+
+@KINDS
+def test_a_contact_that_was_released_is_sent(world: World, changes: dict[str, Any]) -> None:
+    contact_id = world.told(world.abandoned())
+    world.stack.salesforce.next(Answer(400))
+    world.run(2 * MINUTE)
+    assert world.record(contact_id)["state"] == "REJECTED"
+    world.change(contact_id, **changes)
+    release(world, contact_id)
+    world.run(2 * MINUTE)
+    assert applied(world, contact_id) == 1
+
+
+@KINDS
+def test_a_contact_that_is_named_by_hand_is_sent(world: World, changes: dict[str, Any]) -> None:
+    contact_id = world.abandoned(**changes)
+    assert world.reconcile({"contactIds": [contact_id]})["enqueued"] == 1
+    world.run(2 * MINUTE)
+    assert applied(world, contact_id) == 1
+
+
+@KINDS
+def test_a_contact_that_came_by_itself_and_is_then_named_is_sent(world: World, changes: dict[str, Any]) -> None:
+    contact_id = world.told(world.abandoned(**changes))
+    world.fail_describing(1)
+    world.run(HOUR)
+    assert applied(world, contact_id) == 0
+    assert "open" not in world.record(contact_id)
+    assert world.reconcile({"contactIds": [contact_id]})["enqueued"] == 1
+    world.run(2 * MINUTE)
+    assert applied(world, contact_id) == 1
+
+
+# --- calls that went on ----------------------------------------------------------------------------------------------
+
+
+def moved_on(world: World, **last: Any) -> tuple[str, str, str]:
+    """A caller who was moved to another queue twice; what became of the last leg is given."""
+    first = world.abandoned(ago=30 * MINUTE)
+    second = world.abandoned(ago=20 * MINUTE, InitiationMethod="QUEUE_TRANSFER", PreviousContactId=first)
+    third = {"InitiationMethod": "QUEUE_TRANSFER", "PreviousContactId": second, **last}
+    return first, second, world.answered(**third) if last.get("AgentInfo") else world.abandoned(**third)
+
+
+@pytest.mark.parametrize("scope", ["abandoned", "unanswered"])
+def test_a_caller_who_moved_and_hung_up_is_one_missed_call_a_day_later(begun: NewWorld, scope: str) -> None:
+    world = begun(scope)
+    world.run(30 * MINUTE)
+    legs = moved_on(world)
+    world.run(23 * HOUR)
+    assert [applied(world, leg) for leg in legs] == [0, 0, 0]
+    world.run(3 * HOUR)
+    assert [applied(world, leg) for leg in legs] == [1, 0, 0]
+
+
+@pytest.mark.parametrize("scope", ["abandoned", "unanswered"])
+@pytest.mark.parametrize("last", ["answered", "still up", "callback", "waits for a callback", "in the list"])
+def test_a_caller_who_moved_and_did_not_hang_up_is_none(begun: NewWorld, scope: str, last: str) -> None:
+    world = begun(scope)
+    world.run(30 * MINUTE)
+    agent = {"Id": "agent-jane", "ConnectedToAgentTimestamp": world.now - MINUTE}
+    changes: dict[str, dict[str, Any]] = {
+        "answered": {"AgentInfo": agent},
+        "still up": {"DisconnectTimestamp": None},
+        "callback": {"InitiationMethod": DIALED, "AgentInfo": agent},
+        "waits for a callback": {"InitiationMethod": "CALLBACK_CUSTOMER_FIRST_QUEUED"},
+        "in the list": {"InitiationMethod": "TRANSFER"},
+    }
+    legs = moved_on(world, **changes[last])
+    world.run(DAY + 3 * HOUR)  # both passes
+    assert [applied(world, leg) for leg in legs] == [0, 0, last == "in the list"]
+
+
+def test_with_the_scope_all_each_leg_in_the_list_is_a_contact_of_its_own(begun: NewWorld) -> None:
+    world = begun("all")
+    first = world.abandoned()
+    second = world.abandoned(InitiationMethod="QUEUE_TRANSFER", PreviousContactId=first)
+    third = world.answered(InitiationMethod="TRANSFER", PreviousContactId=second)
+    world.run(3 * HOUR)
+    assert [applied(world, leg) for leg in (first, second, third)] == [1, 0, 1]
+
+
+def test_a_chain_is_found_by_hand(begun: NewWorld) -> None:
+    world = begun("none")
+    legs = moved_on(world)
+    window = {"from": (world.now - HOUR).isoformat(), "to": world.now.isoformat(), "scope": "abandoned"}
+    world.run(2 * HOUR)
+    assert world.reconcile(window)["enqueued"] == 1
+    world.run(2 * MINUTE)
+    assert [applied(world, leg) for leg in legs] == [1, 0, 0]
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_a_method_that_connect_refuses_as_a_filter_is_dropped_and_counted(
+    begun: NewWorld, capfd: pytest.CaptureFixture[str], *, taken: bool
+) -> None:
+    world = begun("all")
+    world.stack.connect.takes_new_methods = taken
+    dialed, inbound = world.answered(InitiationMethod=DIALED), world.answered()
+    capfd.readouterr()
+    world.run(2 * HOUR + 2 * MINUTE)
+    assert (applied(world, dialed), applied(world, inbound)) == (int(taken), 1)
+    assert metric(capfd, "MethodNotSearched") == (0 if taken else 2)
+    assert {answer["stopped"] for answer in world.answers} == {None}

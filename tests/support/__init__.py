@@ -1,0 +1,1 @@
+"""What several tests share: contacts, builders, sandboxes, interruptions, the artifact."""

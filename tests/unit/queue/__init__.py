@@ -1,0 +1,1 @@
+"""Tests of ``voicecall_sync.queue``."""

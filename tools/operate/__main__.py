@@ -1,8 +1,0 @@
-"""Runs the operator's commands with this Python, without setting anything up first."""
-
-import sys
-
-from tools.operate.command_line import main
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
