@@ -22,8 +22,9 @@ from voicecall_cli.account import Account
 from voicecall_cli.target import Target, command_for
 from voicecall_cli.terminal import INTERRUPTED, contact, moment, print_json, progress, say, shown
 from voicecall_cli.walk import Walk
+from voicecall_sync.contact import SEARCHED
 from voicecall_sync.errors import LedgerUnavailable
-from voicecall_sync.reconciliation.request import SEARCHED, Window
+from voicecall_sync.times import Window
 
 USUAL_MINUTES = 10
 MOST_LISTED = 20

@@ -9,9 +9,9 @@ from typing import Any
 
 from voicecall_sync.clock import Clock
 from voicecall_sync.connect.search import Ask, ContactSearch, TooManyHitsError
-from voicecall_sync.contact import FoundContact
+from voicecall_sync.contact import FoundContact, Scope
 from voicecall_sync.reconciliation.positions import Position
-from voicecall_sync.reconciliation.request import Scope, Window
+from voicecall_sync.times import Window
 
 
 class Paced:

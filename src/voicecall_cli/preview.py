@@ -34,8 +34,9 @@ from voicecall_cli.terminal import (
 )
 from voicecall_sync.clock import SystemClock
 from voicecall_sync.connect.search import ContactSearch
+from voicecall_sync.contact import SEARCHED, Scope
 from voicecall_sync.errors import ConnectUnavailable
-from voicecall_sync.reconciliation.request import SEARCHED, Scope, Window
+from voicecall_sync.times import Window
 
 USUAL_FIRST = 20
 MOST_FIRST = 500

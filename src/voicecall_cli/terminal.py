@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from voicecall_sync.contact import contact_id_of, moment_of
+from voicecall_sync.contact import contact_id_of
 from voicecall_sync.errors import InvalidInput
+from voicecall_sync.times import moment_of
 
 INTERRUPTED = 130
 """The exit status after Ctrl-C."""

@@ -6,6 +6,7 @@ in this order; each imports only from those above it (a test keeps it so):
     outcome                   what became of one contact, as frozen values
     errors                    what can go wrong, and who should catch it
     clock                     the two clocks, handed in; deadlines, and the moments of one contact
+    times                     moments in ISO 8601, and windows of time
     contact                   Contact, and its making from each source; knows Connect's spelling
     calls                     which contacts are calls of ours
     salesforce/custom_fields  contact attributes -> the fields of callAttributes

@@ -18,6 +18,7 @@ from types import MappingProxyType
 
 from voicecall_sync.errors import InvalidInput, NotFinishedYet, NotOurs
 from voicecall_sync.outcome import Source
+from voicecall_sync.times import moment_of
 
 FINISHED_EVENT_TYPE = "COMPLETED"
 """DISCONNECTED comes before it, while after-contact work may go on: the time the agent talked is not known then."""
@@ -35,7 +36,6 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.I
 
 # Connect writes 1970-01-01T00:00:00.001Z for "never happened".
 _FIRST_REAL_TIME = datetime(1971, 1, 1, tzinfo=UTC)
-_FIRST_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)
 
 _IVR_FOLDER = "/CallRecordings/ivr/"
 _IN_S3 = ("S3", "Amazon S3")  # the API's spelling, and the documentation's of contact records
@@ -107,6 +107,36 @@ class FoundContact:
     callback: bool
     method: str = ""
     previous: str | None = None
+
+
+class Scope(StrEnum):
+    """Which finished voice contacts to update, of those that have no record."""
+
+    NONE = "none"
+    """No contact. A run still looks for expired claims and lost messages."""
+    ABANDONED = "abandoned"
+    """Waited in a queue, and was never connected to an agent."""
+    UNANSWERED = "unanswered"
+    """Never connected to an agent: abandoned, or ended in the contact flow."""
+    ALL = "all"
+    """Every one: it heals lost events and outages."""
+
+    def takes(self, found: FoundContact, *, enqueued: bool) -> bool:
+        """Tell whether a contact found is one of these. A contact queued for callback is not abandoned.
+
+        Args:
+            found: The contact.
+            enqueued: Its call waited in a queue, in this leg or a later one.
+        """
+        if self is Scope.ALL:
+            return True
+        if self is Scope.NONE or found.connected_to_agent_at is not None:
+            return False
+        return self is Scope.UNANSWERED or (enqueued and not found.callback)
+
+
+SEARCHED = tuple(scope for scope in Scope if scope is not Scope.NONE)
+"""The scopes that a request by hand may name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -472,18 +502,6 @@ def _as_recording(entry: Mapping[str, object]) -> Recording:
     start, stop = _time(entry.get("StartTimestamp")), _time(entry.get("StopTimestamp"))
     seconds = int((stop - start).total_seconds()) if start and stop and stop >= start else None
     return Recording(_text(entry.get("Location")) or "", seconds)
-
-
-def moment_of(value: object) -> datetime | None:
-    """Read a moment in ISO 8601 with its zone, and return it in UTC; None if it is not one, or before any contact."""
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-        if moment is None or moment.tzinfo is None:
-            return None
-        moment = moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-    return moment if moment >= _FIRST_MOMENT else None
 
 
 def _time(value: object) -> datetime | None:

@@ -27,11 +27,10 @@ from datetime import datetime, timedelta
 from itertools import accumulate
 
 from voicecall_sync.calls import CallRules
-from voicecall_sync.contact import Asked, Contact
+from voicecall_sync.contact import Asked, Contact, Scope
 from voicecall_sync.errors import NotOurs, NotYet
 from voicecall_sync.ledger.record import UNKNOWN_TIME, Record
 from voicecall_sync.outcome import Awaited, Source
-from voicecall_sync.reconciliation.request import Scope
 
 WRAP_UP_WAIT = timedelta(hours=4)
 """How long after-contact work may go on where Amazon Connect tells no end of it."""

@@ -18,11 +18,12 @@ from urllib.parse import urlsplit
 from certifi import where
 
 from voicecall_sync.calls import METHODS, CallRules
-from voicecall_sync.contact import moment_of
+from voicecall_sync.contact import Scope
 from voicecall_sync.eligibility import Eligibility
 from voicecall_sync.errors import WrongSettings
-from voicecall_sync.reconciliation.request import Scope, Usual
+from voicecall_sync.reconciliation.request import Usual
 from voicecall_sync.salesforce.custom_fields import CustomField, parse_setting
+from voicecall_sync.times import moment_of
 
 SENDING = ("SCRT_ENDPOINT_BASE", "JWT_SECRET_ID", "IDEMPOTENCY_TABLE", "CONNECT_INSTANCE_ID", "CONTACT_QUEUE_URL")
 """What the functions need that send."""

@@ -42,6 +42,7 @@ PURE = (
     *(
         "errors",
         "outcome",
+        "times",
         "contact",
         "calls",
         "salesforce/custom_fields",

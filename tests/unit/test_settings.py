@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from tests.support.builders import INSTANCE_ARN, INSTANCE_ID
 from voicecall_sync.calls import CallRules
+from voicecall_sync.contact import Scope
 from voicecall_sync.eligibility import Eligibility
 from voicecall_sync.errors import WrongSettings
-from voicecall_sync.reconciliation.request import Scope, Usual
+from voicecall_sync.reconciliation.request import Usual
 from voicecall_sync.salesforce.answers import call_url
 from voicecall_sync.salesforce.custom_fields import CustomField
 from voicecall_sync.settings import (

@@ -16,10 +16,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from voicecall_sync.calls import CallRules, Successors, ended_unanswered, was_enqueued
-from voicecall_sync.contact import FoundContact, from_hit
+from voicecall_sync.contact import FoundContact, Scope, from_hit
 from voicecall_sync.errors import SearchRefused
-from voicecall_sync.reconciliation.positions import NARROWEST
-from voicecall_sync.reconciliation.request import Scope, Window
+from voicecall_sync.times import NARROWEST, Window
 
 PAGE = 100
 MOST_HITS = 9_500

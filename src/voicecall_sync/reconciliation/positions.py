@@ -17,12 +17,12 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from voicecall_sync.contact import Scope
 from voicecall_sync.ledger.record import from_stored, stored
-from voicecall_sync.reconciliation.request import FIRST_AFTER, Scope, Window
+from voicecall_sync.reconciliation.request import FIRST_AFTER
+from voicecall_sync.times import NARROWEST, Window
 
 STEP = timedelta(hours=1)
-NARROWEST = timedelta(seconds=4)
-"""A step is not halved below this."""
 FURTHEST_BEHIND = timedelta(hours=24)
 CLOCKS_DIFFER = timedelta(minutes=5)
 

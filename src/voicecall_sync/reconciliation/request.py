@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 
-from voicecall_sync.contact import FoundContact, contact_id_of, moment_of
+from voicecall_sync.contact import SEARCHED, Scope, contact_id_of
 from voicecall_sync.errors import InvalidInput
+from voicecall_sync.times import Window, moment_of
 
 FIRST_AFTER = timedelta(minutes=30)
 """So long the ordinary path, by contact events, has before the reconciliation looks at a call."""
@@ -23,54 +23,6 @@ MOST_NAMED = 10_000
 
 KEYS = ("from", "to", "scope", "dryRun", "contactIds")
 _SCHEDULED = "Scheduled Event"
-
-
-class Scope(StrEnum):
-    """Which finished voice contacts to update, of those that have no record."""
-
-    NONE = "none"
-    """No contact. A run still looks for expired claims and lost messages."""
-    ABANDONED = "abandoned"
-    """Waited in a queue, and was never connected to an agent."""
-    UNANSWERED = "unanswered"
-    """Never connected to an agent: abandoned, or ended in the contact flow."""
-    ALL = "all"
-    """Every one: it heals lost events and outages."""
-
-    def takes(self, found: FoundContact, *, enqueued: bool) -> bool:
-        """Tell whether a contact found is one of these. A contact queued for callback is not abandoned.
-
-        Args:
-            found: The contact.
-            enqueued: Its call waited in a queue, in this leg or a later one.
-        """
-        if self is Scope.ALL:
-            return True
-        if self is Scope.NONE or found.connected_to_agent_at is not None:
-            return False
-        return self is Scope.UNANSWERED or (enqueued and not found.callback)
-
-
-SEARCHED = tuple(scope for scope in Scope if scope is not Scope.NONE)
-"""The scopes that a request by hand may name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A span of time, in UTC: the contacts that ended in it."""
-
-    start: datetime
-    end: datetime
-
-    @property
-    def empty(self) -> bool:
-        """Tell whether nothing can lie in it."""
-        return self.start >= self.end
-
-    def halves(self) -> tuple[Window, Window]:
-        """Split it in two. They share a second: whether a search includes its ends is not documented."""
-        middle = self.start + (self.end - self.start) / 2
-        return Window(self.start, middle + timedelta(seconds=1)), Window(middle, self.end)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from typing import Any
 from voicecall_sync.calls import CallRules
 from voicecall_sync.clock import Clock, Deadline
 from voicecall_sync.connect.search import Ask, ContactSearch, TooManyHitsError
-from voicecall_sync.contact import FoundContact
+from voicecall_sync.contact import FoundContact, Scope
 from voicecall_sync.errors import InvalidInput, LedgerUnavailable, NotReady, TooLittleTime
 from voicecall_sync.ledger.claims import Ledger
 from voicecall_sync.ledger.open_contacts import Backlog
@@ -31,8 +31,9 @@ from voicecall_sync.outcome import Source, State, Status
 from voicecall_sync.queue.api import ContactQueue
 from voicecall_sync.queue.coming_back import DELAY, RETENTION, back_by
 from voicecall_sync.reconciliation.positions import Pass, Position, begin, switched_off
-from voicecall_sync.reconciliation.request import ReconcileRequest, Scope, Usual, Window
+from voicecall_sync.reconciliation.request import ReconcileRequest, Usual
 from voicecall_sync.report import Report
+from voicecall_sync.times import Window
 
 FEW_IN_LINE = 100
 """So few messages wait for seconds, so that one that is two hours late is not among them."""

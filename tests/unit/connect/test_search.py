@@ -25,9 +25,10 @@ from voicecall_sync.connect.search import (
     Page,
     TooManyHitsError,
 )
+from voicecall_sync.contact import Scope
 from voicecall_sync.errors import ConnectUnavailable, SearchRefused, aws_reason
-from voicecall_sync.reconciliation.positions import NARROWEST, Position
-from voicecall_sync.reconciliation.request import Scope, Window
+from voicecall_sync.reconciliation.positions import Position
+from voicecall_sync.times import NARROWEST, Window
 
 Asked = list[dict[str, Any]]
 RULES = CallRules(frozenset(METHODS), "NoVoiceCallSync", "vm_flag")

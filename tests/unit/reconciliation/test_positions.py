@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from voicecall_sync.contact import Scope
 from voicecall_sync.reconciliation.positions import (
     FURTHEST_BEHIND,
-    NARROWEST,
     STEP,
     Pass,
     Position,
@@ -21,7 +21,7 @@ from voicecall_sync.reconciliation.positions import (
     position_of,
     switched_off,
 )
-from voicecall_sync.reconciliation.request import Scope, Window
+from voicecall_sync.times import NARROWEST, Window
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

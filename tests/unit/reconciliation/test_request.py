@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.builders import ANY_JSON
-from voicecall_sync.contact import FoundContact
+from voicecall_sync.contact import FoundContact, Scope
 from voicecall_sync.errors import InvalidInput
-from voicecall_sync.reconciliation.request import ReconcileRequest, Scope, Usual, Window, parse
+from voicecall_sync.reconciliation.request import ReconcileRequest, Usual, parse
+from voicecall_sync.times import Window
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 USUAL = Usual(Scope.ABANDONED, timedelta(hours=24), not_before=None)

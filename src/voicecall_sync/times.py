@@ -1,0 +1,42 @@
+"""Times that come from outside, and spans of time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+NARROWEST = timedelta(seconds=4)
+"""A step is not halved below this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A span of time, in UTC: the contacts that ended in it."""
+
+    start: datetime
+    end: datetime
+
+    @property
+    def empty(self) -> bool:
+        """Tell whether nothing can lie in it."""
+        return self.start >= self.end
+
+    def halves(self) -> tuple[Window, Window]:
+        """Split it in two. They share a second: whether a search includes its ends is not documented."""
+        middle = self.start + (self.end - self.start) / 2
+        return Window(self.start, middle + timedelta(seconds=1)), Window(middle, self.end)
+
+
+_FIRST_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def moment_of(value: object) -> datetime | None:
+    """Read a moment in ISO 8601 with its zone, and return it in UTC; None if it is not one, or before any contact."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+        if moment is None or moment.tzinfo is None:
+            return None
+        moment = moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return moment if moment >= _FIRST_MOMENT else None
