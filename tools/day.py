@@ -34,8 +34,9 @@ from tools.local.hand_clock import HandClock
 from tools.local.misbehaviour import Answer, Close, Reset
 from tools.local.simulation import Simulation
 from tools.local.stack import INSTANCE_ARN, LocalStack
+from voicecall_sync.connect.described import from_described
 from voicecall_sync.connect.search import PAGE
-from voicecall_sync.contact import Contact, from_described
+from voicecall_sync.contact import Contact
 from voicecall_sync.outcome import Source
 from voicecall_sync.queue.breaker import FAILURES
 from voicecall_sync.salesforce.custom_fields import CustomField, parse_setting

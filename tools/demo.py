@@ -37,7 +37,7 @@ from tools.local.simulation import Simulation
 from tools.local.sqs import LocalQueue
 from tools.local.stack import LocalStack
 from tools.tables import Chapter, Entry, Row, Shown
-from voicecall_sync.contact import asked_by
+from voicecall_sync.connect.events import asked_by
 from voicecall_sync.outcome import State, Status
 
 BEGINS = timedelta(hours=9, minutes=45)

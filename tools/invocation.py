@@ -18,7 +18,8 @@ from tools.examples import CONTACTS, Examples, files
 from tools.local.simulation import TIMEOUTS
 from tools.local.stack import ROOT, LocalStack
 from voicecall_sync import handlers, settings
-from voicecall_sync.contact import Scope, asked_by
+from voicecall_sync.connect.events import asked_by
+from voicecall_sync.contact import Scope
 from voicecall_sync.errors import InvalidInput, VoiceCallSyncError
 from voicecall_sync.reconciliation.request import KEYS as REQUEST_KEYS
 from voicecall_sync.reconciliation.request import Usual, parse

@@ -33,11 +33,12 @@ from tools.invocation import (
     settings_for,
 )
 from tools.local.stack import LocalStack
+from voicecall_sync.asked import asked_in
 from voicecall_sync.errors import InvalidInput
 from voicecall_sync.ledger.record import Record, record_of
 from voicecall_sync.ledger.table import Table
 from voicecall_sync.outcome import State
-from voicecall_sync.queue.messages import Message, asked_in, messages_of
+from voicecall_sync.queue.messages import Message, messages_of
 
 
 def main(arguments: Sequence[str]) -> int:

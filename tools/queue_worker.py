@@ -22,8 +22,8 @@ from tools.local import keeper
 from tools.local.mapping import EventSourceMapping
 from tools.local.messages import utc_now
 from tools.local.stack import ROOT, LocalStack
+from voicecall_sync.asked import asked_in
 from voicecall_sync.errors import InvalidInput
-from voicecall_sync.queue.messages import asked_in
 
 SANDBOXES = 2
 """The least that the parameter Concurrency allows."""

@@ -10,9 +10,9 @@ from typing import Any
 from rich.text import Text
 
 from voicecall_cli.terminal import lasted
+from voicecall_sync.asked import asked_in
 from voicecall_sync.errors import InvalidInput
 from voicecall_sync.queue.api import BATCH, REASON
-from voicecall_sync.queue.messages import asked_in
 
 MOST_SAMPLED = BATCH
 """How many messages of the dead-letter queue are looked at: one receive."""

@@ -7,7 +7,10 @@ in this order; each imports only from those above it (a test keeps it so):
     errors                    what can go wrong, and who should catch it
     clock                     the two clocks, handed in; deadlines, and the moments of one contact
     times                     moments in ISO 8601, and windows of time
-    contact                   Contact, and its making from each source; knows Connect's spelling
+    contact                   Contact and what else is known of contacts, as values; scopes
+    connect/fields            what contact flow events and described contacts share; Amazon Connect's spelling
+    connect/events            contact flow event, contact event -> Asked, Contact
+    connect/described         described contact, hit of a search -> Contact, FoundContact
     calls                     which contacts are calls of ours
     salesforce/custom_fields  contact attributes -> the fields of callAttributes
     salesforce/voice_call     Contact -> body of the PATCH; knows Salesforce's spelling
@@ -22,7 +25,8 @@ in this order; each imports only from those above it (a test keeps it so):
     report                    what operators see of a contact: a log line, and metrics
     connect/api               Connect's API: the contact, the names of its queue and agent, one page of a search
     update                    the pipeline, readable in one screen
-    queue/messages            what a message of the contact queue says
+    queue/messages            a message of the contact queue, and the body of ours
+    asked                     what a message's body asks for: contact events and our own told apart
     queue/coming_back         when a message comes back, and when it no longer does
     queue/api                 the edge to SQS
     enqueue                   what a contact flow could not have updated goes to the queue

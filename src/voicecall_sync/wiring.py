@@ -18,7 +18,8 @@ from botocore.exceptions import BotoCoreError
 from voicecall_sync import settings as environment
 from voicecall_sync.clock import AWS_TRIES, TIMINGS, Clock, Deadline, Moments, SystemClock, Timings
 from voicecall_sync.connect.api import Connect
-from voicecall_sync.contact import Asked, asked_by, from_flow
+from voicecall_sync.connect.events import asked_by, from_flow
+from voicecall_sync.contact import Asked
 from voicecall_sync.enqueue import FlowContacts
 from voicecall_sync.errors import InvalidInput, Redeliver, SecretUnusable, WrongSettings, aws_reason
 from voicecall_sync.ledger.claims import Ledger

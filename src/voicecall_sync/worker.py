@@ -19,9 +19,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from voicecall_sync.asked import asked_in
 from voicecall_sync.clock import Clock, Moments, Timings
 from voicecall_sync.connect.api import Connect
-from voicecall_sync.contact import Asked, Contact, finished_contact_id
+from voicecall_sync.connect.events import finished_contact_id
+from voicecall_sync.contact import Asked, Contact
 from voicecall_sync.eligibility import Eligibility, still_up
 from voicecall_sync.errors import InvalidInput, LedgerUnavailable, NotFinishedYet, NotListed, QueueUnavailable
 from voicecall_sync.ledger.claims import Ledger
@@ -30,7 +32,7 @@ from voicecall_sync.ledger.waiting import Return, Waiting
 from voicecall_sync.outcome import Awaited, Outcome, Source, State, Status
 from voicecall_sync.queue import coming_back
 from voicecall_sync.queue.api import ContactQueue
-from voicecall_sync.queue.messages import Message, asked_in
+from voicecall_sync.queue.messages import Message
 from voicecall_sync.report import Report
 from voicecall_sync.update import Sync, expecting, flow_sent
 

@@ -15,11 +15,11 @@ from tools.local.stack import ROOT, LocalStack
 from tools.template import load
 from voicecall_cli.command_line import COMMANDS, parsed
 from voicecall_cli.evidence import ALWAYS, RULES
+from voicecall_sync.asked import asked_in
 from voicecall_sync.errors import LedgerUnavailable
 from voicecall_sync.ledger.claims import Claim, ClaimRequest, Ledger
 from voicecall_sync.ledger.table import Table
 from voicecall_sync.outcome import Settlement, Source, State, Status
-from voicecall_sync.queue.messages import asked_in
 
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 

@@ -17,7 +17,8 @@ from tools.local.simulation import TIMEOUTS
 from tools.local.sqs_rules import md5
 from tools.local.stack import INSTANCE_ID, ROOT, LocalStack
 from tools.template import load
-from voicecall_sync.queue.messages import asked_in, messages_of
+from voicecall_sync.asked import asked_in
+from voicecall_sync.queue.messages import messages_of
 
 EXPECTED = {
     "contact-flow": "UPDATED",

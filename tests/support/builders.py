@@ -9,7 +9,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from voicecall_sync.contact import Contact, asked_by, from_flow
+from voicecall_sync.connect.events import asked_by, from_flow
+from voicecall_sync.contact import Contact
 from voicecall_sync.outcome import Source
 
 INSTANCE_ID = "1a2b3c4d-1234-4321-abcd-1234567890ef"

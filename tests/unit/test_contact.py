@@ -37,18 +37,9 @@ from tests.support.builders import (
     with_replaced,
     without,
 )
-from voicecall_sync.contact import (
-    CallSubType,
-    Contact,
-    Initiation,
-    Recording,
-    agent_id,
-    asked_by,
-    finished_contact_id,
-    from_described,
-    from_flow,
-    queue_id,
-)
+from voicecall_sync.connect.described import agent_id, from_described, queue_id
+from voicecall_sync.connect.events import asked_by, finished_contact_id, from_flow
+from voicecall_sync.contact import CallSubType, Contact, Initiation, Recording
 from voicecall_sync.errors import InvalidInput, NotFinishedYet, NotOurs, VoiceCallSyncError
 from voicecall_sync.outcome import Source
 

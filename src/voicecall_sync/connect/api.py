@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from voicecall_sync.clock import Clock
-from voicecall_sync.contact import Contact, agent_id, from_described, queue_id
+from voicecall_sync.connect.described import agent_id, from_described, queue_id
+from voicecall_sync.contact import Contact
 from voicecall_sync.errors import ConnectUnavailable, SearchRefused, aws_reason
 from voicecall_sync.outcome import Source
 

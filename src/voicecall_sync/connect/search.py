@@ -16,7 +16,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from voicecall_sync.calls import CallRules, Successors, ended_unanswered, was_enqueued
-from voicecall_sync.contact import FoundContact, Scope, from_hit
+from voicecall_sync.connect.described import from_hit
+from voicecall_sync.contact import FoundContact, Scope
 from voicecall_sync.errors import SearchRefused
 from voicecall_sync.times import NARROWEST, Window
 

@@ -1,10 +1,4 @@
-"""What a message of the contact queue says, and what ours say.
-
-    an EventBridge contact event, as it came
-    {"contactId": "…", "source": "reconcile" | "contact-flow" | "operator"}
-
-A message only chooses *which* contact is looked at. What may be done with it is read from the ledger.
-"""
+"""A message of the contact queue, as Lambda hands it over, and the body of ours. ``asked`` reads a body."""
 
 from __future__ import annotations
 
@@ -13,15 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from voicecall_sync.contact import Asked, asked_by, contact_id_of
 from voicecall_sync.errors import InvalidInput
 from voicecall_sync.outcome import Source
-
-_OURS = frozenset({Source.RECONCILE, Source.CONTACT_FLOW, Source.OPERATOR})
-_EXPECTED = (
-    'an EventBridge contact event, or {"contactId": "...", "source": "..."} with one of '
-    f"{', '.join(sorted(_OURS))} as its source"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,27 +63,6 @@ def _message(record: object, path: str) -> Message:
 def _whole(value: object) -> int | None:
     """Return a number that SQS writes as text; None for what no message of this century has."""
     return int(value) if isinstance(value, str) and value.isdecimal() and len(value) <= 13 else None  # noqa: PLR2004
-
-
-def asked_in(body: str) -> Asked:
-    """Read a message's body, as far as it says which contact it is about.
-
-    Raises:
-        InvalidInput: It is neither of the two; see the module.
-    """
-    try:
-        said = json.loads(body)
-    except (ValueError, RecursionError):
-        raise InvalidInput("the message", _EXPECTED) from None
-    if isinstance(said, Mapping) and "detail-type" in said:
-        asked = asked_by(said)
-        if asked.source is Source.CONTACT_EVENT:
-            return asked
-    elif isinstance(said, Mapping):
-        source = said.get("source")
-        if isinstance(source, str) and source in _OURS:
-            return Asked(Source(source), contact_id_of(said.get("contactId"), "contactId"), {})
-    raise InvalidInput("the message", _EXPECTED)
 
 
 def body_of(contact_id: str, source: Source) -> str:

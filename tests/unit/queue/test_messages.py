@@ -19,9 +19,10 @@ from tests.support.builders import (
     flow_event,
     one_field_replaced,
 )
+from voicecall_sync.asked import asked_in
 from voicecall_sync.errors import InvalidInput
 from voicecall_sync.outcome import Source
-from voicecall_sync.queue.messages import asked_in, body_of, messages_of
+from voicecall_sync.queue.messages import body_of, messages_of
 
 OURS = [Source.RECONCILE, Source.CONTACT_FLOW, Source.OPERATOR]
 

@@ -26,7 +26,9 @@ from tests.support.builders import (
     one_field_replaced,
 )
 from tools.local.voice_call_rules import PROPERTIES, complaints, missing_to_create
-from voicecall_sync.contact import CallSubType, Contact, Initiation, Recording, asked_by, from_described, from_flow
+from voicecall_sync.connect.described import from_described
+from voicecall_sync.connect.events import asked_by, from_flow
+from voicecall_sync.contact import CallSubType, Contact, Initiation, Recording
 from voicecall_sync.errors import InvalidInput, NotFinishedYet, NotOurs
 from voicecall_sync.outcome import Source
 from voicecall_sync.salesforce.custom_fields import parse_setting

@@ -1,0 +1,131 @@
+"""A contact flow's event and a contact event: which contact they ask for, and what a flow's event says of it.
+
+Both are documented in the Amazon Connect Administrator Guide ("Grant Amazon Connect access to your AWS Lambda
+functions", "Amazon Connect contact events"). The few fields without which there is no contact to update raise
+``InvalidInput`` where they are missing or wrong; the error names the field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from voicecall_sync.connect.fields import (
+    call_sub_type_of,
+    direction_of,
+    filled,
+    mapping_of,
+    parent_of,
+    require_voice,
+    text_of,
+)
+from voicecall_sync.contact import Asked, Contact, contact_id_of, usable_id
+from voicecall_sync.errors import InvalidInput, NotOurs
+from voicecall_sync.outcome import Source
+from voicecall_sync.times import moment_of
+
+FINISHED_EVENT_TYPE = "COMPLETED"
+"""DISCONNECTED comes before it, while after-contact work may go on: the time the agent talked is not known then."""
+
+
+_CONTACT_EVENT = "Amazon Connect Contact Event"
+_FLOW_EVENT_NAMES = frozenset({"ContactFlowEvent", "ContactFlowExecution"})
+
+
+def asked_by(event: object) -> Asked:
+    """Read an event, as far as it says which contact it is about; `from_flow` and `finished_contact_id` go on.
+
+    Raises:
+        InvalidInput: It is neither a contact flow's event nor a contact event.
+    """
+    if isinstance(event, Mapping):
+        if "Details" in event or text_of(event.get("Name")) in _FLOW_EVENT_NAMES:
+            details = mapping_of(event.get("Details"))
+            contact_id = usable_id(mapping_of(details.get("ContactData")).get("ContactId"))
+            return Asked(Source.CONTACT_FLOW, contact_id, details)
+        if event.get("detail-type") == _CONTACT_EVENT:
+            detail = {str(name).lower(): value for name, value in mapping_of(event.get("detail")).items()}
+            contact_id = usable_id(detail.get("contactid"))
+            return Asked(Source.CONTACT_EVENT, contact_id, detail, moment_of(event.get("time")))
+    raise InvalidInput("event", f'a contact flow\'s event, or an EventBridge event of type "{_CONTACT_EVENT}"')
+
+
+def from_flow(asked: Asked, instance_id: str) -> Contact:
+    """Make a contact of the event that an "Invoke AWS Lambda function" block sends.
+
+    The event holds no timestamps, disconnect reason, agent or recording: those can only come as Parameters.
+
+    Args:
+        asked: Its details are ``{"ContactData": {…}, "Parameters": {…}}``.
+        instance_id: The Connect instance that is ours.
+
+    Raises:
+        InvalidInput: A field without which there is no update is missing or wrong.
+        NotOurs: The contact is no voice contact, or another instance's.
+    """
+    details = asked.details
+    data = _required_mapping(details, "ContactData", "Details.ContactData")
+    contact_id = contact_id_of(data.get("ContactId"), "Details.ContactData.ContactId")
+    _require_instance(data.get("InstanceARN"), instance_id, "Details.ContactData.InstanceARN")
+    require_voice(data.get("Channel"), "Details.ContactData.Channel")
+    attributes = filled(_optional_mapping(data, "Attributes", "Details.ContactData.Attributes"))
+    initiation, from_number, to_number = direction_of(data, attributes)
+    return Contact(
+        contact_id=contact_id,
+        source=Source.CONTACT_FLOW,
+        still_up=True,
+        initiation=initiation,
+        from_number=from_number,
+        to_number=to_number,
+        call_sub_type=call_sub_type_of(data),
+        parent_contact_id=parent_of(data.get("PreviousContactId"), contact_id),
+        queue=text_of(mapping_of(data.get("Queue")).get("Name")),
+        attributes=attributes,
+        parameters=_optional_mapping(details, "Parameters", "Details.Parameters"),
+    )
+
+
+def finished_contact_id(asked: Asked, instance_id: str) -> str:
+    """Return the id of the finished voice contact that a contact event tells of.
+
+    Contact events lack the attributes, the customer's endpoint, the queue's name and the disconnect reason, so
+    the id is all that is taken from them; the rest is described by Connect.
+
+    Args:
+        asked: Its details are the event's ``detail``, with names in lower case.
+        instance_id: The Connect instance that is ours.
+
+    Raises:
+        InvalidInput: A field without which the event means nothing is missing or wrong.
+        NotOurs: Not a voice contact, not finished, or another instance's.
+    """
+    detail = asked.details
+    contact_id = contact_id_of(detail.get("contactid"), "detail.contactId")
+    _require_instance(detail.get("instancearn"), instance_id, "detail.instanceArn")
+    require_voice(detail.get("channel"), "detail.channel")
+    event_type = text_of(detail.get("eventtype"))
+    if event_type is None:
+        raise InvalidInput("detail.eventType", "the name of a contact event, such as COMPLETED")
+    if event_type.upper() != FINISHED_EVENT_TYPE:
+        raise NotOurs("the contact is not finished: detail.eventType is not COMPLETED")
+    return contact_id
+
+
+def _require_instance(arn: object, instance_id: str, path: str) -> None:
+    """Let pass an ARN of our instance, or none: the ARN of some samples lacks parts, so only its end counts."""
+    text = text_of(arn)
+    if text is None:
+        return
+    if text.rpartition("instance/")[2].partition("/")[0].lower() != instance_id.lower():
+        raise NotOurs(f"the contact belongs to another Amazon Connect instance ({path})")
+
+
+def _optional_mapping(parent: Mapping[str, object], name: str, path: str) -> Mapping[str, object]:
+    value = parent.get(name)
+    return {} if value is None else _required_mapping(parent, name, path)
+
+
+def _required_mapping(parent: Mapping[str, object], name: str, path: str) -> Mapping[str, object]:
+    value = parent.get(name)
+    if not isinstance(value, Mapping):
+        raise InvalidInput(path, "an object")
+    return value
