@@ -38,6 +38,7 @@ in this order; each imports only from those above it (a test keeps it so):
     worker                    one message of the contact queue, from its body to done or coming back
     reconciliation/run        finds what no event told of, and enqueues it
     settings                  the only reader of the environment
-    wiring                    the composition root
+    app                       the three functions: from an event to an answer
+    wiring                    the composition root: builds what they work with; the only place with clients
     handlers                  the Lambda entry points
 """

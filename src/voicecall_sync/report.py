@@ -1,22 +1,22 @@
 """What operators see of a contact: one log line, and the metrics that alarms and dashboards watch.
 
-Logs hold contact ids, and names of properties, attributes and parameters; never a value of theirs, a number, a token
-or a key. Metrics go out as lines of the log (CloudWatch embedded metric format), once for all contacts and once by
-source.
+A log line holds contact ids, and names of properties, attributes and parameters. It never holds their values, a number,
+a token or a key. Metrics are lines of the log as well (CloudWatch embedded metric format). Each is counted once for the
+service, and once for the service and the source.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from enum import StrEnum
 from itertools import islice
 from traceback import extract_tb
 from typing import TYPE_CHECKING
 
-from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit, single_metric
 
 from voicecall_sync.outcome import Awaited, Outcome, Settlement, Status
 
@@ -25,28 +25,71 @@ if TYPE_CHECKING:
     from voicecall_sync.salesforce.voice_call import VoiceCall
 
 NAMESPACE = "VoiceCallSync"
+UNKNOWN_SOURCE = "unknown"
+"""The source of what does not say its source."""
 
 _MOST_NAMES = 20
-_MOST_VALUES = 90
-"""Of one metric in one line of the log: at 100 Powertools writes them out by itself, before the source is known."""
 _LONGEST_NAME = 64
 
-_METRIC = {
-    Status.UPDATED: "Updated",
-    Status.DUPLICATE: "Duplicate",
-    Status.RETRY_LATER: "RetryLater",
-    Status.REJECTED: "Rejected",
-    Status.UNCERTAIN: "Uncertain",
-    Status.IGNORED: "Ignored",
-    Status.INVALID: "Invalid",
+
+class Metric(StrEnum):
+    """Every metric. The template's alarms and dashboard and docs/design.md have the same names."""
+
+    UPDATED = "Updated"
+    DUPLICATE = "Duplicate"
+    RETRY_LATER = "RetryLater"
+    REJECTED = "Rejected"
+    UNCERTAIN = "Uncertain"
+    IGNORED = "Ignored"
+    INVALID = "Invalid"
+    WAITING_FOR_RECORDING = "WaitingForRecording"
+    NOT_FINISHED_YET = "NotFinishedYet"
+    FINAL_UPDATE_BLOCKED = "FinalUpdateBlocked"
+    SETTLE_FAILED = "SettleFailed"
+    DEAD_LETTERED = "DeadLettered"
+    DEFECT = "Defect"
+    ANSWERED = "Answered"
+    IGNORED_ANSWERED = "IgnoredAnswered"
+    EVENT_MISSING = "EventMissing"
+    NAME_GONE = "NameGone"
+    CUSTOM_FIELD_LEFT_OUT = "CustomFieldLeftOut"
+    PROPERTY_LEFT_OUT = "PropertyLeftOut"
+    PARAMETER_IGNORED = "ParameterIgnored"
+    PARAMETERS_GONE = "ParametersGone"
+    CREATION_PROPERTY_MISSING = "CreationPropertyMissing"
+    PATCH_LATENCY = "PatchLatency"
+    TOKEN_HOURS_LEFT = "TokenHoursLeft"  # noqa: S105 - not a token
+    RECONCILED = "Reconciled"
+    FOUND = "Found"
+    KNOWN = "Known"
+    ENQUEUED = "Enqueued"
+    ENQUEUED_AGAIN = "EnqueuedAgain"
+    HANDED_ON = "HandedOn"
+    METHOD_NOT_SEARCHED = "MethodNotSearched"
+    SKIPPED_MINUTES = "SkippedMinutes"
+    PAUSED = "Paused"
+    POSITION_STANDS = "PositionStands"
+    OLDEST_CLAIM_AGE = "OldestClaimAge"
+
+
+_OF_STATUS = {
+    Status.UPDATED: Metric.UPDATED,
+    Status.DUPLICATE: Metric.DUPLICATE,
+    Status.RETRY_LATER: Metric.RETRY_LATER,
+    Status.REJECTED: Metric.REJECTED,
+    Status.UNCERTAIN: Metric.UNCERTAIN,
+    Status.IGNORED: Metric.IGNORED,
+    Status.INVALID: Metric.INVALID,
 }
-_AWAITED_METRIC = {
-    Awaited.CALL: "NotFinishedYet",
-    Awaited.WRAP_UP: "NotFinishedYet",
-    Awaited.RECORDING: "WaitingForRecording",
-    Awaited.VOICEMAIL: "WaitingForRecording",
+_OF_AWAITED = {
+    Awaited.CALL: Metric.NOT_FINISHED_YET,
+    Awaited.WRAP_UP: Metric.NOT_FINISHED_YET,
+    Awaited.RECORDING: Metric.WAITING_FOR_RECORDING,
+    Awaited.VOICEMAIL: Metric.WAITING_FOR_RECORDING,
 }
-"""These replace RetryLater: nothing failed."""
+"""These replace RetryLater, because nothing failed."""
+_UNITS = {Metric.TOKEN_HOURS_LEFT: MetricUnit.NoUnit}
+"""Units of gauges; the others are in seconds."""
 _FAILED = frozenset({Status.REJECTED, Status.UNCERTAIN})
 _WARNED = frozenset({Status.RETRY_LATER, Status.INVALID})
 
@@ -55,27 +98,30 @@ class Report:
     """Writes the log and the metrics of one sandbox.
 
     Args:
-        service: The stack's name; in every log line, and a dimension of every metric, so that two stacks of an account
-            share none.
-        level: Of our own log lines. The libraries are kept silent whatever it is: at DEBUG they log requests and
-            answers whole, secrets and phone numbers with them, and urllib3 headers it cannot parse even at WARNING.
+        service: The stack's name, in every log line and a dimension of every metric. So two stacks of an account do not
+            share a metric.
+        level: The level of our own log lines. The libraries stay silent at every level. At DEBUG they log whole
+            requests and answers, with secrets and phone numbers. urllib3 logs headers that it cannot parse at WARNING.
     """
 
     def __init__(self, service: str, level: str = "INFO") -> None:
         self._service = service
         self._logger = Logger(service=service, level=level)
-        self._metrics = Metrics(namespace=NAMESPACE, service=service)
-        self._counts: Counter[str] = Counter()
-        self._latencies: list[float] = []
+        self._metrics = EphemeralMetrics(namespace=NAMESPACE, service=service)
         for library in ("botocore", "urllib3", "requests"):
             logging.getLogger(library).setLevel(logging.CRITICAL)
 
+    def of_source(self, source: str) -> None:
+        """Count what is published next for this source, too."""
+        self._metrics.add_dimensions(service=self._service, source=source)
+
     def outcome(self, outcome: Outcome, source: str, request_id: str) -> None:
-        """Log and count what became of a contact."""
-        awaited = _AWAITED_METRIC.get(outcome.awaits) if outcome.awaits else None
-        self._count(awaited or _METRIC[outcome.status])
+        """Log and count the outcome of a contact."""
+        self.of_source(source)
+        awaited = _OF_AWAITED.get(outcome.awaits) if outcome.awaits else None
+        self.counted(awaited or _OF_STATUS[outcome.status])
         if outcome.final_blocked:
-            self._count("FinalUpdateBlocked")
+            self.counted(Metric.FINAL_UPDATE_BLOCKED)
         write = self._logger.info
         if (outcome.status in _WARNED and not awaited) or outcome.final_blocked:
             write = self._logger.warning
@@ -98,28 +144,28 @@ class Report:
         )
 
     def sent(self, contact: Contact, voice_call: VoiceCall, seconds: float) -> None:
-        """Record how long Salesforce took, and say what the update went without."""
-        self._latencies.append(seconds * 1000)
+        """Record how long Salesforce took, and name what the update lacked."""
+        self._metrics.add_metric(Metric.PATCH_LATENCY, MetricUnit.Milliseconds, seconds * 1000)
         self.went_without(contact, voice_call)
         missing = dict.fromkeys(voice_call.missing_for_creation(), "not known, and a new record needs it")
-        self._named("CreationPropertyMissing", "Salesforce creates no record for this call", contact, missing)
+        self._named(Metric.CREATION_PROPERTY_MISSING, "Salesforce creates no record for this call", contact, missing)
 
     def went_without(self, contact: Contact, voice_call: VoiceCall) -> None:
-        """Say which values and parameters could not be sent, and why."""
+        """Name the values and parameters that could not be sent, and why."""
         left_out = {
             name: reason for name, reason in voice_call.left_out.items() if name in voice_call.attributes_left_out
         }
-        self._named("CustomFieldLeftOut", "custom fields left out", contact, left_out)
+        self._named(Metric.CUSTOM_FIELD_LEFT_OUT, "custom fields left out", contact, left_out)
         others = {name: reason for name, reason in voice_call.left_out.items() if name not in left_out}
-        self._named("PropertyLeftOut", "properties left out", contact, others)
+        self._named(Metric.PROPERTY_LEFT_OUT, "properties left out", contact, others)
         ignored = dict.fromkeys(voice_call.ignored_parameters, "no property goes by this name")
-        self._named("ParameterIgnored", "parameters ignored", contact, ignored)
+        self._named(Metric.PARAMETER_IGNORED, "parameters ignored", contact, ignored)
         gone = dict.fromkeys(contact.names_gone, "Amazon Connect has no name for it any more")
-        self._named("NameGone", "sent without names that are gone", contact, gone)
+        self._named(Metric.NAME_GONE, "sent without names that are gone", contact, gone)
 
     def settle_failed(self, contact_id: str, settlement: Settlement, failure: Exception) -> None:
-        """Say the truth about a PATCH that the ledger could not be told."""
-        self._count("SettleFailed")
+        """Log the true result of a PATCH that the ledger did not take."""
+        self.counted(Metric.SETTLE_FAILED)
         self._logger.error(
             "the claim could not be settled; the record may still say CLAIMED",
             extra=_known(
@@ -130,9 +176,9 @@ class Report:
             ),
         )
 
-    def owner_died(self, contact_id: str) -> None:
-        """Say that a contact was claimed by an invocation that died: whether it was sent, nobody knows."""
-        self._count("Uncertain")
+    def claim_expired(self, contact_id: str) -> None:
+        """Log that the invocation with the claim ended without a result: the update may or may not have been sent."""
+        self.counted(Metric.UNCERTAIN)
         self._logger.error(
             "an owner died between claim and settle: UNCERTAIN",
             contactId=contact_id,
@@ -142,7 +188,7 @@ class Report:
 
     def parameters_gone(self, contact_id: str, properties: Sequence[str]) -> None:
         """Say that a contact flow's contact was sent without what the flow's Parameters said."""
-        self._count("ParametersGone")
+        self.counted(Metric.PARAMETERS_GONE)
         self._logger.warning(
             "sent without the contact flow's Parameters, which are gone: as Amazon Connect describes it",
             extra=_known(contactId=contact_id, propertiesOfTheFlow=tuple(sorted(properties)[:_MOST_NAMES])),
@@ -151,7 +197,7 @@ class Report:
     def defect(self, contact_id: str, defect: Exception) -> str:
         """Say that our own program failed at a contact: where alone, and return it; a message may hold a value."""
         where = f"{type(defect).__name__} at {extract_tb(defect.__traceback__)[-1].name}"
-        self._count("Defect")
+        self.counted(Metric.DEFECT)
         self._logger.error("a defect in VoiceCall Sync", contactId=contact_id, detail=where)
         return where
 
@@ -161,7 +207,7 @@ class Report:
 
     def dead_lettered(self, contact_id: str, reason: str) -> None:
         """Say that a message went to the dead-letter queue, and why."""
-        self._count("DeadLettered")
+        self.counted(Metric.DEAD_LETTERED)
         self._logger.error("moved to the dead-letter queue", extra=_known(contactId=contact_id, detail=reason))
 
     def left_to_the_queue(self, contact_id: str, failure: Exception) -> None:
@@ -189,38 +235,27 @@ class Report:
         """Say that a run of the reconciliation ended before it was through, for a reason that needs looking at."""
         self._logger.error("the reconciliation stopped", detail=reason)
 
-    def counted(self, metric: str, number: int) -> None:
-        """Count many at once; nought counts too, so that a graph shows that somebody looked."""
-        self._count(metric, number)
+    def counted(self, metric: Metric, number: int = 1) -> None:
+        """Add to a count. Zero counts too, so that a graph shows every run."""
+        self._metrics.add_metric(metric, MetricUnit.Count, number)
 
-    def gauge(self, metric: str, value: float) -> None:
-        """Give a measure of the service as a whole; its unit is in its name, or else seconds."""
-        unit = MetricUnit.NoUnit if metric == "TokenHoursLeft" else MetricUnit.Seconds
-        self._metrics.add_metric(metric, unit, max(0.0, value))
-        self._metrics.flush_metrics()
+    def gauge(self, metric: Metric, value: float) -> None:
+        """Publish a measure of the service as a whole, never below zero."""
+        unit, dimensions = _UNITS.get(metric, MetricUnit.Seconds), {"service": self._service}
+        with single_metric(metric, unit, max(0.0, value), namespace=NAMESPACE, default_dimensions=dimensions):
+            pass
 
-    def flush(self, source: str) -> None:
-        """Write the metrics since the last time, for the service as a whole and for the source."""
-        counts, self._counts = self._counts, Counter()
-        latencies, self._latencies = self._latencies, []
-        while counts or latencies:
-            self._metrics.add_dimensions(service=self._service, source=source)
-            for metric, number in counts.items():
-                self._metrics.add_metric(metric, MetricUnit.Count, number)
-            for milliseconds in latencies[:_MOST_VALUES]:
-                self._metrics.add_metric("PatchLatency", MetricUnit.Milliseconds, milliseconds)
+    def publish(self) -> None:
+        """Write out the metrics since the last time."""
+        if self._metrics.metric_set:
             self._metrics.flush_metrics()
-            counts.clear()
-            latencies = latencies[_MOST_VALUES:]
+        self._metrics.clear_metrics()
 
-    def _named(self, metric: str, message: str, contact: Contact, reasons: Mapping[str, str]) -> None:
+    def _named(self, metric: Metric, message: str, contact: Contact, reasons: Mapping[str, str]) -> None:
         if reasons:
-            self._count(metric, len(reasons))
+            self.counted(metric, len(reasons))
             shown = {printable(name): reason for name, reason in islice(reasons.items(), _MOST_NAMES)}
             self._logger.warning(message, contactId=contact.contact_id, reasons=shown)
-
-    def _count(self, metric: str, by: int = 1) -> None:
-        self._counts[metric] += by
 
 
 def _known(**fields: object) -> dict[str, object]:

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from http import HTTPStatus
 from itertools import islice
-from typing import TypeVar
 
 from voicecall_sync.clock import Clock, Moments, Timings
 from voicecall_sync.contact import Contact
@@ -24,14 +23,12 @@ from voicecall_sync.ledger.claims import Claim, ClaimRequest, ClaimUnconfirmedEr
 from voicecall_sync.ledger.record import Record
 from voicecall_sync.outcome import Awaited, Outcome, Settlement, Source, State, Status
 from voicecall_sync.queue.breaker import FAILURES, FAILURES_IN_A_FLOW, Breaker
-from voicecall_sync.report import Report, printable
+from voicecall_sync.report import Metric, Report, printable
 from voicecall_sync.salesforce import answers
 from voicecall_sync.salesforce.attempt import Connection, NotSent, Reply, Salesforce, composed
 from voicecall_sync.salesforce.custom_fields import CustomField
 from voicecall_sync.salesforce.token import Token, TokenSource
 from voicecall_sync.salesforce.voice_call import VoiceCall, from_contact
-
-T = TypeVar("T")
 
 _STATUS = {
     State.UPDATED: Status.UPDATED,
@@ -157,7 +154,7 @@ class Sync:
         finally:  # also where it has expired
             expires_at = self.tokens.expires_at()
             if expires_at is not None:
-                self.report.gauge("TokenHoursLeft", (expires_at - now).total_seconds() / 3600)
+                self.report.gauge(Metric.TOKEN_HOURS_LEFT, (expires_at - now).total_seconds() / 3600)
 
     def _claim(self, prepared: _Prepared, moments: Moments, over: Record | None) -> Claim | Record:
         contact, voice_call = prepared.contact, prepared.voice_call
@@ -238,7 +235,7 @@ class Sync:
         if record.owner_dead(self.clock.now()) and moments.answer_before.left() > 0:
             record = self.ledger.give_up_dead_owner(record, self.clock.now())
         if record.given_up:
-            self.report.owner_died(contact_id)
+            self.report.claim_expired(contact_id)
         if record.state is State.NOT_APPLIED:
             due = f", due again at {record.retry_at.isoformat()}" if record.retry_at else ""
             detail = f"not applied yet{due}"
@@ -294,8 +291,8 @@ def _unsettled(contact_id: str, settlement: Settlement) -> Outcome:
     return Outcome(status, contact_id, detail, state=State.CLAIMED, http_status=settlement.http_status)
 
 
-def expecting(contact_id: str, work: Callable[[], T]) -> T | Outcome:
-    """Do the work, and turn the failures we expect before the claim into outcomes. Defects are not caught."""
+def outcome_of(contact_id: str, work: Callable[[], Outcome]) -> Outcome:
+    """Do the work, and turn the failures that are expected before the claim into outcomes. Defects are not caught."""
     try:
         return work()
     except NotOurs as reason:

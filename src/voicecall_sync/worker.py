@@ -18,6 +18,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import assert_never
 
 from voicecall_sync.asked import asked_in
 from voicecall_sync.clock import Clock, Moments, Timings
@@ -25,7 +26,7 @@ from voicecall_sync.connect.api import Connect
 from voicecall_sync.connect.events import finished_contact_id
 from voicecall_sync.contact import Asked, Contact
 from voicecall_sync.eligibility import Eligibility, still_up
-from voicecall_sync.errors import InvalidInput, LedgerUnavailable, NotFinishedYet, NotListed, QueueUnavailable
+from voicecall_sync.errors import InvalidInput, LedgerUnavailable, NotFinishedYet, NotListed, NotOurs, QueueUnavailable
 from voicecall_sync.ledger.claims import Ledger
 from voicecall_sync.ledger.record import DEAD_AFTER, UNKNOWN_TIME, Record
 from voicecall_sync.ledger.waiting import Return, Waiting
@@ -33,8 +34,8 @@ from voicecall_sync.outcome import Awaited, Outcome, Source, State, Status
 from voicecall_sync.queue import coming_back
 from voicecall_sync.queue.api import ContactQueue
 from voicecall_sync.queue.messages import Message
-from voicecall_sync.report import Report
-from voicecall_sync.update import Sync, expecting, flow_sent
+from voicecall_sync.report import UNKNOWN_SOURCE, Metric, Report
+from voicecall_sync.update import Sync, flow_sent, outcome_of
 
 MISSING_AFTER = timedelta(minutes=15)
 """A contact that the reconciliation found so long after its end has no event: it was lost."""
@@ -42,7 +43,7 @@ MISSING_AFTER = timedelta(minutes=15)
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """What it takes to work off messages; the composition root puts it together."""
+    """What it takes to process messages; `wiring` builds it."""
 
     sync: Sync
     connect: Connect
@@ -56,32 +57,36 @@ class Worker:
     instance_id: str
 
     def take(self, message: Message, moments: Moments, request_id: str) -> bool:
-        """Work off one message. False: it comes back."""
-        source = "unknown"
+        """Process one message. False: it comes back."""
         try:
             asked = asked_in(message.body)
-            source = asked.source.value
-            chosen = expecting(asked.contact_id, lambda: self.chosen(asked))
-            if isinstance(chosen, Outcome):
-                return self._refused(message, chosen, source, request_id)
-            outcome = self._safely(message, asked, moments)
-            self.report.outcome(outcome, source, request_id)
-            return self._ended(message, asked, outcome)
         except InvalidInput as wrong:
-            return self._refused(message, Outcome(Status.INVALID, "", str(wrong)), source, request_id)
-        finally:
-            self.report.flush(source)
+            return self._refused(message, Outcome(Status.INVALID, "", str(wrong)), UNKNOWN_SOURCE, request_id)
+        try:
+            self.require_ours(asked)
+        except InvalidInput as wrong:
+            return self._refused(message, Outcome(Status.INVALID, "", str(wrong)), asked.source, request_id)
+        except NotOurs as reason:
+            outcome = Outcome(Status.IGNORED, asked.contact_id, str(reason))
+            return self._refused(message, outcome, asked.source, request_id)
+        outcome = self._safely(message, asked, moments)
+        self.report.outcome(outcome, asked.source, request_id)
+        return self._ended(message, asked, outcome)
 
-    def chosen(self, asked: Asked) -> str:
-        """Return which contact a message or an event is about.
+    def require_ours(self, asked: Asked) -> None:
+        """Require that a message or an event is about a finished contact of our instance.
 
         Raises:
-            InvalidInput: It does not say so.
-            NotOurs: What it says is no business of ours; that tells nothing of the contact itself.
+            InvalidInput: It lacks a field that says so.
+            NotOurs: It is about something else. This says nothing about the contact itself.
         """
-        if asked.source is Source.CONTACT_EVENT:
-            return finished_contact_id(asked, self.instance_id)
-        return asked.contact_id
+        match asked.source:
+            case Source.CONTACT_EVENT:
+                finished_contact_id(asked, self.instance_id)
+            case Source.CONTACT_FLOW | Source.RECONCILE | Source.OPERATOR:
+                pass  # our own messages hold a contact id only
+            case _:
+                assert_never(asked.source)
 
     def _described(self, asked: Asked, record: Record | None) -> Contact:
         """Describe the contact, and require that it is ours to update."""
@@ -93,7 +98,7 @@ class Worker:
             self.eligibility.require_ours(contact, asked, record, self.clock.now())
         except NotListed:
             if contact.connected_to_agent_at is not None:
-                self.report.counted("IgnoredAnswered", 1)
+                self.report.counted(Metric.IGNORED_ANSWERED)
             raise
         return contact
 
@@ -101,7 +106,7 @@ class Worker:
 
     def _safely(self, message: Message, asked: Asked, moments: Moments) -> Outcome:
         try:
-            return expecting(asked.contact_id, lambda: self.update(asked, message.sent_at, moments))
+            return outcome_of(asked.contact_id, lambda: self.update(asked, message.sent_at, moments))
         except Exception as defect:  # noqa: BLE001 - one contact's defect comes back like a failure, and bars no other
             where = self.report.defect(asked.contact_id, defect)
             return Outcome(Status.RETRY_LATER, asked.contact_id, f"a defect: {where}")
@@ -159,13 +164,13 @@ class Worker:
         if record is not None and record.first_source == Source.CONTACT_FLOW:
             self.report.parameters_gone(contact.contact_id, record.properties)
         if contact.connected_to_agent_at is not None:
-            self.report.counted("Answered", 1)
+            self.report.counted(Metric.ANSWERED)
         # Where the event came after all, late, its own message is most often the first.
         found = record is not None and record.first_source == Source.RECONCILE and asked.source is Source.RECONCILE
         found_at = record.met_at if record is not None and found else None
         ended = contact.work_ended_at or contact.disconnected_at
         if found_at is not None and ended is not None and found_at - ended > MISSING_AFTER:
-            self.report.counted("EventMissing", 1)
+            self.report.counted(Metric.EVENT_MISSING)
 
     # ---------------------------------------------------------------- what becomes of the message
 

@@ -73,7 +73,7 @@ def everything_happens(stack: LocalStack, finished: Callable[[str], str]) -> Non
     Sandbox().reconcile({"scope": "all"})  # finds it, so long after its end
     work_off(stack)
     Sandbox().reconcile()
-    broken = replace(Sandbox().app, working_off=lambda: 1 / 0)  # type: ignore[arg-type, return-value]
+    broken = replace(Sandbox().app, queue=lambda: 1 / 0)  # type: ignore[arg-type, return-value]
     assert not deliver(stack, lambda event: broken.contact_queue(event, Context()), contact_event(new_id())).is_done
 
 

@@ -18,9 +18,10 @@ from boto3 import Session
 from botocore.config import Config
 
 from tools.local.keeper import die_with_parent
+from voicecall_sync.app import App
 from voicecall_sync.clock import Clock, SystemClock, Timings
 from voicecall_sync.errors import VoiceCallSyncError
-from voicecall_sync.wiring import App, build
+from voicecall_sync.wiring import build
 
 if TYPE_CHECKING:
     from multiprocessing.sharedctypes import Synchronized
@@ -160,7 +161,7 @@ class Sandbox:
 
     def get_ready(self) -> None:
         """Make what the first event would make."""
-        self.app.sending()
+        self.app.flow()
 
     def invoke(self, event: object, context: object = None) -> Result:
         return self.call(UPDATE, event, context or Context())

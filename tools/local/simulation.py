@@ -24,8 +24,9 @@ from boto3 import Session
 from tools.local.hand_clock import HandClock
 from tools.local.mapping import Delivery, EventSourceMapping
 from tools.local.stack import LocalStack
+from voicecall_sync.app import App
 from voicecall_sync.clock import TIMINGS, Clock, Timings
-from voicecall_sync.wiring import App, build
+from voicecall_sync.wiring import build
 
 SCHEDULED = {"detail-type": "Scheduled Event", "source": "aws.events", "detail": {}}
 TIMEOUTS: Mapping[str, float] = {"update_voice_call": 8, "contact_queue": 60, "reconcile": 900}

@@ -32,7 +32,7 @@ from voicecall_sync.queue.api import ContactQueue
 from voicecall_sync.queue.coming_back import DELAY, RETENTION, back_by
 from voicecall_sync.reconciliation.positions import Pass, Position, begin, switched_off
 from voicecall_sync.reconciliation.request import ReconcileRequest, Usual
-from voicecall_sync.report import Report
+from voicecall_sync.report import Metric, Report
 from voicecall_sync.times import Window
 
 FEW_IN_LINE = 100
@@ -42,7 +42,7 @@ MOST_LISTED = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class ReconcileParts:
+class ReconciliationParts:
     """What every run works with; the composition root puts it together.
 
     Attributes:
@@ -107,7 +107,7 @@ class Reconciliation:
         reserve: Seconds before that in which no further page is asked for.
     """
 
-    parts: ReconcileParts
+    parts: ReconciliationParts
     request: ReconcileRequest
     over: Deadline
     reserve: float
@@ -157,7 +157,8 @@ class Reconciliation:
     def _expire(self, record: Record) -> None:
         if self.parts.ledger.give_up_dead_owner(record, self.parts.clock.now()).given_up:
             self.counts.expired_claims += 1
-            self.parts.report.owner_died(record.contact_id)
+            self.parts.report.claim_expired(record.contact_id)
+            self.parts.report.publish()
             self.counts.name(record.contact_id, Status.UNCERTAIN, "its owner died between claim and settle")
 
     # ---------------------------------------------------------------- 2  lost messages
@@ -357,22 +358,23 @@ class Reconciliation:
         if not self.request.dry_run:
             skipped = sum(((one.end - one.start).total_seconds() for one in counts.skipped), 0.0)
             for metric, number in {
-                "Found": counts.found,
-                "Known": counts.known,
-                "Enqueued": counts.enqueued,
-                "EnqueuedAgain": counts.enqueued_again,
-                "HandedOn": counts.handed_on,
-                "MethodNotSearched": len(self._search.not_searched),
-                "SkippedMinutes": round(skipped / 60),
-                **({"Reconciled": 1} if scheduled and (counts.stopped is None or counts.harmless) else {}),
-                **({"Paused": int(self.parts.paused)} if scheduled else {}),
+                Metric.FOUND: counts.found,
+                Metric.KNOWN: counts.known,
+                Metric.ENQUEUED: counts.enqueued,
+                Metric.ENQUEUED_AGAIN: counts.enqueued_again,
+                Metric.HANDED_ON: counts.handed_on,
+                Metric.METHOD_NOT_SEARCHED: len(self._search.not_searched),
+                Metric.SKIPPED_MINUTES: round(skipped / 60),
+                **({Metric.RECONCILED: 1} if scheduled and (counts.stopped is None or counts.harmless) else {}),
+                **({Metric.PAUSED: int(self.parts.paused)} if scheduled else {}),
             }.items():
                 report.counted(metric, number)
-            report.flush(Source.RECONCILE)
+            report.of_source(Source.RECONCILE)
+            report.publish()
             if scheduled:
-                report.gauge("PositionStands", self._stands.total_seconds())
+                report.gauge(Metric.POSITION_STANDS, self._stands.total_seconds())
             if self._oldest_claim is not None:
-                report.gauge("OldestClaimAge", self._oldest_claim)
+                report.gauge(Metric.OLDEST_CLAIM_AGE, self._oldest_claim)
         report.progress("reconciled", **self._progress())
         if counts.stopped is not None and not counts.harmless:
             report.stopped(counts.stopped)
