@@ -527,28 +527,27 @@ def test_a_client_killed_before_its_request_takes_effect_has_sent_it_all_the_sam
 @pytest.mark.parametrize("behaviour", [Hang(applied=True), Drip("status", applied=True)])
 def test_stop_frees_hanging_requests(keys: KeyPair, behaviour: Behaviour) -> None:
     before = threading.active_count()
-    simulator = SalesforceSimulator(
+    with SalesforceSimulator(
         public_key_pem=keys.public_pem, org_id=ORG_ID, call_center_api_name=CALL_CENTER, clock=lambda: NOW
-    )
-    simulator.start()
-    simulator.start()
-    simulator.always(behaviour)
-    host, port = simulator.url.removeprefix("http://").split(":")
-    sockets = [socket.create_connection((host, int(port)), timeout=5) for _ in range(20)]
-    for one in sockets:
-        one.sendall(_raw_patch(simulator, keys))
-    simulator.wait_for(lambda s: s.applied("c") == 20)
+    ) as simulator:
+        simulator.start()
+        simulator.always(behaviour)
+        host, port = simulator.url.removeprefix("http://").split(":")
+        sockets = [socket.create_connection((host, int(port)), timeout=5) for _ in range(20)]
+        for one in sockets:
+            one.sendall(_raw_patch(simulator, keys))
+        simulator.wait_for(lambda s: s.applied("c") == 20)
 
-    began = time.monotonic()
-    simulator.stop()
-    simulator.stop()
-    assert time.monotonic() - began < 2
-    assert simulator.connections_open == 0
-    assert threading.active_count() == before
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((host, int(port)), timeout=5)
-    for one in sockets:
-        one.close()
+        began = time.monotonic()
+        simulator.stop()
+        simulator.stop()
+        assert time.monotonic() - began < 2
+        assert simulator.connections_open == 0
+        assert threading.active_count() == before
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((host, int(port)), timeout=5)
+        for one in sockets:
+            one.close()
 
 
 def test_it_can_be_started_again_on_its_port(salesforce: SalesforceSimulator, client: Client) -> None:

@@ -204,6 +204,7 @@ class LoopbackServer:
         self._threads: set[threading.Thread] = set()
         self._accepted = 0
         self._listening: _Listening | None = None
+        self._kept: socket.socket | None = None
 
     @property
     def url(self) -> str:
@@ -240,6 +241,7 @@ class LoopbackServer:
         """
         if self._listening is not None:
             return
+        self._free_port()
         sock = socket.create_server((HOST, self._port), backlog=_BACKLOG)
         self._port = sock.getsockname()[1]
         stopping = threading.Event()
@@ -249,6 +251,23 @@ class LoopbackServer:
 
     def stop(self) -> None:
         """Stop listening, end every connection and wait for their threads; nothing if already stopped."""
+        self._free_port()
+        self._stop_listening()
+
+    def refuse(self) -> None:
+        """Stop, but keep the port: connecting is refused, and no other program's server answers there meanwhile."""
+        self._stop_listening()
+        if self._kept is None:
+            self._kept = socket.socket()
+            self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of before may linger
+            self._kept.bind((HOST, self._port))
+
+    def _free_port(self) -> None:
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.close()
+
+    def _stop_listening(self) -> None:
         listening, self._listening = self._listening, None
         if listening is None:
             return

@@ -118,7 +118,7 @@ class SalesforceSimulator:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        self._server.stop()
 
     def start(self) -> None:
         """Listen; nothing if it already does. After a stop it listens on the same port again.
@@ -130,7 +130,7 @@ class SalesforceSimulator:
 
     def stop(self) -> None:
         """Refuse connections from now on and end those there are, hanging ones included; state is kept."""
-        self._server.stop()
+        self._server.refuse()
 
     @property
     def url(self) -> str:
