@@ -102,7 +102,7 @@ class App:
         worker = self.flow().worker
         match asked.source:
             case Source.CONTACT_FLOW:
-                return worker.sync.update(from_flow(asked, worker.instance_id), moments)
+                return worker.pipeline.update_for_flow(from_flow(asked, worker.instance_id), moments)
             case Source.CONTACT_EVENT | Source.RECONCILE | Source.OPERATOR:
                 worker.require_ours(asked)
                 return worker.update(asked, None, moments)

@@ -1,10 +1,10 @@
-"""The pipeline: what happens to one contact, from its values to its outcome.
+"""The pipeline for one contact, from its values to its outcome.
 
-    Contact ─> VoiceCall ─> breaker ─> token ─> request ─> CONNECT ─> CLAIM ─> PATCH ─> SETTLE ─> Outcome
+    Contact ─> VoiceCall ─> token ─> request ─> CONNECT ─> CLAIM ─> PATCH ─> SETTLE ─> Outcome
 
-Everything that can fail for a reason of ours happens before the claim. Between claim and settle there is one look at
-the lease, the PATCH and nothing else. If the process dies at any line of ``Sync.update`` after the claim, the record
-stays CLAIMED: no other invocation takes it over, and an operator must decide.
+Everything that can fail for a reason of ours comes before the claim. Between claim and settle there is one look at the
+lease, the PATCH and nothing else. If the process dies at any line after the claim, the record stays CLAIMED. No other
+invocation takes it over, and an operator must decide.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _FLOW_SENT = frozenset({State.UPDATED, State.UNCERTAIN})
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """All that is needed to claim and send; nothing of ours can fail from here on but the table."""
+    """All that is needed to claim and send. From here on only the table can fail on our side."""
 
     contact: Contact
     voice_call: VoiceCall
@@ -52,7 +52,7 @@ class _Prepared:
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """What came of sending.
+    """The result of sending.
 
     Attributes:
         seconds: How long it took.
@@ -64,8 +64,8 @@ class _Sent:
 
 
 @dataclass(frozen=True, slots=True)
-class Sync:
-    """What the pipeline needs; the composition root puts it together.
+class Pipeline:
+    """What the pipeline works with; `wiring` builds it.
 
     Attributes:
         endpoint_base, provider_name: See ``answers.patch``.
@@ -82,23 +82,40 @@ class Sync:
     timings: Timings
     report: Report
 
-    def update(self, contact: Contact, moments: Moments, over: Record | None = None) -> Outcome:
-        """Update the VoiceCall of a contact, unless that was done, or tried, before.
-
-        Args:
-            contact: The contact.
-            moments: By when what has to be done.
-            over: Its record, if that was read before and is due; None where there was none, or nobody looked.
+    def update_for_flow(self, contact: Contact, moments: Moments) -> Outcome:
+        """Update the VoiceCall of a contact whose contact flow waits for the answer.
 
         Raises:
             InvalidInput: A parameter is wrong. Nothing was claimed.
-            NotOurs: A contact flow says nothing that could be sent. Nothing was claimed.
+            NotOurs: The flow says nothing that could be sent. Nothing was claimed.
             NotReady: Something of ours failed before the claim. Nothing was sent.
         """
-        voice_call = self._voice_call(contact)
+        voice_call = from_contact(contact, self.custom_fields)
+        if contact.still_up and not voice_call.says_something:
+            self.report.went_without(contact, voice_call)
+            raise NotOurs(_nothing_to_send(voice_call))
         known = self._known_behind_an_open_breaker(contact.contact_id)
         if known is not None:
             return self.standing(known, moments, voice_call)
+        return self._update(contact, voice_call, moments, None)
+
+    def update(self, contact: Contact, moments: Moments, over: Record | None) -> Outcome:
+        """Update the VoiceCall of a finished contact, unless that was done, or tried, before.
+
+        The caller has asked the breaker, before it described the contact.
+
+        Args:
+            contact: The contact.
+            moments: The deadlines.
+            over: Its record as it was read, which is due; None if it had no record.
+
+        Raises:
+            InvalidInput: What Connect describes is wrong. Nothing was claimed.
+            NotReady: Something of ours failed before the claim. Nothing was sent.
+        """
+        return self._update(contact, from_contact(contact, self.custom_fields), moments, over)
+
+    def _update(self, contact: Contact, voice_call: VoiceCall, moments: Moments, over: Record | None) -> Outcome:
         prepared = self._prepare(contact, voice_call)
         connection = self.salesforce.connect(moments.claim_before)
         try:
@@ -114,22 +131,15 @@ class Sync:
             connection.close()
 
     def blocked(self, record: Record, contact: Contact, moments: Moments) -> Outcome:
-        """Say what a contact that was sent before would have brought; nothing is claimed or sent.
+        """Return what the finished contact would have added to a flow's update. Nothing is claimed or sent.
 
         Raises:
             InvalidInput: What Connect describes is wrong.
         """
         return self.standing(record, moments, from_contact(contact, self.custom_fields))
 
-    def _voice_call(self, contact: Contact) -> VoiceCall:
-        voice_call = from_contact(contact, self.custom_fields)
-        if contact.source is Source.CONTACT_FLOW and contact.still_up and not voice_call.says_something:
-            self.report.went_without(contact, voice_call)
-            raise NotOurs(_nothing_to_send(voice_call))
-        return voice_call
-
     def _known_behind_an_open_breaker(self, contact_id: str) -> Record | None:
-        """Return the record of a contact that was sent before; None where the breaker lets the contact pass."""
+        """Return the record of a contact that was sent before; None if the breaker lets the contact pass."""
         try:
             self.breaker.admit()
         except SalesforceFailing:
@@ -177,7 +187,7 @@ class Sync:
             raise
 
     def _send(self, connection: Connection, prepared: _Prepared, moments: Moments) -> _Sent:
-        """Send once, if the claim still allows it."""
+        """Send once, if the lease still allows it."""
         started = self.clock.monotonic()
         unsent = self._why_not(connection, moments)
         if unsent is not None:
@@ -192,7 +202,7 @@ class Sync:
         return _Sent(reply, settlement, self.clock.monotonic() - started)
 
     def _why_not(self, connection: Connection, moments: Moments) -> str | None:
-        """Look once more, right before the first byte, whether it may be sent; a sandbox may have been frozen."""
+        """Return why it must not be sent, right before the first byte. The sandbox may have been frozen."""
         if self.clock.now() >= moments.lease:
             return "the invocation's time was over after the claim"
         if moments.claim_before.left() <= 0:
@@ -216,7 +226,7 @@ class Sync:
         return Outcome(status, contact_id, settlement.detail, settlement.state, settlement.http_status, due=due)
 
     def _explained(self, outcome: Outcome, connection: Connection, prepared: _Prepared, moments: Moments) -> Outcome:
-        """Add what a refusal says, now that it is settled."""
+        """Add what a refusal says, now that the claim is settled."""
         if outcome.state is not State.REJECTED:
             return outcome
         body = connection.read_body(moments.over.or_after(self.timings.explanation))
@@ -224,12 +234,12 @@ class Sync:
         return replace(outcome, detail=explained)
 
     def standing(self, record: Record, moments: Moments, voice_call: VoiceCall | None = None) -> Outcome:
-        """Say why nothing was sent: the contact is another's, or was, or it is not yet time again.
+        """Return why nothing was sent: the contact was claimed before, or its next attempt is not yet due.
 
         Args:
             record: The record that stands against it.
-            moments: By when what has to be done; an expired claim becomes UNCERTAIN.
-            voice_call: What would have been sent, where that is known.
+            moments: The deadlines; an expired claim becomes UNCERTAIN.
+            voice_call: What would have been sent, if that is known.
         """
         contact_id = record.contact_id
         if record.owner_dead(self.clock.now()) and moments.answer_before.left() > 0:
@@ -259,7 +269,7 @@ class Sync:
 
 
 def _nothing_to_send(voice_call: VoiceCall) -> str:
-    """Say why a contact flow's update is not made, with the fields that would have been sent had they fitted."""
+    """Return why a contact flow's update is not made. It names the fields that did not fit."""
     detail = "nothing to send: no custom field and no property; the contact keeps its one update"
     if not voice_call.left_out:
         return detail
@@ -269,23 +279,23 @@ def _nothing_to_send(voice_call: VoiceCall) -> str:
 
 
 def _carried(properties: Iterable[str], custom_fields: Iterable[str]) -> set[str]:
-    """Name what a PATCH carries of the contact; the call center's name is none of it, and not known at once."""
+    """Name what a PATCH carries of the contact. The call center's name belongs to the secret, not to the contact."""
     return {*properties, *custom_fields} - {"callCenterApiName"}
 
 
 def flow_sent(record: Record) -> bool:
-    """Tell whether the PATCH of a contact flow may be in Salesforce, and stands against the finished call's."""
+    """Tell whether a contact flow used the one update: its PATCH is, or may be, in Salesforce."""
     return record.state in _FLOW_SENT and record.source == Source.CONTACT_FLOW
 
 
 def _final_blocked(record: Record, voice_call: VoiceCall) -> bool:
-    """Tell whether a contact flow's update stands against one that holds more of the finished call."""
+    """Tell whether the finished contact has a property that a contact flow's update lacked."""
     lacking = voice_call.properties.keys() - {*record.properties, "callAttributes"}
     return voice_call.final and flow_sent(record) and bool(lacking)
 
 
 def _unsettled(contact_id: str, settlement: Settlement) -> Outcome:
-    """Report a PATCH whose end the table did not take: the record stays CLAIMED, so no delivery sends it again."""
+    """Report a PATCH whose result the table did not take. The record stays CLAIMED, so no message sends it again."""
     detail = f"{settlement.detail}; the ledger could not be told, and may still say CLAIMED"
     status = Status.UPDATED if settlement.state is State.UPDATED else Status.UNCERTAIN
     return Outcome(status, contact_id, detail, state=State.CLAIMED, http_status=settlement.http_status)

@@ -31,7 +31,7 @@ from voicecall_sync.report import Report
 from voicecall_sync.salesforce.attempt import Salesforce
 from voicecall_sync.salesforce.token import TokenSource
 from voicecall_sync.settings import WORKING_OFF, Settings
-from voicecall_sync.update import Sync
+from voicecall_sync.update import Pipeline
 from voicecall_sync.worker import Worker
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class _Parts:
         sqs = functools.partial(self._clients.quick, "sqs")
         ledger = Ledger(table, self._new_owner)
         return Worker(
-            sync=self._sync(settings, ledger),
+            pipeline=self._pipeline(settings, ledger),
             connect=Connect(self._clients.connect, settings.instance_id, self._clock),
             ledger=ledger,
             waiting=Waiting(table, self._new_owner),
@@ -154,9 +154,9 @@ class _Parts:
             instance_id=settings.instance_id,
         )
 
-    def _sync(self, settings: Settings, ledger: Ledger) -> Sync:
+    def _pipeline(self, settings: Settings, ledger: Ledger) -> Pipeline:
         read_secret = functools.partial(_read_secret, self._clients.quick("secretsmanager"), settings.secret_id)
-        return Sync(
+        return Pipeline(
             ledger=ledger,
             tokens=TokenSource(read_secret, settings.org_id, settings.call_center_api_name),
             salesforce=Salesforce(settings.endpoint_base, settings.ca_bundle),

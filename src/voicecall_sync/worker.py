@@ -1,6 +1,6 @@
 """The worker: takes one message of the contact queue, and says whether it is done or comes back.
 
-    message ─> record ─> breaker ─> description ─> is it ours? is all known? ─> Sync.update ─> Outcome
+    message ─> record ─> breaker ─> description ─> is it ours? is all known? ─> Pipeline.update ─> Outcome
                  │
                  └─ UPDATED, UNCERTAIN, REJECTED, CLAIMED: done, without a description, a token or a connection
 
@@ -35,7 +35,7 @@ from voicecall_sync.queue import coming_back
 from voicecall_sync.queue.api import ContactQueue
 from voicecall_sync.queue.messages import Message
 from voicecall_sync.report import UNKNOWN_SOURCE, Metric, Report
-from voicecall_sync.update import Sync, flow_sent, outcome_of
+from voicecall_sync.update import Pipeline, flow_sent, outcome_of
 
 MISSING_AFTER = timedelta(minutes=15)
 """A contact that the reconciliation found so long after its end has no event: it was lost."""
@@ -45,7 +45,7 @@ MISSING_AFTER = timedelta(minutes=15)
 class Worker:
     """What it takes to process messages; `wiring` builds it."""
 
-    sync: Sync
+    pipeline: Pipeline
     connect: Connect
     ledger: Ledger
     waiting: Waiting
@@ -120,7 +120,7 @@ class Worker:
             moments: By when what has to be done.
 
         Raises:
-            InvalidInput, NotOurs, NotReady: As for ``Sync.update``.
+            InvalidInput, NotOurs, NotReady: As for ``Pipeline.update``.
         """
         record = self.ledger.read(asked.contact_id)
         if record is not None and record.dead_lettered_at is not None and record.state is State.NOT_APPLIED:
@@ -133,10 +133,10 @@ class Worker:
         standing = self._standing(asked, record, sent_at, moments) if record is not None else None
         if standing is not None:
             return standing
-        self.sync.breaker.admit()
+        self.pipeline.breaker.admit()
         contact = self._described(asked, record)
         self.eligibility.require_known(contact, asked, record, self.clock.now())
-        outcome = self.sync.update(contact, moments, record)
+        outcome = self.pipeline.update(contact, moments, record)
         self._tell_of_sent(outcome, asked, contact, record)
         return outcome
 
@@ -146,7 +146,7 @@ class Worker:
         if flow_sent(record) and asked.source is not Source.CONTACT_FLOW:
             # A settled record notes no wait: how old the message is says how long the call's end is waited for.
             as_if_noted = replace(record, waits_for=Awaited.CALL, waits_since=sent_at)
-            return self.sync.blocked(record, self._described(asked, as_if_noted), moments)
+            return self.pipeline.blocked(record, self._described(asked, as_if_noted), moments)
         now = self.clock.now()
         if record.state is State.CLAIMED and record.source == Source.CONTACT_FLOW and not record.owner_dead(now):
             # If that flow's update is not applied, it relies on this message.
@@ -154,7 +154,7 @@ class Worker:
             due = (record.owner_until or now) + DEAD_AFTER
             return Outcome(Status.RETRY_LATER, record.contact_id, detail, record.state, due=due, awaits=Awaited.TURN)
         if record.state is not State.NOT_APPLIED or not record.due(now):
-            return self.sync.standing(record, moments)
+            return self.pipeline.standing(record, moments)
         return None
 
     def _tell_of_sent(self, outcome: Outcome, asked: Asked, contact: Contact, record: Record | None) -> None:

@@ -44,7 +44,7 @@ SENT_BY_A_FLOW = Record(CONTACT_ID, State.UPDATED, "owner", source=Source.CONTAC
 def worker_of(clock: HandClock, queue: Any, read: Any) -> Worker:
     """A worker whose table takes no note of a failure; Connect fails."""
     return Worker(
-        sync=Mock(),
+        pipeline=Mock(),
         connect=Mock(finished_contact=Mock(side_effect=ConnectUnavailable("Amazon Connect failed"))),
         ledger=Mock(read=read),
         waiting=Mock(come_back=failing),
