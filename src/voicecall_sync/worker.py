@@ -1,11 +1,11 @@
-"""The worker: takes one message of the contact queue, and says whether it is done or comes back.
+"""The worker processes one message of the contact queue, and says whether it is done or comes back.
 
     message ─> record ─> breaker ─> description ─> is it ours? is all known? ─> Pipeline.update ─> Outcome
                  │
                  └─ UPDATED, UNCERTAIN, REJECTED, CLAIMED: done, without a description, a token or a connection
 
-A message only chooses which contact is looked at. That a contact was released, found or left by a contact flow is read
-from its record. What becomes of a message:
+A message only says which contact to look at. The contact's record says whether it was released, found or left by a
+contact flow. The outcome decides what happens to the message:
 
     UPDATED, DUPLICATE, REJECTED, UNCERTAIN   done
     IGNORED                                   done; a waiting record is closed
@@ -38,7 +38,7 @@ from voicecall_sync.report import UNKNOWN_SOURCE, Metric, Report
 from voicecall_sync.update import Pipeline, flow_sent, outcome_of
 
 MISSING_AFTER = timedelta(minutes=15)
-"""A contact that the reconciliation found so long after its end has no event: it was lost."""
+"""If the reconciliation finds a contact so long after its end, its event was lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +102,12 @@ class Worker:
             raise
         return contact
 
-    # ---------------------------------------------------------------- what becomes of the contact
+    # ---------------------------------------------------------------- the contact
 
     def _safely(self, message: Message, asked: Asked, moments: Moments) -> Outcome:
         try:
             return outcome_of(asked.contact_id, lambda: self.update(asked, message.sent_at, moments))
-        except Exception as defect:  # noqa: BLE001 - one contact's defect comes back like a failure, and bars no other
+        except Exception as defect:  # noqa: BLE001 - one contact's defect comes back like a failure
             where = self.report.defect(asked.contact_id, defect)
             return Outcome(Status.RETRY_LATER, asked.contact_id, f"a defect: {where}")
 
@@ -115,9 +115,9 @@ class Worker:
         """Update the VoiceCall of the contact that was asked for, unless its record stands against it.
 
         Args:
-            asked: What a message, or a contact event given directly, says; see `chosen`.
+            asked: A message's content, or that of a contact event given directly; see `require_ours`.
             sent_at: When the message came into the queue; None for now.
-            moments: By when what has to be done.
+            moments: The deadlines.
 
         Raises:
             InvalidInput, NotOurs, NotReady: As for ``Pipeline.update``.
@@ -141,10 +141,10 @@ class Worker:
         return outcome
 
     def _standing(self, asked: Asked, record: Record, sent_at: datetime | None, moments: Moments) -> Outcome | None:
-        """Return what a record says against sending; None where nothing does."""
-        # What a flow left in the queue lacks nothing: the flow itself made the update in the end.
+        """Return the outcome if the record stands against sending; None if it does not."""
+        # A flow's own message lacks nothing: the flow itself made the update in the end.
         if flow_sent(record) and asked.source is not Source.CONTACT_FLOW:
-            # A settled record notes no wait: how old the message is says how long the call's end is waited for.
+            # A settled record notes no wait. The message's age says how long the worker has waited for the call's end.
             as_if_noted = replace(record, waits_for=Awaited.CALL, waits_since=sent_at)
             return self.pipeline.blocked(record, self._described(asked, as_if_noted), moments)
         now = self.clock.now()
@@ -158,24 +158,24 @@ class Worker:
         return None
 
     def _tell_of_sent(self, outcome: Outcome, asked: Asked, contact: Contact, record: Record | None) -> None:
-        """Tell what was sent without a flow's Parameters, and count answered calls, and those whose event was lost."""
+        """Log an update without its flow's Parameters. Count answered calls, and calls whose event was lost."""
         if outcome.status not in {Status.UPDATED, Status.UNCERTAIN}:
             return
         if record is not None and record.first_source == Source.CONTACT_FLOW:
             self.report.parameters_gone(contact.contact_id, record.properties)
         if contact.connected_to_agent_at is not None:
             self.report.counted(Metric.ANSWERED)
-        # Where the event came after all, late, its own message is most often the first.
+        # If the event came late after all, its own message is most often the first.
         found = record is not None and record.first_source == Source.RECONCILE and asked.source is Source.RECONCILE
         found_at = record.met_at if record is not None and found else None
         ended = contact.work_ended_at or contact.disconnected_at
         if found_at is not None and ended is not None and found_at - ended > MISSING_AFTER:
             self.report.counted(Metric.EVENT_MISSING)
 
-    # ---------------------------------------------------------------- what becomes of the message
+    # ---------------------------------------------------------------- the message
 
     def _refused(self, message: Message, outcome: Outcome, source: str, request_id: str) -> bool:
-        """End a message that names no contact of ours; what it says of a contact is not believed."""
+        """End a message that names no contact of ours. No record is changed."""
         self.report.outcome(outcome, source, request_id)
         if outcome.status is not Status.INVALID:
             return True
@@ -206,7 +206,7 @@ class Worker:
             self.waiting.close(record, outcome.detail)
 
     def _comes_back(self, message: Message, asked: Asked, outcome: Outcome) -> bool:
-        """Let a message come back, unless it did so for a week. True: it lies in the dead-letter queue."""
+        """Let a message come back, unless it did so for a week. True: it is in the dead-letter queue."""
         now = self.clock.now()
         record = None
         with suppress(LedgerUnavailable):  # the message alone is enough
@@ -215,7 +215,7 @@ class Worker:
         if coming_back.is_over(_began(waiting, outcome), message.receives, now):
             self._set_apart(message, replace(outcome, detail=f"not tried any further: {outcome.detail}"))
             return True
-        # Where failures are not noted, how often it was received has to do.
+        # Without a waiting record, the number of receives stands for the failures.
         failures = waiting.failures + 1 if waiting else message.receives
         after = coming_back.wait(self.timings.ladder, 1 if outcome.awaits else failures, outcome.due, now)
         with suppress(LedgerUnavailable):
