@@ -1,3 +1,4 @@
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -5,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from tests.artifact import lambda_kit, make_sam, make_with_sam, once
 from tests.contacts import abandoned, described
@@ -45,6 +47,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def renew(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--renew"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def each_key_is_read_once() -> Iterator[None]:
+    """OpenSSL proves the primes of a key whenever it reads one: 36 ms, most of what a cold sandbox takes here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("voicecall_sync.token.load_pem_private_key", functools.cache(load_pem_private_key))
+        yield
 
 
 @pytest.fixture(scope="session")
