@@ -28,7 +28,7 @@ COMMANDS = {
     "invoke": ["events/contact-flow.json"],
     "stack": FREE_PORTS,
 }
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.2
 PARTS = 5
 """The gateway, MiniStack, Salesforce, Connect and SQS."""
 

@@ -22,8 +22,8 @@ def test_every_finished_contact_is_updated_once_or_shown_to_an_operator(
         settings = {"RECONCILE_SCOPE": "all", "RECONCILE_PAUSED": "false", "RECONCILE_NOT_BEFORE": str(beginning)}
         for name, value in {**stack.environment(), **settings}.items():
             monkeypatch.setenv(name, value)
-        day = Day(stack, clock, calls=150, seed=11)
-        day.world.schedule(timedelta(minutes=45))  # a run for each of two passes is most of what a small day costs
+        day = Day(stack, clock, calls=100, seed=11)
+        day.world.schedule(timedelta(hours=1))  # a run for each of two passes is most of what a small day costs
         for _ in day.play():
             pass
         assert os.environ["RECONCILE_PAUSED"] == "false"
