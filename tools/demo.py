@@ -28,6 +28,7 @@ from boto3.dynamodb.types import TypeDeserializer
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+import voicecall_cli.tables
 from tools import tables
 from tools.examples import CONTACTS, ENDED, EVENTS, Examples, moved
 from tools.invocation import forget_own_environment, load_contacts, local_folder, settings_for, shown
@@ -266,7 +267,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python3 -m tools demo", description=__doc__.partition("\n\n")[2])
     parser.add_argument("--logs", action="store_true", help="print what the functions log, as it comes, to stderr")
     shows_log = parser.parse_args(arguments).logs
-    console = tables.console()
+    console = voicecall_cli.tables.console()
     forget_own_environment()
     yesterday = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
     clock = HandClock(yesterday + BEGINS)

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import itertools
-import os
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from rich import box
-from rich.console import Console, Group, JustifyMethod, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from tools.local.voice_call_rules import VoiceCall
+from voicecall_cli.tables import NARROW, styled, table_of
 
-NARROW = 98
-"""With fewer columns than this, the wider tables put more into one cell."""
-_WIDTH_OF_PIPES = 120
 _Line = TypeVar("_Line", str, Text)
 _SHOWN_OF_ID = 8
 _UNKNOWN = "-"
-_NUMBERS = frozenset({"attempts", "came back", "HTTP", "PATCHes", "length", "properties", "left"})
 _HAPPENING = ("at (UTC)", "event", "source", "status", "PATCH", "detail")
 _VOICE_CALL = (
     ("call", "record"),
@@ -34,19 +28,6 @@ _VOICE_CALL = (
     ("custom fields",),
     ("recording", "PATCHes"),
 )
-_WRAPPED = frozenset({"detail", "event\ndetail", "contact\ndetail", "custom fields", "value"})
-_STYLES = {
-    "UPDATED": "green",
-    "DUPLICATE": "cyan",
-    "IGNORED": "dim",
-    "RETRY_LATER": "yellow",
-    "NOT_APPLIED": "yellow",
-    "CLAIMED": "yellow",
-    "raised": "yellow",
-    "UNCERTAIN": "red",
-    "REJECTED": "red",
-    "INVALID": "red",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +91,6 @@ class Entry:
         return replace(self, count=self.count + other.count, at=max(self.at, other.at))
 
 
-def console() -> Console:
-    """Return the console for standard output: as wide as the terminal or COLUMNS say, else wide enough to be read."""
-    wide_enough = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return Console(width=None if wide_enough else _WIDTH_OF_PIPES, highlight=False)
-
-
 def chapters(told: Sequence[Chapter], width: int) -> Group:
     """Return tables of what happened, one for each chapter, their columns alike."""
     narrow = width < NARROW
@@ -171,26 +146,6 @@ def ledger(entries: Iterable[Entry]) -> Table:
 def short(contact_id: str) -> str:
     """Return the beginning of an id, enough to tell it from the others."""
     return contact_id[:_SHOWN_OF_ID]
-
-
-def table_of(*headings: str, lines: bool = False) -> Table:
-    """Return an empty table as all of them look: a line under the headings, numbers to the right, details folded."""
-    table = Table(box=box.SIMPLE_HEAD, show_lines=lines, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in headings:
-        justify: JustifyMethod = "right" if _NUMBERS.intersection(heading.split("\n")) else "left"
-        text = heading.strip()
-        table.add_column(
-            Text(heading, style="bold"),
-            justify=justify,
-            no_wrap=text not in _WRAPPED,
-            overflow="fold" if text in _WRAPPED else "ellipsis",
-        )
-    return table
-
-
-def styled(status: str) -> Text:
-    """Return a status or a state in its colour."""
-    return Text(status, style=_STYLES.get(status, ""))
 
 
 def _row(row: Row, *, narrow: bool) -> list[Text]:

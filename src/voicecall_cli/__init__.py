@@ -1,10 +1,13 @@
-"""The operator's commands: ``python3 -m tools operate [--stack NAME | --local] COMMAND ...``.
+"""The operator's command: ``voicecall-sync [--stack NAME] COMMAND ...``.
+
+``pipx install .`` installs it. From a clone, ``python3 -m tools operate`` is the same with one more target: the local
+stack that ``python3 -m tools stack`` keeps running.
 
     target        what the commands work on, and what it answers
     deployed      a stack on AWS, found by its name
-    local         the one that ``python3 -m tools stack`` keeps running
     log_lines     what the log says of a contact
     queues        the contact queue and the dead-letter queue: numbers, ages, SQS's own redrive
+    tables        the console and the look of all tables
     terminal      questions, progress, moments as people type and read them
     records       a contact's record, shown, and what its state means
     evidence      what shows in Salesforce whether a record's update was applied
@@ -20,7 +23,3 @@ Nothing they print holds a number, an attribute's value or a token: records and 
 of the dead-letter queue the contact's id and the reason alone are shown. The one exception is ``preview --values``, on
 the operator's own terminal.
 """
-
-from voicecall_cli.command_line import main
-
-__all__ = ["main"]

@@ -16,9 +16,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.text import Text
 
-from tools.tables import table_of
 from voicecall_cli import account, records
 from voicecall_cli.account import Account
+from voicecall_cli.tables import table_of
 from voicecall_cli.target import Target, command_for
 from voicecall_cli.terminal import INTERRUPTED, contact, moment, print_json, progress, say, shown
 from voicecall_cli.walk import Walk

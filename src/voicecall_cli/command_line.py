@@ -1,4 +1,6 @@
-"""The options of ``python3 -m tools operate``, and which command runs.
+"""The options of ``voicecall-sync``, and which command runs.
+
+What it works on beside a stack on AWS is handed in: the local stack is there for development alone.
 
 Exit status: 0 as asked, 1 something needs a person or was not done, 2 no stack, no credentials or wrong options,
 130 interrupted.
@@ -15,11 +17,11 @@ from dataclasses import dataclass
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
-from tools import tables
-from voicecall_cli import attention, backfill, decisions, deployed, preview, redrive, show
-from voicecall_cli.local import Local
+from voicecall_cli import attention, backfill, decisions, deployed, preview, redrive, show, tables
 from voicecall_cli.target import CannotOperateError, Target
 from voicecall_sync.errors import LedgerUnavailable
+
+PROGRAM = "voicecall-sync"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class Command:
     """One command.
 
     Attributes:
-        example: What could stand behind ``operate``.
+        example: What could stand behind ``voicecall-sync``.
     """
 
     purpose: str
@@ -79,11 +81,20 @@ COMMANDS = {
 }
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run an operator's command; return the exit status."""
-    given = parsed(arguments)
+def main(
+    arguments: Sequence[str], *, program: Sequence[str] = (PROGRAM,), local: Callable[[], Target] | None = None
+) -> int:
+    """Run an operator's command; return the exit status.
+
+    Args:
+        arguments: What follows the program on the command line.
+        program: The words that start it, as help texts and suggested command lines have them.
+        local: Finds the local stack, for ``--local``; None where no such stack can be.
+    """
+    given = parsed(arguments, program=program, local=local is not None)
     try:
-        return COMMANDS[given.command].run(given, _target(given), tables.console())
+        target = local() if local is not None and given.local else _deployed(given, program)
+        return COMMANDS[given.command].run(given, target, tables.console())
     except (CannotOperateError, LedgerUnavailable) as failure:
         print(failure, file=sys.stderr)
     except (BotoCoreError, ClientError) as failure:
@@ -97,9 +108,9 @@ def main(arguments: Sequence[str]) -> int:
     return 2
 
 
-def parsed(arguments: Sequence[str]) -> argparse.Namespace:
+def parsed(arguments: Sequence[str], *, program: Sequence[str] = (PROGRAM,), local: bool = False) -> argparse.Namespace:
     """Read the arguments; what is wrong with them is said, and the process ends."""
-    parser, commands = _parsers()
+    parser, commands = _parsers(" ".join(program), local=local)
     given = parser.parse_args(arguments)
     complaint = given.wrong(given) if "wrong" in given else None
     if complaint:
@@ -109,29 +120,27 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     return given
 
 
-def _target(given: argparse.Namespace) -> Target:
-    if given.local:
-        return Local()
+def _deployed(given: argparse.Namespace, program: Sequence[str]) -> Target:
     options = [
         word
         for name in ("stack", "region", "profile")
         if (value := getattr(given, name))
         for word in (f"--{name}", str(value))
     ]
-    return deployed.found(given.stack or deployed.DEFAULT_STACK, given.region, given.profile, options)
+    return deployed.found(given.stack or deployed.DEFAULT_STACK, given.region, given.profile, (*program, *options))
 
 
-def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+def _parsers(program: str, *, local: bool) -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     width = max(map(len, COMMANDS))
     listed = "\n".join(
         f"  {name:{width}}  {command.purpose}\n  {'':{width}}    {command.example}"
         for name, command in COMMANDS.items()
     )
     parser = argparse.ArgumentParser(
-        prog="python3 -m tools operate",
-        usage="%(prog)s [--stack NAME] [--region R] [--profile P] | --local  COMMAND ...",
-        description="Looks after a deployed VoiceCall Sync, with the AWS credentials boto3 finds; or after the local\n"
-        "stack, to try all of it without an account.",
+        prog=program,
+        usage=f"%(prog)s [--stack NAME] [--region R] [--profile P]{' | --local ' if local else ''} COMMAND ...",
+        description="Looks after a deployed VoiceCall Sync, with the AWS credentials boto3 finds"
+        + ("; or after the local\nstack, to try all of it without an account." if local else "."),
         epilog=f"commands, with an example each:\n{listed}\n\n"
         "`... COMMAND --help` says more about one; docs/operations.md which to use when.\n\n"
         "exit status: 0 as asked; 1 something needs a person or was not done; 2 no stack, no\n"
@@ -141,7 +150,11 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
     parser.add_argument("--stack", metavar="NAME", help=f"the CloudFormation stack ({deployed.DEFAULT_STACK})")
     parser.add_argument("--region", metavar="R", help="its Region, if not the one boto3 finds")
     parser.add_argument("--profile", metavar="P", help="the AWS profile, if not the one boto3 finds")
-    parser.add_argument("--local", action="store_true", help="the stack that `python3 -m tools stack` keeps running")
+    parser.set_defaults(local=False)
+    if local:
+        parser.add_argument(
+            "--local", action="store_true", help="the stack that `python3 -m tools stack` keeps running"
+        )
     added = parser.add_subparsers(
         dest="command", required=True, metavar="COMMAND", help=argparse.SUPPRESS, prog=parser.prog
     )
@@ -150,7 +163,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
         sub = added.add_parser(
             name,
             description=f"{command.purpose[0].upper()}{command.purpose[1:]}.",
-            epilog=f"example:\n  python3 -m tools operate {command.example}",
+            epilog=f"example:\n  {program} {command.example}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.add_options(sub)

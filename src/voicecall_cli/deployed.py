@@ -74,7 +74,7 @@ class Deployed:
     Args:
         session: boto3's, with a Region.
         stack: The stack's name.
-        options: How the command named it.
+        command: The words that begin a command line for it.
 
     Raises:
         CannotOperateError: There is no such stack.
@@ -82,10 +82,10 @@ class Deployed:
 
     reconciles_by_itself = True
 
-    def __init__(self, session: boto3.Session, stack: str, options: Sequence[str]) -> None:
+    def __init__(self, session: boto3.Session, stack: str, command: Sequence[str]) -> None:
         self._session = session
         self._stack = stack
-        self.options = options
+        self.command = command
         self._outputs = self._described()
 
     @property
@@ -185,7 +185,7 @@ class Deployed:
             if aws_reason(failure) == "ValidationError":
                 raise CannotOperateError(
                     f"there is no stack {self._stack} in {self._session.region_name}: name it with --stack and its"
-                    " Region with --region (or --local for the one on this machine)"
+                    " Region with --region"
                 ) from None
             raise
         return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
@@ -219,7 +219,7 @@ class Deployed:
         return _answer(answer)
 
 
-def found(stack: str, region: str | None, profile: str | None, options: Sequence[str]) -> Deployed:
+def found(stack: str, region: str | None, profile: str | None, command: Sequence[str]) -> Deployed:
     """Return a stack by its name.
 
     Raises:
@@ -233,7 +233,7 @@ def found(stack: str, region: str | None, profile: str | None, options: Sequence
         ) from None
     if session.region_name is None:
         raise CannotOperateError("no Region is set: give --region, or set AWS_REGION")
-    return Deployed(session, stack, options)
+    return Deployed(session, stack, command)
 
 
 def explained(failure: BotoCoreError | ClientError) -> str:

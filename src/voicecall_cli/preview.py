@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tools.tables import styled, table_of
 from voicecall_cli.backfill import PAUSED
 from voicecall_cli.finding import Finding, Paced
 from voicecall_cli.outlook import CALL_CENTER, Field, Outlook, Outlooks, Sent, explained
+from voicecall_cli.tables import styled, table_of
 from voicecall_cli.target import Target, command_for
 from voicecall_cli.terminal import (
     INTERRUPTED,

@@ -9,8 +9,8 @@ from http import HTTPStatus
 from rich.table import Table
 from rich.text import Text
 
-from tools.tables import NARROW, styled, table_of
 from voicecall_cli import evidence
+from voicecall_cli.tables import NARROW, styled, table_of
 from voicecall_cli.target import Target, command_for
 from voicecall_cli.terminal import shown
 from voicecall_sync.ledger.record import DEAD_AFTER, Record, record_of

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from tools.tables import NARROW, table_of
 from voicecall_cli.queues import DeadLetter, Depth, Move, Queues
+from voicecall_cli.tables import NARROW, table_of
 from voicecall_cli.target import Target, command_for
 from voicecall_cli.terminal import INTERRUPTED, ask, progress, say, shown
 

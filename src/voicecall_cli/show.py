@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from rich.console import Console
 from rich.text import Text
 
-from tools.tables import styled, table_of
 from voicecall_cli import queues, records
 from voicecall_cli.evidence import evidence_of
 from voicecall_cli.log_lines import LogLines
+from voicecall_cli.tables import styled, table_of
 from voicecall_cli.target import Target, command_for
 from voicecall_cli.terminal import contact, moment, print_json, shown
 

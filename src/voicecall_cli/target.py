@@ -46,8 +46,8 @@ class Target(Protocol):
         ...
 
     @property
-    def options(self) -> Sequence[str]:
-        """Return the options by which a command names it."""
+    def command(self) -> Sequence[str]:
+        """Return the words that begin a command line for it, such as ``voicecall-sync --stack NAME``."""
         ...
 
     @property
@@ -94,7 +94,7 @@ class Target(Protocol):
 
 def command_for(target: Target, *words: str) -> str:
     """Return a command line for the same target, to be pasted."""
-    return shlex.join(["python3", "-m", "tools", "operate", *target.options, *words])
+    return shlex.join([*target.command, *words])
 
 
 def reason(kind: str, message: str) -> str:

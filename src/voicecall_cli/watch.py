@@ -8,8 +8,8 @@ from datetime import datetime
 from rich.console import Console
 from rich.text import Text
 
-from tools.tables import styled
 from voicecall_cli import records
+from voicecall_cli.tables import styled
 from voicecall_cli.target import Target, command_for
 from voicecall_cli.terminal import INTERRUPTED, say, shown
 from voicecall_sync.ledger.record import Record

@@ -32,8 +32,8 @@ in this order; each imports only from those above it (a test keeps it so):
     enqueue                   what a contact flow could not have updated goes to the queue
     reconciliation/request    what one run of the reconciliation is asked to do
     eligibility               which contacts are updated, and when all of them is known
-    reconciliation/positions  how far the two passes of the reconciliation have come
     ledger/open_contacts      what the ledger still has open, for the reconciliation and for operators
+    reconciliation/positions  how far the two passes of the reconciliation have come
     connect/search            which contacts ended in a step of time, page by page
     worker                    one message of the contact queue, from its body to done or coming back
     reconciliation/run        finds what no event told of, and enqueues it

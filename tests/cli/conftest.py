@@ -23,7 +23,8 @@ from tests.conftest import QUICK
 from tests.support.sandbox import Context, Sandbox, frugal_session
 from tools.local.mapping import EventSourceMapping
 from tools.local.stack import ROOT, LocalStack
-from voicecall_cli import account, main, watch
+from voicecall_cli import account, watch
+from voicecall_cli.command_line import main
 
 # What Lambda would find in the artifact, this Python's packages and the sources; what the template would set.
 HANDLERS = """

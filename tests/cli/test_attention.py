@@ -91,7 +91,7 @@ def test_a_message_that_names_no_contact_needs_a_person_too(
     done = operate("--stack", deployed.name, "attention")
 
     assert done.status == 1
-    assert f"operate --stack {deployed.name} redrive --dry-run" in done.flat
+    assert f"voicecall-sync --stack {deployed.name} redrive --dry-run" in done.flat
 
 
 def test_numbers_of_both_queues(operate: Operate, deployed: DeployedStack, stack: LocalStack) -> None:

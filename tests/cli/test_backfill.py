@@ -106,7 +106,7 @@ def test_what_needs_a_person_and_what_waits(
         assert told in done.flat
     assert sum(contact_id in done.out for contact_id in contacts) == 2
     assert other not in done.out
-    assert f"operate --stack {deployed.name} attention" in done.flat
+    assert f"voicecall-sync --stack {deployed.name} attention" in done.flat
     assert working.slept == 1
 
 
@@ -198,7 +198,7 @@ def test_a_function_that_raises(operate: Operate, deployed: DeployedStack) -> No
 class Scripted:
     """A target whose reconciliation answers as written."""
 
-    title, options, reconciles_by_itself = "a script", (), True
+    title, command, reconciles_by_itself = "a script", ("voicecall-sync",), True
 
     def __init__(self, stack: LocalStack, answers: Iterator[Mapping[str, Any] | str]) -> None:
         self.table = Table(boto3.client("dynamodb"), stack.table)

@@ -6,6 +6,7 @@ import pytest
 
 from tests.cli.conftest import DeployedStack, Operate
 from tools.local.stack import LocalStack
+from tools.operate import main as from_a_clone
 from voicecall_cli.command_line import COMMANDS
 
 SPAN = ("--from", "2020-11-01T00:00:00Z", "--to", "2020-11-02T00:00:00Z")
@@ -18,7 +19,7 @@ def test_help_lists_every_command_with_an_example(operate: Operate) -> None:
     for name, command in COMMANDS.items():
         assert re.search(rf"^  {name} +\w", helped.out, re.MULTILINE)
         assert command.example in helped.out
-        assert f"operate {command.example}" in operate(name, "--help").out
+        assert f"voicecall-sync {command.example}" in operate(name, "--help").out
 
 
 def test_a_stack_that_is_not_there(operate: Operate) -> None:
@@ -26,8 +27,7 @@ def test_a_stack_that_is_not_there(operate: Operate) -> None:
 
     assert (refused.status, refused.out) == (2, "")
     assert refused.err == (
-        "there is no stack nowhere in us-east-1: name it with --stack and its Region with --region"
-        " (or --local for the one on this machine)\n"
+        "there is no stack nowhere in us-east-1: name it with --stack and its Region with --region\n"
     )
 
 
@@ -86,19 +86,33 @@ def test_an_aws_that_cannot_be_reached(operate: Operate, monkeypatch: pytest.Mon
     assert re.fullmatch(r"AWS cannot be reached from here [^\n]+\n", refused.err)
 
 
-def test_no_local_stack(operate: Operate, monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+def test_no_local_stack(monkeypatch: pytest.MonkeyPatch, tmp_path: object, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("VOICECALL_SYNC_LOCAL", str(tmp_path))
 
-    refused = operate("--local", "attention")
+    assert from_a_clone(["--local", "attention"]) == 2
+    assert "no local stack is running: start one with `python3 -m tools stack`" in capsys.readouterr().err
 
-    assert refused.status == 2
-    assert "no local stack is running: start one with `python3 -m tools stack`" in refused.err
+
+def test_the_local_stack_goes_with_no_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        from_a_clone(["--local", "--stack", "x", "attention"])
+    assert "--local goes with none of --stack" in capsys.readouterr().err
+
+
+def test_help_from_a_clone_says_how_it_is_started(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        from_a_clone(["show", "--help"])
+    assert "python3 -m tools operate show c3a8" in capsys.readouterr().out
+
+
+def test_the_installed_command_knows_no_local_stack(operate: Operate) -> None:
+    assert "--local" not in operate("--help").out
+    assert "unrecognized arguments: --local" in operate("--local", "attention").err
 
 
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (("--local", "--stack", "x", "attention"), "--local goes with none of --stack"),
         (("show", "../x"), "CONTACT must be a contact id"),
         (("attention", "--limit", "0"), "0 is no whole number above 0"),
         (("release",), "name one CONTACT, or all of a --state"),

@@ -125,7 +125,7 @@ def test_what_an_uncertain_update_of_mid_call_leaves_in_salesforce(
     assert "Release it only if: Hours after" in released.flat
     assert "It may be a second update." in released.flat
     for command in ("close", "release"):
-        assert f"{command} it: python3 -m tools operate --stack {deployed.name} {command} {contact_id}" in shown.flat
+        assert f"{command} it: voicecall-sync --stack {deployed.name} {command} {contact_id}" in shown.flat
 
 
 def test_the_question_names_what_a_finished_call_carried(
@@ -302,7 +302,7 @@ def test_released_and_refused_again(
 
     assert (done.status, working.slept) == (1, 1)
     assert "REJECTED: Salesforce answered 400" in done.out
-    assert f"operate --stack {deployed.name} show {contact_id}" in done.flat
+    assert f"voicecall-sync --stack {deployed.name} show {contact_id}" in done.flat
 
 
 def test_released_and_put_off(
@@ -486,7 +486,7 @@ def test_many_are_warned_of_where_an_update_may_have_been_applied(
         assert (f"Released before: {before}." in done.flat) == (before > 0)
         assert ("It may be a second update." in done.flat) == (before > 0 or state == "UNCERTAIN")
         assert ("The last attempt of each applied nothing." in done.flat) == (state == "REJECTED")
-        assert (f"operate --stack {deployed.name} show CONTACT" in done.flat) == (state == "UNCERTAIN")
+        assert (f"voicecall-sync --stack {deployed.name} show CONTACT" in done.flat) == (state == "UNCERTAIN")
 
 
 def test_none_match(operate: Operate, deployed: DeployedStack) -> None:

@@ -19,8 +19,8 @@ from tests.cli.conftest import DeployedStack, Done, Operate
 from tests.support.contacts import CUSTOMER, RECORDING, SECRET_VALUE, STARTED, SYSTEM, described, new_id
 from tests.support.missed import answered, ended, put, table
 from tools.local.stack import ROOT, LocalStack
-from voicecall_cli import main
 from voicecall_cli import preview as command
+from voicecall_cli.command_line import main
 
 READS = re.compile(r"/|GetItem|Describe\w+|SearchContacts|.*/configuration")
 NOW = int(time.time())
@@ -252,7 +252,7 @@ def test_when_a_contact_is_due(preview: Preview, stack: LocalStack, put: Callabl
     shown = preview(contact_id)
 
     assert f"update not yet: {BACK}; looked at again at {AT} UTC" in shown.flat
-    assert re.search(rf"operate --stack \S+ show {contact_id}", shown.flat)
+    assert re.search(rf"voicecall-sync --stack \S+ show {contact_id}", shown.flat)
 
 
 def test_who_asked_for_a_contact_is_read_from_its_record(

@@ -30,7 +30,7 @@ def test_all_is_moved_to_the_contact_queue(operate: Operate, deployed: DeployedS
     assert WEEK["Reason"] in done.flat
     assert "Dead-letter queue: 2 ready" in done.out
     assert "Messages moved: 2. The worker looks at them now." in done.out
-    assert f"operate --stack {deployed.name} attention" in done.flat
+    assert f"voicecall-sync --stack {deployed.name} attention" in done.flat
     assert max(map(len, done.out.splitlines())) <= 80
     assert CUSTOMER not in done.out + done.err
     assert (len(stack.dead_letters.messages), len(stack.queue.messages)) == (0, 2)

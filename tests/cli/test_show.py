@@ -41,7 +41,7 @@ def test_the_whole_story_of_an_uncertain_contact(
     for told in ("UNCERTAIN", "contact-event", "Salesforce answered 500", "agentInteractionDuration", "500"):
         assert told in shown.out
     for command in ("close", "release"):
-        assert f"python3 -m tools operate --stack {deployed.name} {command}" in shown.out
+        assert f"voicecall-sync --stack {deployed.name} {command}" in shown.out
     story = shown.flat.partition("the oldest first")[2]
     assert story.index("came first") < story.index("contact UNCERTAIN") < story.index("contact DUPLICATE")
     assert "another contact's line" not in shown.out
@@ -120,7 +120,7 @@ def test_a_contact_without_a_record(operate: Operate, deployed: DeployedStack) -
 
     assert shown.status == 1
     assert f"The ledger has no record of {contact_id}" in shown.out
-    assert f"operate --stack {deployed.name} redrive --dry-run" in shown.flat
+    assert f"voicecall-sync --stack {deployed.name} redrive --dry-run" in shown.flat
     assert f"backfill --contact {contact_id}" in shown.flat
     assert "contact RETRY_LATER" in shown.out
 

@@ -191,6 +191,20 @@ def test_a_step_that_is_cut_off_is_done_again_half_as_wide(begun: Callable[..., 
     assert applied(world, *contact_ids) == [1, 1, 1]
 
 
+@pytest.mark.parametrize("before", [0, 2], ids=["the step begins", "the step is done"])
+def test_a_saved_position_whose_answer_was_lost_is_saved(begun: Callable[..., World], before: int) -> None:
+    """Between the two, the run writes the contact's record. The position's width is an hour."""
+    world = begun()
+    world.schedule(None)
+    contact_id = world.answered()
+    world.run(40 * MINUTE)
+    world.stack.gateway.fail("PutItem", Fault.LOST, skip=before, times=1)
+    assert world.reconcile()["stopped"] is None
+    assert "trying" not in position(world)
+    world.run(MINUTE)
+    assert applied(world, contact_id) == [1]
+
+
 def test_a_position_that_stands_is_measured(begun: Callable[..., World], capfd: pytest.CaptureFixture[str]) -> None:
     world = begun()
     world.run(HOUR)

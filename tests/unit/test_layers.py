@@ -6,21 +6,57 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
+import voicecall_cli
 import voicecall_sync
 
 PACKAGE = Path(voicecall_sync.__file__).parent
-SOURCES = {
-    path.relative_to(PACKAGE).with_suffix("").as_posix(): path.read_text("utf-8") for path in PACKAGE.rglob("*.py")
+SRC = PACKAGE.parent
+COMMAND = "voicecall_cli/"
+TREES = {
+    path.relative_to(SRC).with_suffix("").as_posix().removeprefix("voicecall_sync/"): ast.parse(path.read_text("utf-8"))
+    for path in SRC.rglob("*.py")
 }
-PACKAGES = sorted(name for name in SOURCES if name.split("/")[-1] == "__init__")
-MODULES = sorted(SOURCES.keys() - set(PACKAGES))
-TREES = {name: ast.parse(text) for name, text in SOURCES.items()}
-READING_ORDER = re.findall(r"^    ([\w/]+) {2,}\S", voicecall_sync.__doc__ or "", re.MULTILINE)
+"""Module -> its syntax. A deployed module is named as it lies in its package, another one with its package."""
+PACKAGES = sorted(name for name in TREES if name.split("/")[-1] == "__init__")
+ALL = sorted(TREES.keys() - set(PACKAGES))
+MODULES = [name for name in ALL if not name.startswith(COMMAND)]
+"""What is deployed."""
+FOLDERS = sorted({name.rpartition("/")[0] + "/" for name in ALL if "/" in name})
+
+
+def listed(package: str | None) -> list[str]:
+    """The modules that a package's docstring lists."""
+    names = re.findall(r"^    ([\w/, ]+?) {2,}\S", package or "", re.MULTILINE)
+    return [name for line in names for name in line.split(", ")]
+
+
+READING_ORDER = listed(voicecall_sync.__doc__)
+
+# --- the folders' rules ----------------------------------------------------------------------------------------------
+
+VALUES = ("outcome", "errors", "clock", "times", "contact", "calls")
+RULES = {
+    "connect/": VALUES,
+    "salesforce/": VALUES,
+    "queue/": VALUES,
+    "ledger/": (*VALUES, "queue/"),
+    "reconciliation/": (*VALUES, "connect/", "ledger/", "queue/", "report"),
+    COMMAND: (
+        *(*VALUES, "ledger/", "queue/", "asked", "settings"),
+        # for `preview`
+        *("connect/", "eligibility", "reconciliation/positions", "reconciliation/request"),
+        *("salesforce/custom_fields", "salesforce/voice_call"),
+    ),
+}
+"""Folder -> what its modules may import of ours, beside one another."""
+NEVER_INSTALLED = ("report", "wiring", "worker", "update", "salesforce/token", "salesforce/attempt")
+"""What the command never loads, not even through another module: it needs packages that operators do not get."""
 
 MACHINE_CLOCKS = {
     "datetime": {"now", "utcnow", "today"},
@@ -71,10 +107,26 @@ def imported(name: str) -> Iterator[tuple[str, str]]:
 def our_imports(name: str) -> set[str]:
     """Name our own modules that a module imports, for types only or not."""
     paths = {path for module, taken in imported(name) for path in (module, f"{module}.{taken}")}
-    ours = {
-        path.removeprefix("voicecall_sync.").replace(".", "/") for path in paths if path.startswith("voicecall_sync.")
-    }
-    return ours & set(MODULES)
+    return {path.removeprefix("voicecall_sync.").replace(".", "/") for path in paths} & set(ALL)
+
+
+def loaded(name: str) -> set[str]:
+    """Name our own modules that are loaded with a module: what it imports, what that imports, and so on."""
+    reached, next_ones = set[str](), {name}
+    while next_ones:
+        reached |= next_ones
+        next_ones = {found for one in next_ones for found in our_imports(one)} - reached
+    return reached
+
+
+def room(name: str) -> str:
+    """The folder of a module; a module that lies in none is a room of its own."""
+    folder, slash, _ = name.rpartition("/")
+    return folder + slash if slash else name
+
+
+def allowed(name: str, rule: Iterable[str]) -> bool:
+    return name in rule or room(name) in rule
 
 
 def touched(name: str) -> set[tuple[str, str]]:
@@ -96,6 +148,46 @@ def test_a_module_imports_only_from_those_above_it(name: str) -> None:
     assert name in READING_ORDER, "not in the reading order"
     above = READING_ORDER[: READING_ORDER.index(name)]
     assert our_imports(name) <= set(above)
+
+
+def test_each_folder_has_a_rule() -> None:
+    assert sorted(RULES) == FOLDERS
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if "/" in name])
+def test_a_module_imports_what_its_folder_may(name: str) -> None:
+    assert {found for found in our_imports(name) if not allowed(found, (room(name), *RULES[room(name)]))} == set()
+
+
+def test_no_circle_leads_through_the_folders() -> None:
+    arrows: dict[str, set[str]] = {room(name): set() for name in ALL}
+    for name in ALL:
+        arrows[room(name)] |= {room(found) for found in our_imports(name)} - {room(name)}
+    TopologicalSorter(arrows).prepare()  # raises CycleError, which names the circle
+
+
+def test_no_circle_leads_through_the_modules() -> None:
+    TopologicalSorter({name: our_imports(name) for name in ALL}).prepare()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_deployed_imports_the_command(name: str) -> None:
+    assert [found for found in our_imports(name) if found.startswith(COMMAND)] == []
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_nothing_imports_the_tools(name: str) -> None:
+    assert "tools" not in {module.partition(".")[0] for module, _ in imported(name)}
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name.startswith(COMMAND)])
+def test_the_command_loads_nothing_that_sends(name: str) -> None:
+    assert loaded(name) & set(NEVER_INSTALLED) == set()
+
+
+def test_the_command_lists_its_modules() -> None:
+    named = [COMMAND + name for name in listed(voicecall_cli.__doc__)]
+    assert sorted(named) == [name for name in ALL if name.startswith(COMMAND) and name != f"{COMMAND}__main__"]
 
 
 @pytest.mark.parametrize("name", PACKAGES)

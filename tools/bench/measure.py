@@ -30,12 +30,11 @@ import certifi
 from rich.console import Console
 from rich.table import Table
 
-from tools import tables
 from tools.invocation import forget_own_environment
 from tools.local.certificates import Certificate, issue
 from tools.local.runtime import Kit, LambdaRuntime, fetch_client, fetch_sam, find_python
 from tools.local.stack import INSTANCE_ARN, ROOT, LocalStack
-from tools.tables import table_of
+from voicecall_cli import tables
 from voicecall_sync.salesforce.token import issue as issue_token
 from voicecall_sync.salesforce.token import parse_secret
 
@@ -368,7 +367,7 @@ def _require(answer: Any) -> None:  # noqa: ANN401 - JSON
 def _show_contacts(
     console: Console, kind: str, cold: Mapping[str, list[float]], warm: Mapping[str, list[Warm]]
 ) -> None:
-    table = table_of(f"{kind}, median", FLOOR, OURS, "ratio")
+    table = tables.table_of(f"{kind}, median", FLOOR, OURS, "ratio")
     rows = {
         "cold start to first answer, ms": (cold[FLOOR], cold[OURS]),
         "the same, the floor with our imports": (cold[FLOOR_IMPORTED], cold[OURS]),
@@ -395,7 +394,7 @@ def _show_contacts(
 
 
 def _show_patches(console: Console, measured: Mapping[str, list[Patches]]) -> None:
-    table = table_of("a PATCH over TLS 1.3, median", "CPU, ms", "wall, ms", "connections")
+    table = tables.table_of("a PATCH over TLS 1.3, median", "CPU, ms", "wall, ms", "connections")
     for way, results in measured.items():
         cpu, wall = (statistics.median(of) for of in zip(*((one.cpu, one.wall) for one in results), strict=True))
         connections = statistics.median(one.connections for one in results)
@@ -413,7 +412,7 @@ def _cost(title: str, seconds: float, invocations: int, charges: Mapping[str, tu
         charges: What else is paid for: how many, and dollars for each.
     """
     charged = {what: count * price for what, (count, price) in charges.items() if count}
-    table = table_of("MB", "GB-seconds", "Lambda, $", *(f"{what}, $" for what in charged), f"{title}, $")
+    table = tables.table_of("MB", "GB-seconds", "Lambda, $", *(f"{what}, $" for what in charged), f"{title}, $")
     for memory in MEMORIES:
         used = seconds * memory / 1024
         function = used * GB_SECOND + invocations * INVOCATION
@@ -423,7 +422,7 @@ def _cost(title: str, seconds: float, invocations: int, charges: Mapping[str, tu
 
 
 def _show_growth(console: Console, title: str, measured: Iterator[Growth]) -> None:
-    table = table_of(f"contacts, {title}", "seconds", "contacts a second", "CPU of each, ms", "peak MB")
+    table = tables.table_of(f"contacts, {title}", "seconds", "contacts a second", "CPU of each, ms", "peak MB")
     for one in measured:
         console.print(f"{one.contacts} {title}: {one.seconds:.1f} s", style="dim")
         rate = one.contacts / one.seconds

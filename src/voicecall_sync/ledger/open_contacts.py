@@ -13,7 +13,6 @@ from voicecall_sync.ledger.record import Record, record_of, stored
 from voicecall_sync.ledger.table import ConditionFailedError, Item, Table
 from voicecall_sync.outcome import State
 from voicecall_sync.queue.coming_back import DELAY, back_by
-from voicecall_sync.reconciliation.positions import Position, position_of
 
 RELEASABLE = frozenset({State.UNCERTAIN, State.REJECTED})
 
@@ -109,22 +108,26 @@ class Backlog:
         }
         return self._change(record, values)
 
-    def position(self, name: str) -> Position | None:
-        """Return how far a pass of the reconciliation has come; None before its first run."""
-        item = self._table.get(_POSITION_PREFIX + name)
-        return position_of(item) if item else None
+    def position(self, name: str) -> Item | None:
+        """Return how far a pass of the reconciliation has come, as stored; None before its first run."""
+        return self._table.get(_POSITION_PREFIX + name)
 
-    def save_position(self, name: str, position: Position, over: Position | None) -> bool:
+    def save_position(self, name: str, position: Mapping[str, object], over: Mapping[str, object] | None) -> bool:
         """Note how far a pass has come, over the position that was read. False: it is another one by now.
 
         It has no TTL: a forgotten position would begin anew.
+
+        Args:
+            name: The pass.
+            position: What to store.
+            over: What is stored now; None to store over any position.
         """
-        values = {"contactId": _POSITION_PREFIX + name, **position.as_stored()}
+        values = {"contactId": _POSITION_PREFIX + name, **position}
         try:
-            self._table.replace(values, over.as_stored() if over else None)
+            self._table.replace(values, over)
         except ConditionFailedError as failure:
             # As it should be: a first try did get through, and only its answer was lost.
-            return position_of(failure.standing) == position_of(values)
+            return failure.standing == values
         return True
 
     def _change(self, record: Record, values: Mapping[str, object]) -> bool:

@@ -89,8 +89,10 @@ class Position:
         return values | ({"trying": stored(self.trying)} if self.trying else {})
 
 
-def position_of(item: Mapping[str, Any]) -> Position | None:
-    """Read a position; None where it is not readable: the pass then begins anew, from now on."""
+def position_of(item: Mapping[str, Any] | None) -> Position | None:
+    """Read a position; None for none, and where it is not readable: the pass then begins anew, from now on."""
+    if item is None:
+        return None
     at, moved_at, trying = (from_stored(item.get(name)) for name in ("at", "movedAt", "trying"))
     scope, width = item.get("scope"), item.get("width")
     if at is None or moved_at is None or scope not in list(Scope):

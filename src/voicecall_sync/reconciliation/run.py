@@ -30,7 +30,7 @@ from voicecall_sync.ledger.waiting import Waiting
 from voicecall_sync.outcome import Source, State, Status
 from voicecall_sync.queue.api import ContactQueue
 from voicecall_sync.queue.coming_back import DELAY, RETENTION, back_by
-from voicecall_sync.reconciliation.positions import Pass, Position, begin, switched_off
+from voicecall_sync.reconciliation.positions import Pass, Position, begin, position_of, switched_off
 from voicecall_sync.reconciliation.request import ReconcileRequest, Usual
 from voicecall_sync.report import Metric, Report
 from voicecall_sync.times import Window
@@ -207,12 +207,12 @@ class Reconciliation:
 
     def _switch_off(self, one: Pass) -> None:
         """Note that the scope was none, so that a later run does not look at what ends meanwhile."""
-        found = self.parts.backlog.position(one)
+        found = self._stored(one)
         if found is None or found.scope is not Scope.NONE:
             self._save(one, switched_off(self._now), found)
 
     def _begin(self, one: Pass) -> Position:
-        found = self.parts.backlog.position(one)
+        found = self._stored(one)
         usual = self.parts.usual
         position, skipped = begin(found, self.request.scope, self._target(one), self._now, usual.not_before)
         if position != found:
@@ -222,13 +222,16 @@ class Reconciliation:
             self.parts.report.skipped(skipped.start, skipped.end)
         return position
 
+    def _stored(self, one: Pass) -> Position | None:
+        return position_of(self.parts.backlog.position(one))
+
     def _save(self, one: Pass, position: Position, over: Position | None) -> Position:
         """Save a position over the one that was read.
 
         Raises:
             TooLittleTime: Another run has moved it meanwhile; this run makes way.
         """
-        if not self.parts.backlog.save_position(one, position, over):
+        if not self.parts.backlog.save_position(one, position.as_stored(), over.as_stored() if over else None):
             raise TooLittleTime("another run of the reconciliation is under way; this one ends")
         return position
 
