@@ -130,7 +130,7 @@ class Report:
             ),
         )
 
-    def owner_died(self, contact_id: str) -> None:
+    def claim_expired(self, contact_id: str) -> None:
         """Say that a contact was claimed by an invocation that died: whether it was sent, nobody knows."""
         self._count("Uncertain")
         self._logger.error(

@@ -23,7 +23,7 @@ from voicecall_sync.contact import Asked
 from voicecall_sync.enqueue import FlowContacts
 from voicecall_sync.errors import InvalidInput, Redeliver, SecretUnusable, WrongSettings, aws_reason
 from voicecall_sync.ledger.claims import Ledger
-from voicecall_sync.ledger.open_contacts import Backlog
+from voicecall_sync.ledger.open_contacts import OpenContacts
 from voicecall_sync.ledger.table import Table
 from voicecall_sync.ledger.waiting import Waiting
 from voicecall_sync.outcome import Outcome, Source, Status
@@ -35,7 +35,7 @@ from voicecall_sync.reconciliation.run import ReconcileParts, Reconciliation
 from voicecall_sync.report import Report
 from voicecall_sync.salesforce.attempt import Salesforce
 from voicecall_sync.salesforce.token import TokenSource
-from voicecall_sync.settings import WORKING_OFF, Settings
+from voicecall_sync.settings import WORKER_ONLY, Settings
 from voicecall_sync.update import Sync, expecting
 from voicecall_sync.worker import Worker
 
@@ -114,7 +114,7 @@ class App:
         over = Deadline.after(self.clock, _remaining_seconds(context) - self.timings.last_lines)
         try:
             parts = self.reconciling()
-            request = reconcile_request.parse(event, parts.usual, self.clock.now())
+            request = reconcile_request.parse(event, parts.defaults, self.clock.now())
         except (InvalidInput, WrongSettings) as failure:
             self.report.stopped(str(failure))
             raise
@@ -203,20 +203,20 @@ def build(
         return ReconcileParts(
             search_page=Connect(clients.connect, settings.instance_id, clock).search_page,
             ledger=Ledger(table, new_owner),
-            backlog=Backlog(table, new_owner),
+            open_contacts=OpenContacts(table, new_owner),
             waiting=Waiting(table, new_owner),
             queue=ContactQueue(functools.partial(clients.quick, "sqs"), settings.queue_url),
             clock=clock,
             report=report,
             rules=settings.rules,
-            usual=settings.usual,
+            defaults=settings.defaults,
             searches_per_second=settings.searches_per_second,
             paused=settings.paused,
         )
 
     return App(
         functools.cache(functools.partial(_checked, sending)),
-        functools.cache(functools.partial(_checked, functools.partial(sending, *WORKING_OFF))),
+        functools.cache(functools.partial(_checked, functools.partial(sending, *WORKER_ONLY))),
         functools.cache(functools.partial(_checked, reconciling)),
         clock,
         timings,

@@ -26,7 +26,7 @@ from typing import Any
 
 from voicecall_sync.errors import LedgerUnavailable
 from voicecall_sync.ledger.record import Record, forgotten_at, record_of, stored
-from voicecall_sync.ledger.table import NOBODYS, OURS, STILL_AS_READ, ConditionFailedError, Table
+from voicecall_sync.ledger.table import NO_RECORD, OURS, STILL_AS_READ, ConditionFailedError, Table
 from voicecall_sync.outcome import Settlement, Source, State
 
 
@@ -99,7 +99,7 @@ class Ledger:
         claim = Claim(request.contact_id, self._new_owner(), over.attempts + 1 if over else 1)
         as_read = {":state": State.NOT_APPLIED.value, ":owner": over.owner} if over else None
         try:
-            self._table.put(_claimed(claim, request, over), STILL_AS_READ if over else NOBODYS, as_read)
+            self._table.put(_claimed(claim, request, over), STILL_AS_READ if over else NO_RECORD, as_read)
         except ConditionFailedError as failure:
             if not failure.standing:
                 raise LedgerUnavailable("the record went away while it was being claimed") from None
@@ -143,7 +143,7 @@ class Ledger:
         }
         self._table.update(claim.contact_id, values, OURS, {":owner": claim.owner})
 
-    def give_up_dead_owner(self, standing: Record, now: datetime) -> Record:
+    def expire_claim(self, standing: Record, now: datetime) -> Record:
         """Turn a dead owner's claim UNCERTAIN. The owner stays in the record, so that a late settle still wins.
 
         Raises:
@@ -161,7 +161,7 @@ class Ledger:
         except ConditionFailedError as failure:
             # Another did it, or its owner settled after all: what is there now is the truth.
             return record_of(standing.contact_id, failure.standing) if failure.standing else standing
-        return replace(standing, state=State.UNCERTAIN, given_up=True)
+        return replace(standing, state=State.UNCERTAIN, expired_claim=True)
 
     def read(self, contact_id: str) -> Record | None:
         """Return what the table says of a contact, or None for nothing.

@@ -38,7 +38,7 @@ _NEEDED = (
 )
 
 
-class Backlog:
+class OpenContacts:
     """The ledger, as the reconciliation and the operators see it.
 
     Every method raises LedgerUnavailable where the table failed.

@@ -18,7 +18,7 @@ KEPT = timedelta(days=775)
 """25 months: Connect keeps a contact for 24, and a claim forgotten before that is a second PATCH."""
 LOST_AFTER = timedelta(hours=2)
 """How long past ``backBy`` a message counts as lost."""
-DEAD_AFTER = timedelta(seconds=60)
+EXPIRED_AFTER = timedelta(seconds=60)
 """How long past ``ownerUntil`` an owner counts as dead: clocks differ."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 UNKNOWN_TIME = _EPOCH
@@ -52,7 +52,7 @@ class Record:
         closed_at, closed_by: When and by whom it was closed: an operator found its update in Salesforce.
         properties, custom_fields: The names of the properties and of the custom fields that its PATCH carried.
         history: What a further claim carries over.
-        given_up: Its owner was found dead just now, by us.
+        expired_claim: Its owner was found dead just now, by us.
     """
 
     contact_id: str
@@ -85,16 +85,16 @@ class Record:
     properties: tuple[str, ...] = ()
     custom_fields: tuple[str, ...] = ()
     history: Mapping[str, Any] = field(default_factory=dict)
-    given_up: bool = False
+    expired_claim: bool = False
 
     def due(self, now: datetime) -> bool:
         """Tell whether it may be claimed again."""
         due = self.retry_at is None or now >= self.retry_at
         return self.state is State.NOT_APPLIED and self.owner is not None and due
 
-    def owner_dead(self, now: datetime) -> bool:
+    def claim_expired(self, now: datetime) -> bool:
         """Tell whether its owner must have died between claim and settle."""
-        return self.state is State.CLAIMED and (self.owner_until is not None and now - DEAD_AFTER > self.owner_until)
+        return self.state is State.CLAIMED and (self.owner_until is not None and now - EXPIRED_AFTER > self.owner_until)
 
     def lost(self, now: datetime) -> bool:
         """Tell whether it waits, and its message should have been there long ago."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Item = Mapping[str, Any]
 """Attribute name -> plain value."""
 
-NOBODYS = "attribute_not_exists(contactId)"
+NO_RECORD = "attribute_not_exists(contactId)"
 STILL_AS_READ = "#state = :state AND #owner = :owner"
 OURS = "#owner = :owner"
 AsRead = tuple[State | None, str | None]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from voicecall_sync.ledger.record import Record, forgotten_at, stored
-from voicecall_sync.ledger.table import NOBODYS, ConditionFailedError, Table
+from voicecall_sync.ledger.table import NO_RECORD, ConditionFailedError, Table
 from voicecall_sync.outcome import Awaited, Source, State
 
 
@@ -131,7 +131,7 @@ class Waiting:
             **more,
         }
         try:
-            self._table.put(values, NOBODYS)
+            self._table.put(values, NO_RECORD)
         except ConditionFailedError as failure:
             # Our own owner: a first try did get through, and only its answer was lost.
             return failure.standing.get("owner") == values["owner"]
