@@ -22,7 +22,7 @@ from voicecall_sync.clock import Clock, Deadline
 from voicecall_sync.connect.search import Ask, ContactSearch, TooManyHitsError
 from voicecall_sync.contact import FoundContact, Scope
 from voicecall_sync.errors import InvalidInput, LedgerUnavailable, NotReady, TooLittleTime
-from voicecall_sync.ledger.claims import Ledger
+from voicecall_sync.ledger.claims import CLAIM_EXPIRED, Ledger
 from voicecall_sync.ledger.open_contacts import OpenContacts
 from voicecall_sync.ledger.record import Record
 from voicecall_sync.ledger.table import BATCH
@@ -158,7 +158,7 @@ class Reconciliation:
         if self.parts.ledger.expire_claim(record, self.parts.clock.now()).expired_claim:
             self.counts.expired_claims += 1
             self.parts.report.claim_expired(record.contact_id)
-            self.counts.name(record.contact_id, Status.UNCERTAIN, "its owner died between claim and settle")
+            self.counts.name(record.contact_id, Status.UNCERTAIN, CLAIM_EXPIRED)
 
     # ---------------------------------------------------------------- 2  lost messages
 
