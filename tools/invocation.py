@@ -22,7 +22,7 @@ from voicecall_sync.connect.events import asked_by
 from voicecall_sync.contact import Scope
 from voicecall_sync.errors import InvalidInput, VoiceCallSyncError
 from voicecall_sync.reconciliation.request import KEYS as REQUEST_KEYS
-from voicecall_sync.reconciliation.request import Usual, parse
+from voicecall_sync.reconciliation.request import ReconcileDefaults, parse
 
 Handler = Callable[[object, object], object]
 HANDLERS: Mapping[str, Handler] = {
@@ -102,7 +102,7 @@ def handler_for(event: object) -> str:
     if isinstance(event, Mapping) and "Records" in event:
         return "contact_queue"
     try:
-        parse(event, Usual(Scope.ABANDONED, timedelta(hours=24), not_before=None), datetime.now(UTC))
+        parse(event, ReconcileDefaults(Scope.ABANDONED, timedelta(hours=24), not_before=None), datetime.now(UTC))
     except InvalidInput as refused:
         return "reconcile" if refused.field in REQUEST_KEYS else "update_voice_call"
     return "reconcile"
@@ -128,7 +128,7 @@ def invoke(handler: Handler, event: object, log: TextIO | LocalLog) -> object | 
 
 def forget_own_environment() -> None:
     """Keep a developer's own AWS profile, Region, proxy and exported settings from the function and the stack."""
-    ours = {*settings.SENDING, *settings.WORKING_OFF, *settings.RECONCILING, *settings.OPTIONAL} - {"LOG_LEVEL"}
+    ours = {*settings.SENDING, *settings.WORKER_ONLY, *settings.RECONCILING, *settings.OPTIONAL} - {"LOG_LEVEL"}
     for name in list(os.environ):
         if name in ours or name.startswith("AWS_"):
             del os.environ[name]

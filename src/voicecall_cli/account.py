@@ -13,7 +13,7 @@ from uuid import uuid4
 from voicecall_cli import records
 from voicecall_cli.target import Target
 from voicecall_cli.terminal import progress
-from voicecall_sync.ledger.open_contacts import Backlog
+from voicecall_sync.ledger.open_contacts import OpenContacts
 from voicecall_sync.ledger.record import Record
 from voicecall_sync.outcome import Source, State
 
@@ -80,7 +80,7 @@ def of_found(target: Target, enqueued: int, since: datetime) -> Account:
     What the schedule's own runs found meanwhile is among them.
     """
     account, now = Account(), datetime.now(UTC)
-    backlog = Backlog(target.table, lambda: str(uuid4()))
+    backlog = OpenContacts(target.table, lambda: str(uuid4()))
     for state in (State.NOT_APPLIED, State.CLAIMED, State.UNCERTAIN, State.REJECTED):
         for record in _found_since(backlog, state, since - _CLOCKS_DIFFER):
             account.add(record, now)
@@ -90,7 +90,7 @@ def of_found(target: Target, enqueued: int, since: datetime) -> Account:
     return account
 
 
-def _found_since(backlog: Backlog, state: State, since: datetime) -> Iterator[Record]:
+def _found_since(backlog: OpenContacts, state: State, since: datetime) -> Iterator[Record]:
     """Return the open records of a state that the reconciliation made since a moment; they are not open longer."""
     for record in islice(backlog.open(state, newest_first=True), MOST_LOOKED_AT):
         if record.since is None or record.since < since:

@@ -16,7 +16,7 @@ from voicecall_cli import queues, records
 from voicecall_cli.queues import Depth
 from voicecall_cli.target import Target, command_for
 from voicecall_cli.terminal import positive, print_json
-from voicecall_sync.ledger.open_contacts import Backlog
+from voicecall_sync.ledger.open_contacts import OpenContacts
 from voicecall_sync.ledger.record import Record
 from voicecall_sync.outcome import State
 
@@ -92,13 +92,13 @@ def run(given: argparse.Namespace, target: Target, console: Console) -> int:
 
 
 def _look(target: Target, limit: int, now: datetime) -> _Found:
-    backlog = Backlog(target.table, lambda: str(uuid4()))
+    backlog = OpenContacts(target.table, lambda: str(uuid4()))
     not_applied = list(islice(backlog.open(State.NOT_APPLIED), MOST_LOOKED_AT + 1))
     more = len(not_applied) > MOST_LOOKED_AT
     dead = [record for record in not_applied if records.dead_lettered(record)][::-1]
     waits = [record for record in not_applied[:MOST_LOOKED_AT] if not records.dead_lettered(record)]
     claimed = islice(backlog.open(State.CLAIMED), MOST_LOOKED_AT)
-    stuck = (record for record in claimed if record.owner_dead(now))
+    stuck = (record for record in claimed if record.claim_expired(now))
     needs = (
         _group(
             "UNCERTAIN",
@@ -116,7 +116,7 @@ def _look(target: Target, limit: int, now: datetime) -> _Found:
     return _Found(needs, waiting, target.queues.contacts(), target.queues.dead_letters())
 
 
-def _newest(backlog: Backlog, state: State) -> Iterator[Record]:
+def _newest(backlog: OpenContacts, state: State) -> Iterator[Record]:
     return backlog.open(state, newest_first=True)
 
 

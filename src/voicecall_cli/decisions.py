@@ -15,7 +15,7 @@ from voicecall_cli import evidence, records, watch
 from voicecall_cli.target import Target, command_for
 from voicecall_cli.terminal import INTERRUPTED, ask, contact, moment, progress, say, shown
 from voicecall_sync.errors import QueueUnavailable
-from voicecall_sync.ledger.open_contacts import RELEASABLE, Backlog
+from voicecall_sync.ledger.open_contacts import RELEASABLE, OpenContacts
 from voicecall_sync.ledger.record import LOST_AFTER, Record
 from voicecall_sync.ledger.waiting import Waiting
 from voicecall_sync.outcome import Source, State
@@ -241,7 +241,7 @@ def _warn_of_many(found: Sequence[Record], state: State, target: Target, console
         console.print(Text(f"It may be a second update. {records.SECOND_UPDATE}", style="yellow"))
 
 
-def _matching(backlog: Backlog, given: argparse.Namespace) -> list[Record]:
+def _matching(backlog: OpenContacts, given: argparse.Namespace) -> list[Record]:
     """Return what matches, the newest first, and read no further than that."""
     found = []
     for record in backlog.open(State(given.state), newest_first=True):
@@ -254,7 +254,7 @@ def _matching(backlog: Backlog, given: argparse.Namespace) -> list[Record]:
     return found
 
 
-def _release_all(backlog: Backlog, found: Sequence[Record], target: Target, console: Console) -> int:
+def _release_all(backlog: OpenContacts, found: Sequence[Record], target: Target, console: Console) -> int:
     by = target.operator()
     counts: Counter[bool] = Counter()
     interrupted, failure = False, ""
@@ -287,8 +287,8 @@ def _left(left: int, failure: str, console: Console, *, interrupted: bool) -> in
     return NOT_DONE if failure else 0
 
 
-def _backlog(target: Target) -> Backlog:
-    return Backlog(target.table, lambda: str(uuid4()))
+def _backlog(target: Target) -> OpenContacts:
+    return OpenContacts(target.table, lambda: str(uuid4()))
 
 
 def _now() -> datetime:

@@ -289,7 +289,7 @@ def _waiting(record: Record, judged: Verdict, now: datetime) -> Verdict:
 def _decided(record: Record, now: datetime) -> str:
     if record.state not in _DECIDED:
         return "its record's state is unknown, because the record was changed by hand"
-    if record.owner_dead(now):
+    if record.claim_expired(now):
         return "its record says CLAIMED, and its invocation died"
     by_flow = record.state is State.UPDATED and record.source == Source.CONTACT_FLOW
     answered = f", HTTP {record.http_status}" if record.http_status not in {None, HTTPStatus.OK} else ""

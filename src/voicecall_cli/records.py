@@ -13,7 +13,7 @@ from voicecall_cli import evidence
 from voicecall_cli.tables import NARROW, styled, table_of
 from voicecall_cli.target import Target, command_for
 from voicecall_cli.terminal import shown
-from voicecall_sync.ledger.record import DEAD_AFTER, Record, record_of
+from voicecall_sync.ledger.record import EXPIRED_AFTER, Record, record_of
 from voicecall_sync.outcome import Source, State
 from voicecall_sync.queue.coming_back import TRIED_FOR
 
@@ -141,12 +141,12 @@ def dead_lettered(record: Record) -> bool:
 def needs_a_person(record: Record, now: datetime) -> bool:
     """Tell whether only a person can go on with it."""
     undecided_or_refused = record.state in {None, State.UNCERTAIN, State.REJECTED}
-    return undecided_or_refused or dead_lettered(record) or record.owner_dead(now)
+    return undecided_or_refused or dead_lettered(record) or record.claim_expired(now)
 
 
 def undecided(record: Record, now: datetime) -> bool:
     """Tell whether only Salesforce can show what became of it."""
-    return record.state is State.UNCERTAIN or record.owner_dead(now)
+    return record.state is State.UNCERTAIN or record.claim_expired(now)
 
 
 def released_before(record: Record) -> bool:
@@ -231,7 +231,7 @@ def _updated(record: Record) -> Sequence[str]:
 
 
 def _claimed(target: Target, record: Record, now: datetime) -> Sequence[str]:
-    if not record.owner_dead(now):
+    if not record.claim_expired(now):
         until = shown(record.owner_until, seconds=True)
         return (
             (
@@ -242,7 +242,7 @@ def _claimed(target: Target, record: Record, now: datetime) -> Sequence[str]:
     return (
         (
             "Its invocation died between claim and settle: whether Salesforce got the update is unknown."
-            f" (It should have been over more than {DEAD_AFTER.seconds} s ago.)"
+            f" (It should have been over more than {EXPIRED_AFTER.seconds} s ago.)"
         ),
         f"{_next_run(target)} makes it UNCERTAIN; only then can it be closed or released.",
         *earlier_update(record),

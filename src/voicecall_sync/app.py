@@ -92,7 +92,7 @@ class App:
         over = Deadline.after(self.clock, _remaining_seconds(context) - self.timings.last_lines)
         try:
             parts = self.reconciliation()
-            request = reconcile_request.parse(event, parts.usual, self.clock.now())
+            request = reconcile_request.parse(event, parts.defaults, self.clock.now())
         except (InvalidInput, WrongSettings) as failure:
             self.report.stopped(str(failure))
             raise

@@ -21,13 +21,13 @@ from voicecall_sync.calls import METHODS, CallRules
 from voicecall_sync.contact import Scope
 from voicecall_sync.eligibility import Eligibility
 from voicecall_sync.errors import WrongSettings
-from voicecall_sync.reconciliation.request import Usual
+from voicecall_sync.reconciliation.request import ReconcileDefaults
 from voicecall_sync.salesforce.custom_fields import CustomField, parse_setting
 from voicecall_sync.times import moment_of
 
 SENDING = ("SCRT_ENDPOINT_BASE", "JWT_SECRET_ID", "IDEMPOTENCY_TABLE", "CONNECT_INSTANCE_ID", "CONTACT_QUEUE_URL")
 """What the functions need that send."""
-WORKING_OFF = ("DEAD_LETTER_QUEUE_URL",)
+WORKER_ONLY = ("DEAD_LETTER_QUEUE_URL",)
 """What the worker needs beside."""
 RECONCILING = ("IDEMPOTENCY_TABLE", "CONNECT_INSTANCE_ID", "CONTACT_QUEUE_URL")
 """What the reconciliation needs."""
@@ -85,7 +85,7 @@ class ReconcileSettings:
 
     Attributes:
         rules: Which contacts are calls.
-        usual: What a scheduled run does.
+        defaults: What a scheduled run does.
         searches_per_second: How often it asks Connect for a page.
         paused: The worker receives nothing, so nothing is enqueued by itself.
     """
@@ -94,7 +94,7 @@ class ReconcileSettings:
     instance_id: str
     queue_url: str
     rules: CallRules
-    usual: Usual
+    defaults: ReconcileDefaults
     searches_per_second: float
     paused: bool
 
@@ -169,7 +169,7 @@ def read_reconciling() -> ReconcileSettings:
         instance_id=_instance(values["CONNECT_INSTANCE_ID"]),
         queue_url=values["CONTACT_QUEUE_URL"],
         rules=_rules(values),
-        usual=Usual(
+        defaults=ReconcileDefaults(
             scope=_scope(values["RECONCILE_SCOPE"]),
             look_back=timedelta(hours=_number("RECONCILE_LOOK_BACK_HOURS", values, 24, 168, "hours")),
             not_before=_not_before(values["RECONCILE_NOT_BEFORE"]),

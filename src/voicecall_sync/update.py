@@ -242,9 +242,9 @@ class Pipeline:
             voice_call: What would have been sent, if that is known.
         """
         contact_id = record.contact_id
-        if record.owner_dead(self.clock.now()) and moments.answer_before.left() > 0:
-            record = self.ledger.give_up_dead_owner(record, self.clock.now())
-        if record.given_up:
+        if record.claim_expired(self.clock.now()) and moments.answer_before.left() > 0:
+            record = self.ledger.expire_claim(record, self.clock.now())
+        if record.expired_claim:
             self.report.claim_expired(contact_id)
         if record.state is State.NOT_APPLIED:
             due = f", due again at {record.retry_at.isoformat()}" if record.retry_at else ""

@@ -21,7 +21,7 @@ from voicecall_sync.connect.api import Connect
 from voicecall_sync.enqueue import FlowContacts
 from voicecall_sync.errors import SecretUnusable, WrongSettings, aws_reason
 from voicecall_sync.ledger.claims import Ledger
-from voicecall_sync.ledger.open_contacts import Backlog
+from voicecall_sync.ledger.open_contacts import OpenContacts
 from voicecall_sync.ledger.table import Table
 from voicecall_sync.ledger.waiting import Waiting
 from voicecall_sync.queue.api import ContactQueue
@@ -30,7 +30,7 @@ from voicecall_sync.reconciliation.run import ReconciliationParts
 from voicecall_sync.report import Report
 from voicecall_sync.salesforce.attempt import Salesforce
 from voicecall_sync.salesforce.token import TokenSource
-from voicecall_sync.settings import WORKING_OFF, Settings
+from voicecall_sync.settings import WORKER_ONLY, Settings
 from voicecall_sync.update import Pipeline
 from voicecall_sync.worker import Worker
 
@@ -101,7 +101,7 @@ class _Parts:
     @_checked
     def of_queue(self) -> SendingParts:
         """Return what ContactQueueFunction works with."""
-        return self._sending(environment.read(*WORKING_OFF))
+        return self._sending(environment.read(*WORKER_ONLY))
 
     @_checked
     def of_reconciliation(self) -> ReconciliationParts:
@@ -111,13 +111,13 @@ class _Parts:
         return ReconciliationParts(
             search_page=Connect(self._clients.connect, settings.instance_id, self._clock).search_page,
             ledger=Ledger(table, self._new_owner),
-            backlog=Backlog(table, self._new_owner),
+            open_contacts=OpenContacts(table, self._new_owner),
             waiting=Waiting(table, self._new_owner),
             queue=ContactQueue(functools.partial(self._clients.quick, "sqs"), settings.queue_url),
             clock=self._clock,
             report=self._report,
             rules=settings.rules,
-            usual=settings.usual,
+            defaults=settings.defaults,
             searches_per_second=settings.searches_per_second,
             paused=settings.paused,
         )

@@ -28,7 +28,7 @@ from voicecall_sync.contact import Asked, Contact
 from voicecall_sync.eligibility import Eligibility, still_up
 from voicecall_sync.errors import InvalidInput, LedgerUnavailable, NotFinishedYet, NotListed, NotOurs, QueueUnavailable
 from voicecall_sync.ledger.claims import Ledger
-from voicecall_sync.ledger.record import DEAD_AFTER, UNKNOWN_TIME, Record
+from voicecall_sync.ledger.record import EXPIRED_AFTER, UNKNOWN_TIME, Record
 from voicecall_sync.ledger.waiting import Return, Waiting
 from voicecall_sync.outcome import Awaited, Outcome, Source, State, Status
 from voicecall_sync.queue import coming_back
@@ -148,10 +148,10 @@ class Worker:
             as_if_noted = replace(record, waits_for=Awaited.CALL, waits_since=sent_at)
             return self.pipeline.blocked(record, self._described(asked, as_if_noted), moments)
         now = self.clock.now()
-        if record.state is State.CLAIMED and record.source == Source.CONTACT_FLOW and not record.owner_dead(now):
+        if record.state is State.CLAIMED and record.source == Source.CONTACT_FLOW and not record.claim_expired(now):
             # If that flow's update is not applied, it relies on this message.
             detail = "a contact flow is sending it"
-            due = (record.owner_until or now) + DEAD_AFTER
+            due = (record.owner_until or now) + EXPIRED_AFTER
             return Outcome(Status.RETRY_LATER, record.contact_id, detail, record.state, due=due, awaits=Awaited.TURN)
         if record.state is not State.NOT_APPLIED or not record.due(now):
             return self.pipeline.standing(record, moments)

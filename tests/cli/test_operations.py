@@ -90,7 +90,7 @@ def test_who_had_the_contact_before_settles_it_no_more(stack: LocalStack, headin
     assert isinstance(claim, Claim)
     record = ledger.read(contact_id)
     assert record is not None
-    ledger.give_up_dead_owner(record, now)
+    ledger.expire_claim(record, now)
 
     run(stack, heading, contact_id)
     decided = stack.record(contact_id)

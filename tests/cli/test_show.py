@@ -160,7 +160,7 @@ def test_what_an_operator_closed_is_not_shown_as_accepted(
         ({"closedAt": LONG_AGO}, "An operator found the update in Salesforce"),
         ({"closedBy": "jane"}, "jane found the update in Salesforce"),
         ({"closedAt": "yesterday", "closedBy": 7}, "changed by hand"),
-        ({"detail": "its owner died between claim and settle"}, "changed by hand"),
+        ({"detail": "its claim expired: the invocation ended between claim and settle"}, "changed by hand"),
     ],
 )
 @pytest.mark.parametrize("status", [101, 301, None])

@@ -11,7 +11,7 @@ import pytest
 from tests.support.contacts import RECORDING, contact_event, flow_event
 from tests.support.simulated import DAY, HOUR, MINUTE, World
 from tools.local.misbehaviour import Answer
-from voicecall_sync.ledger.open_contacts import Backlog
+from voicecall_sync.ledger.open_contacts import OpenContacts
 from voicecall_sync.ledger.table import Table
 from voicecall_sync.outcome import State
 
@@ -51,7 +51,7 @@ def counted(capfd: pytest.CaptureFixture[str]) -> Callable[[str], float]:
 
 def release(world: World, contact_id: str) -> None:
     """Release a contact that Salesforce refused, as ``operate release`` does."""
-    backlog = Backlog(Table(boto3.client("dynamodb"), world.stack.table), lambda: "owner")
+    backlog = OpenContacts(Table(boto3.client("dynamodb"), world.stack.table), lambda: "owner")
     [record] = [one for one in backlog.open(State.REJECTED) if one.contact_id == contact_id]
     assert backlog.release(record, "jane", world.now)
     release_by_an_operator(world, contact_id)

@@ -11,7 +11,7 @@ from tests.support.contacts import flow_event, new_id
 from tests.support.simulated import DAY, HOUR, MINUTE, World
 from tools.local.misbehaviour import Answer
 from voicecall_sync.calls import METHODS
-from voicecall_sync.ledger.open_contacts import Backlog
+from voicecall_sync.ledger.open_contacts import OpenContacts
 from voicecall_sync.ledger.table import Table
 
 OTHERS = ("QUEUE_TRANSFER", "EXTERNAL_OUTBOUND", "MONITOR", "DISCONNECT", "CALLBACK_CUSTOMER_FIRST_QUEUED")
@@ -47,7 +47,7 @@ def applied(world: World, contact_id: str) -> int:
 def release(world: World, contact_id: str) -> None:
     """Release a contact as `operate release` does: its record, then a message."""
     stack = world.stack
-    backlog = Backlog(Table(stack.dynamodb, stack.table), new_id)
+    backlog = OpenContacts(Table(stack.dynamodb, stack.table), new_id)
     record = backlog.known([contact_id])[contact_id]
     assert backlog.release(record, "an operator", world.now)
     stack.queue.send({"contactId": contact_id, "source": "operator"}, delay=0)

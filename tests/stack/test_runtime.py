@@ -18,7 +18,7 @@ from tools.local.misbehaviour import Answer
 from tools.local.runtime import Kit, LambdaRuntime
 from tools.local.stack import ROOT, LocalStack
 from tools.template import load, translate
-from voicecall_sync.settings import RECONCILING, SENDING, WORKING_OFF
+from voicecall_sync.settings import RECONCILING, SENDING, WORKER_ONLY
 
 Start = Callable[..., LambdaRuntime]
 Finished = Callable[[str], str]
@@ -195,7 +195,7 @@ def test_every_missing_variable_is_named_by_a_contact_flows_function(stack: Loca
 def test_every_missing_variable_is_named_by_the_worker_and_its_message_comes_back(
     stack: LocalStack, start: Start, finished: Finished
 ) -> None:
-    needed = (*SENDING, *WORKING_OFF)
+    needed = (*SENDING, *WORKER_ONLY)
     function = start(WORKER, without=needed)
     back = deliver(stack, taking(function), contact_event(finished(new_id())))
     assert (back.is_done, back.error) == (False, None)
@@ -204,9 +204,9 @@ def test_every_missing_variable_is_named_by_the_worker_and_its_message_comes_bac
 
 
 def test_the_worker_alone_needs_the_dead_letter_queue(stack: LocalStack, start: Start, finished: Finished) -> None:
-    function = start(WORKER, without=WORKING_OFF)
+    function = start(WORKER, without=WORKER_ONLY)
     assert not deliver(stack, taking(function), contact_event(finished(new_id()))).is_done
-    assert f'"detail":"not set: {WORKING_OFF[0]}"' in function.log.read_text(encoding="utf-8")
+    assert f'"detail":"not set: {WORKER_ONLY[0]}"' in function.log.read_text(encoding="utf-8")
     assert updated(stack) == set()
 
 

@@ -229,7 +229,7 @@ def test_its_times_are_those_that_the_code_counts_on(resources: Resources) -> No
     assert TIMINGS.flow + TIMINGS.last_lines < seconds[FLOW] <= 8  # a contact flow waits no longer
     in_a_turn = TIMINGS.contact + TIMINGS.last_lines + AWS_TRIES * (TIMINGS.connect_connect + TIMINGS.connect_answer)
     assert in_a_turn < seconds[WORKER]
-    assert max(seconds.values()) + record.DEAD_AFTER.total_seconds() < record.LOST_AFTER.total_seconds()
+    assert max(seconds.values()) + record.EXPIRED_AFTER.total_seconds() < record.LOST_AFTER.total_seconds()
     queue = resources["ContactQueue"]["Properties"]
     assert queue["DelaySeconds"] == coming_back.DELAY.total_seconds()
     assert queue["VisibilityTimeout"] == coming_back.VISIBILITY.total_seconds() >= 6 * seconds[WORKER]

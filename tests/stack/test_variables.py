@@ -12,7 +12,7 @@ from voicecall_sync import settings
 
 PAGE = (ROOT / "docs" / "parameters.md").read_text(encoding="utf-8")
 TEMPLATE = load(ROOT / "template.yaml")
-NEEDED = {*settings.SENDING, *settings.WORKING_OFF, *settings.RECONCILING}
+NEEDED = {*settings.SENDING, *settings.WORKER_ONLY, *settings.RECONCILING}
 VARIABLES = NEEDED | settings.OPTIONAL.keys()
 SHARED: dict[str, Any] = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
 """What every function is given."""
@@ -42,7 +42,7 @@ def test_the_template_sets_every_variable_and_no_other() -> None:
 
 def test_a_function_is_given_of_its_own_what_no_other_reads() -> None:
     assert not own("UpdateVoiceCallFunction")
-    assert set(own("ContactQueueFunction")) == {*settings.WORKING_OFF}
+    assert set(own("ContactQueueFunction")) == {*settings.WORKER_ONLY}
     # The worker judges ReconcileNotBefore as well.
     only_reconciling = {name for name in VARIABLES if name.startswith("RECONCILE_")} - {"RECONCILE_NOT_BEFORE"}
     assert set(own("ReconcileFunction")) == only_reconciling
@@ -57,7 +57,7 @@ def test_every_function_of_the_template_is_one_of_these() -> None:
     ("function", "needed"),
     [
         ("UpdateVoiceCallFunction", settings.SENDING),
-        ("ContactQueueFunction", (*settings.SENDING, *settings.WORKING_OFF)),
+        ("ContactQueueFunction", (*settings.SENDING, *settings.WORKER_ONLY)),
         ("ReconcileFunction", settings.RECONCILING),
     ],
 )

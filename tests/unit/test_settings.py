@@ -16,14 +16,14 @@ from voicecall_sync.calls import CallRules
 from voicecall_sync.contact import Scope
 from voicecall_sync.eligibility import Eligibility
 from voicecall_sync.errors import WrongSettings
-from voicecall_sync.reconciliation.request import Usual
+from voicecall_sync.reconciliation.request import ReconcileDefaults
 from voicecall_sync.salesforce.answers import call_url
 from voicecall_sync.salesforce.custom_fields import CustomField
 from voicecall_sync.settings import (
     OPTIONAL,
     RECONCILING,
     SENDING,
-    WORKING_OFF,
+    WORKER_ONLY,
     ReconcileSettings,
     Settings,
     log_level,
@@ -46,7 +46,7 @@ Environment = Callable[..., None]
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> Environment:
     """Sets variables, over a complete and otherwise empty environment; None takes one away."""
-    for name in (*SENDING, *WORKING_OFF, *OPTIONAL, "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+    for name in (*SENDING, *WORKER_ONLY, *OPTIONAL, "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
 
     def set_variables(**variables: str | None) -> None:
@@ -97,7 +97,7 @@ def test_the_reconciliation_needs_neither_salesforce_nor_the_secret(environment:
         instance_id=INSTANCE_ID,
         queue_url=QUEUE,
         rules=USUAL_RULES,
-        usual=Usual(Scope.NONE, timedelta(hours=24), not_before=None),
+        defaults=ReconcileDefaults(Scope.NONE, timedelta(hours=24), not_before=None),
         searches_per_second=0.4,
         paused=False,
     )
@@ -128,7 +128,7 @@ def test_every_variable_of_the_functions_that_send_is_read(environment: Environm
         RECORDING_WAIT_MINUTES="7.5",
         DEAD_LETTER_QUEUE_URL=DEAD_LETTERS,
     )
-    settings = read(*WORKING_OFF)
+    settings = read(*WORKER_ONLY)
     assert (settings.org_id, settings.call_center_api_name) == ("00D1", "Center")
     assert settings.provider_name == "Amazon Connect"
     assert settings.custom_fields == {"tier": CustomField("Tier__c")}
@@ -151,7 +151,7 @@ def test_every_variable_of_the_reconciliation_is_read(
         RECONCILE_PAUSED=said,
     )
     settings = read_reconciling()
-    assert settings.usual == Usual(scope, timedelta(hours=36), datetime(2026, 11, 22, tzinfo=UTC))
+    assert settings.defaults == ReconcileDefaults(scope, timedelta(hours=36), datetime(2026, 11, 22, tzinfo=UTC))
     assert settings.searches_per_second == 2.0
     assert settings.paused is paused
 
@@ -179,14 +179,14 @@ def test_a_variable_that_the_reconciliation_misses_is_named(
 def test_all_missing_variables_are_named_at_once(environment: Environment) -> None:
     environment(**dict.fromkeys(SENDING))
     with pytest.raises(WrongSettings) as raised:
-        read(*WORKING_OFF)
-    assert str(raised.value) == f"not set: {', '.join([*SENDING, *WORKING_OFF])}"
+        read(*WORKER_ONLY)
+    assert str(raised.value) == f"not set: {', '.join([*SENDING, *WORKER_ONLY])}"
 
 
 def test_the_worker_needs_the_dead_letter_queue(environment: Environment) -> None:
     environment(DEAD_LETTER_QUEUE_URL=" ")
     with pytest.raises(WrongSettings, match=r"^not set: DEAD_LETTER_QUEUE_URL$"):
-        read(*WORKING_OFF)
+        read(*WORKER_ONLY)
 
 
 @pytest.mark.parametrize("name", OPTIONAL)
@@ -349,7 +349,7 @@ def test_a_wait_for_recordings_that_is_no_number_of_minutes(wrong: str, environm
 def test_the_bounds_themselves_are_right(name: str, right: str, environment: Environment) -> None:
     environment(**{name: right})
     settings = read_reconciling()
-    assert float(right) in {settings.usual.look_back / timedelta(hours=1), settings.searches_per_second}
+    assert float(right) in {settings.defaults.look_back / timedelta(hours=1), settings.searches_per_second}
 
 
 BOUNDS = [
@@ -465,7 +465,7 @@ ANY_VARIABLE = st.text(st.characters(exclude_characters="\0", exclude_categories
 
 @pytest.mark.usefixtures("environment")
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(variables=st.dictionaries(st.sampled_from([*SENDING, *WORKING_OFF, *OPTIONAL]), ANY_VARIABLE))
+@given(variables=st.dictionaries(st.sampled_from([*SENDING, *WORKER_ONLY, *OPTIONAL]), ANY_VARIABLE))
 def test_any_environment_is_read_or_its_variable_is_named(variables: dict[str, str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in variables.items():

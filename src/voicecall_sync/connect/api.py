@@ -1,7 +1,8 @@
 """Connect's API: the contact, the names of its queue and agent, and one page of a search.
 
-DescribeContact may be called 10 times a second, DescribeQueue and DescribeUser twice, per account and Region; so names
-are kept for an hour. DescribeContact has no queue name and no agent user name, hence the two further calls.
+DescribeContact has no queue name and no agent user name: two further requests look them up. An account may make ten
+DescribeContact requests a second in a Region, but only two of DescribeQueue or DescribeUser. So names are kept for an
+hour.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 NAMES_KEPT = timedelta(hours=1)
 MOST_NAMES = 5000
-# What no later try would change: the queue or the agent was deleted, or is of a kind that has no description.
 _REFUSED = frozenset({"InvalidParameterException", "InvalidRequestException"})
+# A later request gets the same answer: the queue or agent was deleted, or its kind has no description.
 _NO_SUCH_NAME = frozenset({"ResourceNotFoundException", "InvalidParameterException", "InvalidRequestException"})
 
 
@@ -34,9 +35,9 @@ class Connect:
     """One Amazon Connect instance.
 
     Args:
-        new_client: Gives the client, always the same. Called when it is first needed: making it costs 50 ms and more.
+        new_client: Gives the client, always the same one. Making it takes over 50 ms, so the first request does it.
         instance_id: The instance.
-        clock: Ages the names.
+        clock: Tells how old the names are.
     """
 
     def __init__(self, new_client: Callable[[], ConnectClient], instance_id: str, clock: Clock) -> None:
@@ -50,13 +51,13 @@ class Connect:
 
         Args:
             contact_id: The contact.
-            source: Who asked for it.
+            source: The source of the request for an update.
 
         Raises:
-            ConnectUnavailable: Connect failed, or does not know the contact. (Not a missing name: see below.)
+            ConnectUnavailable: Connect failed, or does not know the contact. A deleted queue or agent is not an error.
             NotFinishedYet: The contact is not finished.
-            NotOurs: It is no voice contact.
-            InvalidInput: What Connect describes is no contact.
+            NotOurs: It is not a voice contact.
+            InvalidInput: The description is not that of a contact.
         """
         described = self._call("DescribeContact", lambda: self._describe(contact_id))
         contact = from_described(described, source)
@@ -73,7 +74,7 @@ class Connect:
         """Return one page of SearchContacts.
 
         Raises:
-            SearchRefused: Connect refused what was asked for.
+            SearchRefused: Connect refused the search's filters.
             ConnectUnavailable: Connect failed.
         """
         arguments: dict[str, Any] = {**request, "InstanceId": self._instance_id}
@@ -86,7 +87,7 @@ class Connect:
     def _call(self, operation: str, work: Callable[[], T]) -> T:
         try:
             return work()
-        except Exception as failure:  # noqa: BLE001 - an answer that botocore cannot read makes it raise anything
+        except Exception as failure:  # noqa: BLE001 - botocore raises any type for an answer it cannot read
             raise ConnectUnavailable(_failed(operation, failure)) from None
 
     def _describe(self, contact_id: str) -> Mapping[str, Any]:
@@ -100,10 +101,10 @@ class Connect:
         return self._client().describe_user(InstanceId=self._instance_id, UserId=agent)["User"].get("Username")
 
     def _name(self, operation: str, key: str | None, look_up: Callable[[str], str | None]) -> str | None:
-        """Return a name, from the cache if it is there; None for what was deleted since.
+        """Return a name, from the cache if it is there; None if the queue or agent was deleted.
 
-        A throttled look-up is no reason to do without the name: there is one PATCH, so what it lacks stays lacking.
-        The contact waits for the next delivery instead.
+        There is one PATCH, and a name that it lacks is never added. So after a throttled look-up the contact waits, and
+        its message comes back.
         """
         if key is None:
             return None

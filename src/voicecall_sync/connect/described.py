@@ -28,28 +28,28 @@ from voicecall_sync.contact import (
 from voicecall_sync.errors import NotFinishedYet
 from voicecall_sync.outcome import Source
 
-# Connect writes 1970-01-01T00:00:00.001Z for "never happened".
+# Connect writes 1970-01-01T00:00:00.001Z for an event that never happened.
 _FIRST_REAL_TIME = datetime(1971, 1, 1, tzinfo=UTC)
 
 
 _IVR_FOLDER = "/CallRecordings/ivr/"
 _IN_S3 = ("S3", "Amazon S3")  # the API's spelling, and the documentation's of contact records
 _WENT_ON = "THIRD_PARTY_DISCONNECT"
-"""Of the reasons of a disconnect the one that says that the call went on without the agent."""
+"""The disconnect reason of a call that went on without the agent."""
 _AGENTS_OWN_QUEUE = "agent/"
 
 
 def from_described(described: Mapping[str, object], source: Source) -> Contact:
-    """Make a contact of what DescribeContact says. It does not say the names of the queue and the agent.
+    """Make a contact from the answer of DescribeContact. The answer lacks the names of the queue and the agent.
 
     Args:
         described: The contact.
-        source: Who asked for it.
+        source: The source of the request for an update.
 
     Raises:
         InvalidInput: The described contact has no usable id.
         NotFinishedYet: It has no DisconnectTimestamp yet.
-        NotOurs: It is no voice contact.
+        NotOurs: It is not a voice contact.
     """
     contact_id = contact_id_of(described.get("Id"), "Contact.Id")
     require_voice(described.get("Channel"), "Contact.Channel")
@@ -91,9 +91,9 @@ def from_described(described: Mapping[str, object], source: Source) -> Contact:
     )
 
 
-def from_hit(found: object) -> FoundContact | None:
-    """Make of a hit of SearchContacts what a search tells of a contact; None where it is no voice contact."""
-    hit = mapping_of(found)
+def from_hit(contact: object) -> FoundContact | None:
+    """Read one contact in an answer of SearchContacts; None if it is not a voice contact."""
+    hit = mapping_of(contact)
     contact_id = usable_id(hit.get("Id"))
     if not contact_id or (text_of(hit.get("Channel")) or "").upper() != VOICE:
         return None
@@ -109,13 +109,13 @@ def from_hit(found: object) -> FoundContact | None:
 
 
 def queue_id(described: Mapping[str, object]) -> str | None:
-    """Return the id of the queue a described contact was in, if any; an agent's own queue has no name to look up."""
+    """Return the id of a described contact's queue; None without one. An agent's own queue does not count: no name."""
     queue = text_of(mapping_of(described.get("QueueInfo")).get("Id"))
     return None if queue is None or queue.lower().startswith(_AGENTS_OWN_QUEUE) else queue
 
 
 def agent_id(described: Mapping[str, object]) -> str | None:
-    """Return the id of the agent a described contact was connected to; None if it never was."""
+    """Return the id of the agent of a described contact; None if the contact was never connected to an agent."""
     agent_info = mapping_of(described.get("AgentInfo"))
     return text_of(agent_info.get("Id")) if _time(agent_info.get("ConnectedToAgentTimestamp")) else None
 
@@ -123,9 +123,9 @@ def agent_id(described: Mapping[str, object]) -> str | None:
 def _interaction(connected: datetime | None, talked_until: datetime | None, hold: int | None) -> int | None:
     """Return talk time: from the agent's connection to the start of after-contact work, less the hold time.
 
-    Without after-contact work the end of the call stands in its place, unless the call went on without the agent.
-    Less than a second below zero is the rounding of hold to whole seconds; further below, the figures contradict
-    each other and nothing is known.
+    Without after-contact work, the end of the call is taken, unless the call went on without the agent. Hold time is in
+    whole seconds, so a result may be up to a second below zero: that is rounding. If it is further below, the figures
+    contradict each other, and the talk time is not known.
     """
     if connected is None or talked_until is None:
         return None
@@ -134,35 +134,35 @@ def _interaction(connected: datetime | None, talked_until: datetime | None, hold
 
 
 def _recording(recordings: object, *, answered: bool) -> Recording | None:
-    """Return the first recording of the agent that one could listen to: audio, in S3, not deleted.
+    """Return the agent's first usable recording: audio, in S3, not deleted.
 
-    That of the automated part stands in its place where no agent was connected. Amazon Connect promises no order.
+    If no agent was connected, the recording of the automated part is taken. Amazon Connect promises no order.
     """
     if not isinstance(recordings, Sequence) or isinstance(recordings, str):
         return None
-    usable = [entry for entry in map(mapping_of, recordings) if _is_usable(entry)]
-    of_agents = [entry for entry in usable if not _is_of_ivr(entry)]
+    usable = [recording for recording in map(mapping_of, recordings) if _is_usable(recording)]
+    of_agents = [recording for recording in usable if not _is_of_ivr(recording)]
     return next(map(_as_recording, of_agents if of_agents or answered else usable), None)
 
 
-def _is_usable(entry: Mapping[str, object]) -> bool:
-    stream, status = entry.get("MediaStreamType"), entry.get("Status")
-    is_there = text_of(entry.get("Location")) is not None and entry.get("StorageType") in _IN_S3
+def _is_usable(recording: Mapping[str, object]) -> bool:
+    stream, status = recording.get("MediaStreamType"), recording.get("Status")
+    is_there = text_of(recording.get("Location")) is not None and recording.get("StorageType") in _IN_S3
     return is_there and (stream is None or stream == "AUDIO") and status != "DELETED"
 
 
-def _is_of_ivr(entry: Mapping[str, object]) -> bool:
-    return entry.get("ParticipantType") == "IVR" or _IVR_FOLDER in str(entry.get("Location"))
+def _is_of_ivr(recording: Mapping[str, object]) -> bool:
+    return recording.get("ParticipantType") == "IVR" or _IVR_FOLDER in str(recording.get("Location"))
 
 
-def _as_recording(entry: Mapping[str, object]) -> Recording:
-    start, stop = _time(entry.get("StartTimestamp")), _time(entry.get("StopTimestamp"))
+def _as_recording(recording: Mapping[str, object]) -> Recording:
+    start, stop = _time(recording.get("StartTimestamp")), _time(recording.get("StopTimestamp"))
     seconds = int((stop - start).total_seconds()) if start and stop and stop >= start else None
-    return Recording(text_of(entry.get("Location")) or "", seconds)
+    return Recording(text_of(recording.get("Location")) or "", seconds)
 
 
 def _time(value: object) -> datetime | None:
-    """Return a moment in UTC; None for what never happened. botocore gives the machine's own zone, so convert."""
+    """Return a moment in UTC; None if it never happened. botocore's times are in the machine's own zone."""
     if not isinstance(value, datetime) or value.tzinfo is None:
         return None
     moment = value.astimezone(UTC)

@@ -1,8 +1,8 @@
-"""A contact flow's event and a contact event: which contact they ask for, and what a flow's event says of it.
+"""Reads a contact flow's event and a contact event: the contact's id, and from a flow's event the contact itself.
 
-Both are documented in the Amazon Connect Administrator Guide ("Grant Amazon Connect access to your AWS Lambda
-functions", "Amazon Connect contact events"). The few fields without which there is no contact to update raise
-``InvalidInput`` where they are missing or wrong; the error names the field.
+The Amazon Connect Administrator Guide documents both. Its pages are "Grant Amazon Connect access to your AWS Lambda
+functions" and "Amazon Connect contact events". A few fields are needed to know the contact. If one is missing or wrong,
+``InvalidInput`` names it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from voicecall_sync.outcome import Source
 from voicecall_sync.times import moment_of
 
 FINISHED_EVENT_TYPE = "COMPLETED"
-"""DISCONNECTED comes before it, while after-contact work may go on: the time the agent talked is not known then."""
+"""The earlier event DISCONNECTED does not do: after-contact work may go on, and talk time is not known yet."""
 
 
 _CONTACT_EVENT = "Amazon Connect Contact Event"
@@ -32,7 +32,7 @@ _FLOW_EVENT_NAMES = frozenset({"ContactFlowEvent", "ContactFlowExecution"})
 
 
 def asked_by(event: object) -> Asked:
-    """Read an event, as far as it says which contact it is about; `from_flow` and `finished_contact_id` go on.
+    """Read the source and the contact id of an event; `from_flow` and `finished_contact_id` read the rest.
 
     Raises:
         InvalidInput: It is neither a contact flow's event nor a contact event.
@@ -50,17 +50,17 @@ def asked_by(event: object) -> Asked:
 
 
 def from_flow(asked: Asked, instance_id: str) -> Contact:
-    """Make a contact of the event that an "Invoke AWS Lambda function" block sends.
+    """Make a contact from the event of an "Invoke AWS Lambda function" block.
 
-    The event holds no timestamps, disconnect reason, agent or recording: those can only come as Parameters.
+    The event lacks timestamps, disconnect reason, agent and recording. Only Parameters can give them.
 
     Args:
         asked: Its details are ``{"ContactData": {…}, "Parameters": {…}}``.
-        instance_id: The Connect instance that is ours.
+        instance_id: Our Connect instance.
 
     Raises:
-        InvalidInput: A field without which there is no update is missing or wrong.
-        NotOurs: The contact is no voice contact, or another instance's.
+        InvalidInput: A field that the update needs is missing or wrong.
+        NotOurs: The contact is not a voice contact, or belongs to another instance.
     """
     details = asked.details
     data = _required_mapping(details, "ContactData", "Details.ContactData")
@@ -85,18 +85,18 @@ def from_flow(asked: Asked, instance_id: str) -> Contact:
 
 
 def finished_contact_id(asked: Asked, instance_id: str) -> str:
-    """Return the id of the finished voice contact that a contact event tells of.
+    """Return the id of the finished voice contact in a contact event.
 
-    Contact events lack the attributes, the customer's endpoint, the queue's name and the disconnect reason, so
-    the id is all that is taken from them; the rest is described by Connect.
+    A contact event lacks the attributes, the customer's endpoint, the queue's name and the disconnect reason. So only
+    the id is taken from it, and DescribeContact gives the rest.
 
     Args:
         asked: Its details are the event's ``detail``, with names in lower case.
-        instance_id: The Connect instance that is ours.
+        instance_id: Our Connect instance.
 
     Raises:
-        InvalidInput: A field without which the event means nothing is missing or wrong.
-        NotOurs: Not a voice contact, not finished, or another instance's.
+        InvalidInput: A field that the event must have is missing or wrong.
+        NotOurs: The contact is not a voice contact, not finished, or belongs to another instance.
     """
     detail = asked.details
     contact_id = contact_id_of(detail.get("contactid"), "detail.contactId")
@@ -111,7 +111,7 @@ def finished_contact_id(asked: Asked, instance_id: str) -> str:
 
 
 def _require_instance(arn: object, instance_id: str, path: str) -> None:
-    """Let pass an ARN of our instance, or none: the ARN of some samples lacks parts, so only its end counts."""
+    """Require that an ARN, if there is one, is our instance's. Some samples shorten the ARN, so only its end counts."""
     text = text_of(arn)
     if text is None:
         return

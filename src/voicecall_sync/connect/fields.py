@@ -1,6 +1,6 @@
-"""The fields that contact flow events and described contacts share, and how one reads them defensively.
+"""The fields that contact flow events and described contacts share, read defensively.
 
-Real data is dirtier than its documentation: what is absent, null or of another type is "not known".
+Real data differs from its documentation. A field that is absent, null or of another type is "not known".
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ _SYSTEM_ENDPOINT_TAG = "aws:connect:systemEndpoint"
 _DIRECTION = "connect:Direction"
 _WEBRTC_API = "WEBRTC_API"
 _WEBRTC_NUMBERS = ("WebRTC_From", "WebRTC_To")
-_WEBRTC_DEFAULT = "WebRTC_Default"  # what Salesforce's own Lambda sends where nothing is known
+_WEBRTC_DEFAULT = "WebRTC_Default"  # Salesforce's own Lambda sends this if the number is not known
 
 
-# API is missing here: it depends on the stated direction, or else on the endpoints. MONITOR, DISCONNECT, FLOW and the
-# like begin no call of a customer's in a direction one could name; they stay unknown rather than guessed.
+# API is missing here: it depends on the stated direction, or else on the endpoints. MONITOR, DISCONNECT, FLOW and
+# similar methods have no direction: the contact's direction stays unknown.
 INITIATIONS = MappingProxyType(
     {
         "INBOUND": Initiation.INBOUND,
@@ -36,7 +36,7 @@ INITIATIONS = MappingProxyType(
 
 
 def parent_of(value: object, own: str) -> str | None:
-    """Return the id of the contact that this one goes on from; a fresh contact may carry its own id there."""
+    """Return the id of the contact before this one. A new contact may have its own id there, which does not count."""
     previous = usable_id(value)
     return previous if previous and previous != own else None
 
@@ -46,7 +46,7 @@ def require_voice(channel: object, path: str) -> None:
 
     Raises:
         InvalidInput: The channel is not stated.
-        NotOurs: It is another one.
+        NotOurs: The channel is not VOICE.
     """
     text = text_of(channel)
     if text is None:
@@ -58,11 +58,11 @@ def require_voice(channel: object, path: str) -> None:
 def direction_of(
     data: Mapping[str, object], attributes: Mapping[str, object]
 ) -> tuple[Initiation | None, str | None, str | None]:
-    """Return how the contact began, and the numbers it went from and to.
+    """Return how the contact began, its caller's number and the number called.
 
-    Salesforce's own Lambdas take the system's number as the caller's for OUTBOUND and CALLBACK, and the
-    customer's otherwise. They call every API contact INBOUND; yet for a voice contact with a customer's telephone
-    number it is StartOutboundVoiceContact that made it, so that one is OUTBOUND, unless Connect says which it is.
+    As in Salesforce's own Lambdas, the caller's number is ours for OUTBOUND and CALLBACK, else the customer's. They
+    take every API contact for INBOUND. But a voice contact with a customer's telephone number comes from
+    StartOutboundVoiceContact. So it is OUTBOUND here, unless Connect states the direction.
     """
     customer = mapping_of(data.get("CustomerEndpoint"))
     ours, theirs = _our_number(data), text_of(customer.get("Address"))
@@ -93,9 +93,9 @@ def call_sub_type_of(data: Mapping[str, object]) -> CallSubType | None:
 
 
 def _our_number(data: Mapping[str, object]) -> str | None:
-    """Return the system's number, from the tag that Connect sets where it leaves out SystemEndpoint.
+    """Return the system's number.
 
-    It does so for callbacks and queue transfers.
+    Callbacks and queue transfers have no SystemEndpoint; there Connect sets a tag.
     """
     address = text_of(mapping_of(data.get("SystemEndpoint")).get("Address"))
     return address or text_of(mapping_of(data.get("Tags")).get(_SYSTEM_ENDPOINT_TAG))
@@ -113,10 +113,10 @@ def filled(attributes: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def text_of(value: object) -> str | None:
-    """Return a text without the blanks around it; None for an empty one, and for another type."""
+    """Return a text without the blanks around it; None if it is empty, or of another type."""
     return value.strip() or None if isinstance(value, str) else None
 
 
 def mapping_of(value: object) -> Mapping[str, object]:
-    """Return an object of JSON; an empty one for another type."""
+    """Return a JSON object; an empty one for a value of another type."""
     return value if isinstance(value, Mapping) else {}

@@ -1,10 +1,10 @@
-"""Which voice contacts ended in a step of time, page by page: SearchContacts, and how it is asked.
+"""The voice contacts that ended in a step of time, page by page, from SearchContacts.
 
 A page holds 100 contacts, and one search ends after 10,000 of them. Nothing here relies on the order of hits.
 
-A call that went on (transferred, moved to another queue, turned into a callback) leaves a contact behind that was never
-connected to an agent either. It is known by its successor, which names it as PreviousContactId. Whether it was missed
-is decided once the call has ended, by the second pass.
+A call may go on: transferred, moved to another queue, or turned into a callback. The contact it leaves behind was never
+connected to an agent either. Its successor tells: it names that contact as PreviousContactId. The second pass decides
+whether the call was missed, once it has ended.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ MOST_HITS = 9_500
 SUCCESSOR_BEFORE = timedelta(hours=2)
 """How long before its predecessor's end a successor may have begun."""
 SUCCESSOR_AFTER = timedelta(hours=24)
-"""How long after it; the second pass looks so much later."""
+"""How long after its predecessor's end a successor may begin. The second pass looks this much later."""
 OVERLAP = timedelta(seconds=1)
-"""By so much a search begins before its step: whether a search includes its ends is not documented."""
+"""A search begins this much before its step: it is not documented whether a search includes its ends."""
 
 KNOWN_FILTERS = frozenset(
     {
@@ -37,7 +37,7 @@ KNOWN_FILTERS = frozenset(
         *("MONITOR", "DISCONNECT", "AGENT_REPLY", "FLOW"),
     }
 )
-"""The initiation methods that SearchContacts documents. Whether it takes newer ones as a filter is not known."""
+"""The initiation methods that SearchContacts documents. It may refuse newer ones as a filter."""
 
 _ENDED, _BEGAN = "DISCONNECT_TIMESTAMP", "INITIATION_TIMESTAMP"
 _NEVER_CONNECTED = {
@@ -50,11 +50,11 @@ _NEVER_CONNECTED = {
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What one page held.
+    """The contacts of one page.
 
     Attributes:
         found: The contacts in the scope.
-        handed_on: How many were left out because their call went on as another contact.
+        handed_on: The number of contacts left out because their call went on as another contact.
     """
 
     found: tuple[FoundContact, ...]
@@ -65,7 +65,7 @@ Ask = Callable[[Mapping[str, object]], Mapping[str, Any]]
 
 
 class TooManyHitsError(Exception):
-    """A step has more contacts than one search gives: it has to be halved."""
+    """A step has more contacts than one search gives: it must be halved."""
 
 
 class ContactSearch:
@@ -75,9 +75,9 @@ class ContactSearch:
         not_searched: Methods that Connect refused as a filter.
 
     Args:
-        ask: Gets a page; see ``Connect.search_page``. What it raises passes through.
-        rules: Which contacts are calls.
-        most_hits: How many results one search may have.
+        ask: Gets a page; see ``Connect.search_page``. Its errors pass through.
+        rules: They say which contacts are calls.
+        most_hits: The number of results that one search may have.
     """
 
     def __init__(self, ask: Ask, rules: CallRules, most_hits: int = MOST_HITS) -> None:
@@ -92,27 +92,27 @@ class ContactSearch:
 
         Args:
             step: The step.
-            scope: Which contacts.
+            scope: The scope.
             now: The time of day: no successor can have begun later.
-            chains: Decide of calls that went on, too, which by now have ended.
+            chains: Also decide about calls that went on, which have ended by now.
 
         Raises:
-            TooManyHitsError: There are more than one search gives. Pages may have come before.
+            TooManyHitsError: One search does not give all of them. Pages may have come before.
         """
         successors: Successors = {} if scope is Scope.ALL else self._successors(step, now)
         missed = {} if scope is Scope.ALL else {"AdditionalTimeRange": _NEVER_CONNECTED}
         for hits in self._of_methods(Window(step.start - OVERLAP, step.end), missed):
             ended = [one for one in hits if one.disconnected_at is not None and self._rules.lists(one.method)]
             wanted = [one for one in ended if scope.takes(one, enqueued=was_enqueued(one, successors))]
-            found = [
+            missed_or_all = [
                 one
                 for one in wanted
                 if one.contact_id not in successors or (chains and ended_unanswered(one, successors, self._rules))
             ]
-            yield Page(tuple(found), len(wanted) - len(found))
+            yield Page(tuple(missed_or_all), len(wanted) - len(missed_or_all))
 
     def _of_methods(self, part: Window, criteria: Mapping[str, object]) -> Iterator[Sequence[FoundContact]]:
-        """Search for contacts of the methods that count; without those that Connect does not know as a filter."""
+        """Search for contacts of the methods that count, except methods that Connect refuses as a filter."""
         pages = self._hits(_ENDED, part, {"InitiationMethods": self._methods, **criteria})
         try:
             yield next(pages)
@@ -121,14 +121,14 @@ class ContactSearch:
             if not known or known == self._methods:
                 raise
             pages = self._hits(_ENDED, part, {"InitiationMethods": known, **criteria})
-            yield next(pages)  # where this is refused as well, the methods were not the reason
+            yield next(pages)  # if Connect refuses this too, the methods were not the reason
             self.not_searched |= set(self._methods) - set(known)
             self._methods = known
         yield from pages
 
     def _successors(self, step: Window, now: datetime) -> Successors:
-        """Return the contacts that go on from others, as far as those that ended in the step may be among them."""
-        found: defaultdict[str, dict[str, FoundContact]] = defaultdict(dict)
+        """Return possible successors of the contacts that ended in the step, by the id of their predecessor."""
+        by_previous: defaultdict[str, dict[str, FoundContact]] = defaultdict(dict)
         todo = [Window(step.start - SUCCESSOR_BEFORE, min(now, step.end + SUCCESSOR_AFTER))]
         while todo:
             part = todo.pop()
@@ -136,22 +136,22 @@ class ContactSearch:
                 for hits in self._hits(_BEGAN, part, {}):
                     for one in hits:
                         if one.previous is not None:
-                            found[one.previous][one.contact_id] = one
+                            by_previous[one.previous][one.contact_id] = one
             except TooManyHitsError:
                 todo += part.halves()
-        return {previous: list(legs.values()) for previous, legs in found.items()}
+        return {previous: list(legs.values()) for previous, legs in by_previous.items()}
 
     def _hits(self, time: str, part: Window, criteria: Mapping[str, object]) -> Iterator[Sequence[FoundContact]]:
         """Ask page after page, in one search.
 
         Raises:
-            TooManyHitsError: Before the first page where the API says how many there are, else when so many have come.
+            TooManyHitsError: Before the first page if the API gives a total, else once so many have come.
         """
         divisible = part.end - part.start > NARROWEST + OVERLAP
         request: dict[str, object] = {
             "TimeRange": {"Type": time, "StartTime": part.start, "EndTime": part.end},
             "SearchCriteria": {"Channels": ["VOICE"], **criteria},
-            # Not relied on; so that pages keep their places while one search is read.
+            # So that pages keep their places while one search is read. The order itself is not relied on.
             "Sort": {"FieldName": time, "Order": "ASCENDING"},
             "MaxResults": PAGE,
         }
@@ -162,7 +162,7 @@ class ContactSearch:
             seen += len(hits)
             if divisible and max(total, seen) > self._most_hits:
                 raise TooManyHitsError
-            yield [found for found in map(from_hit, hits) if found is not None]
+            yield [contact for contact in map(from_hit, hits) if contact is not None]
             if not token:
                 return
             request["NextToken"] = token

@@ -6,15 +6,14 @@
                          │  └───settle──> UNCERTAIN ─────release──┤── UNCERTAIN ───┘
                          │                    ↑                   ↓
                          │  └───settle──> NOT_APPLIED ──claim, from retryAt on──> CLAIMED
-                         └──owner long dead──> UNCERTAIN
+                         └──claim expired──> UNCERTAIN
 
-Every write is conditional, and conditional on the *owner*, a fresh uuid4 for each attempt to claim. So whatever comes
-late (a write whose answer was lost and which was sent again, a sandbox that thaws) meets another owner, or its own
-finished work, and changes nothing. An answer that is lost costs nothing either: the second try of the same write fails
-its condition, finds its own owner in the record, and knows that the first one did get through.
+Every write is conditional on the *owner*, a fresh uuid4 for each claim. A write may come late: it was sent again, or
+its sandbox was frozen. It then finds another owner, or its own finished work, and changes nothing. A lost answer does
+no harm either. The second write fails its condition and finds its own owner in the record: the first one got through.
 
-This module is what a contact's own update needs. How a contact waits is ``waiting``'s; what is left open is
-``open_contacts``'s.
+A contact's own update needs this module only. ``waiting`` writes how contacts wait; ``open_contacts`` is for the
+reconciliation and for operators.
 """
 
 from __future__ import annotations
@@ -26,8 +25,10 @@ from typing import Any
 
 from voicecall_sync.errors import LedgerUnavailable
 from voicecall_sync.ledger.record import Record, forgotten_at, record_of, stored
-from voicecall_sync.ledger.table import NOBODYS, OURS, STILL_AS_READ, ConditionFailedError, Table
+from voicecall_sync.ledger.table import NO_RECORD, OURS, STILL_AS_READ, ConditionFailedError, Table
 from voicecall_sync.outcome import Settlement, Source, State
+
+CLAIM_EXPIRED = "its claim expired: the invocation ended between claim and settle"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Claim:
     """Our right to send, and to settle.
 
     Attributes:
-        attempts: How many claims this contact has had, this one included.
+        attempts: The number of this contact's claims, this one included.
     """
 
     contact_id: str
@@ -45,11 +46,11 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class ClaimRequest:
-    """What a claim puts into the record.
+    """The values that a claim puts into the record.
 
     Attributes:
         lease: When the claiming invocation must be over, by the time of day.
-        properties, custom_fields: The names of what the PATCH is to carry.
+        properties, custom_fields: The names of the properties and custom fields in the PATCH.
     """
 
     contact_id: str
@@ -61,7 +62,7 @@ class ClaimRequest:
 
 
 class ClaimUnconfirmedError(LedgerUnavailable):
-    """We never learnt whether a claim got through. Nothing may be sent for it; it may be taken back.
+    """The function cannot know whether its claim got through. It must not send, and may take the claim back.
 
     Attributes:
         claim: The claim.
@@ -73,12 +74,12 @@ class ClaimUnconfirmedError(LedgerUnavailable):
 
 
 class Ledger:
-    """The idempotency table, as one contact's update sees it. Each method makes one request, or two tries of one.
+    """The idempotency table, for one contact's update. Each method makes one request, or tries it twice.
 
     Args:
-        table: Where the records are.
-        new_owner: Gives a fresh uuid4 at each call. Not the request id: an asynchronous retry keeps that, and would
-            take the claim of an invocation that died for its own.
+        table: The table of the records.
+        new_owner: Gives a fresh uuid4 each time. It must not be the request id. An asynchronous retry keeps that, and
+            would take the claim of an ended invocation for its own.
     """
 
     def __init__(self, table: Table, new_owner: Callable[[], str]) -> None:
@@ -86,12 +87,12 @@ class Ledger:
         self._new_owner = new_owner
 
     def claim(self, request: ClaimRequest, over: Record | None = None) -> Claim | Record:
-        """Take the right to send, or return the record that stands against it.
+        """Take the right to send, or return the record that prevents it.
 
         Args:
-            request: What to write.
-            over: A record that is due, which was read before; the claim replaces it if it is still as it was read.
-                None for a contact without a record.
+            request: The values to write.
+            over: The record as it was read: it is due, and the claim replaces it if it is unchanged. None for a contact
+                without a record.
 
         Raises:
             ClaimUnconfirmedError: The table refused, or did not answer.
@@ -99,25 +100,24 @@ class Ledger:
         claim = Claim(request.contact_id, self._new_owner(), over.attempts + 1 if over else 1)
         as_read = {":state": State.NOT_APPLIED.value, ":owner": over.owner} if over else None
         try:
-            self._table.put(_claimed(claim, request, over), STILL_AS_READ if over else NOBODYS, as_read)
+            self._table.put(_claimed(claim, request, over), STILL_AS_READ if over else NO_RECORD, as_read)
         except ConditionFailedError as failure:
             if not failure.standing:
-                raise LedgerUnavailable("the record went away while it was being claimed") from None
+                raise LedgerUnavailable("the record was deleted while it was being claimed") from None
             standing = record_of(claim.contact_id, failure.standing)
-            # Our own owner: a first try did get through, and only its answer was lost.
+            # Our own owner: an earlier write got through, and only its answer was lost.
             return claim if standing.owner == claim.owner else standing
         except LedgerUnavailable as failure:
             raise ClaimUnconfirmedError(claim, failure) from None
         return claim
 
     def take_back(self, claim: Claim, now: datetime) -> None:
-        """Make the best of a claim that perhaps got through: nothing was sent, so let the next one send it.
+        """Take back a claim that perhaps got through. Nothing was sent, so another invocation may send.
 
-        The claim may yet arrive after this, on a connection that we no longer hear from. It then expires and becomes
-        UNCERTAIN, like any expired claim.
+        The claim may still arrive after this. It then becomes UNCERTAIN, like any expired claim.
 
         Raises:
-            LedgerUnavailable: The table failed, or the claim is not there.
+            LedgerUnavailable: The table failed, or does not hold the claim.
         """
         unsent = Settlement(State.NOT_APPLIED, "not sent: the table did not confirm the claim")
         self.settle(claim, unsent, now)
@@ -125,7 +125,7 @@ class Ledger:
     def settle(self, claim: Claim, settlement: Settlement, now: datetime) -> None:
         """Write how a claim ended.
 
-        It also overrides an UNCERTAIN that somebody wrote over our CLAIMED: we know better than they could.
+        It also replaces the UNCERTAIN of an expired claim: only this invocation knows the result.
 
         Raises:
             LedgerUnavailable: The table failed, or the claim is no longer ours. The record stays as it is.
@@ -143,15 +143,15 @@ class Ledger:
         }
         self._table.update(claim.contact_id, values, OURS, {":owner": claim.owner})
 
-    def give_up_dead_owner(self, standing: Record, now: datetime) -> Record:
-        """Turn a dead owner's claim UNCERTAIN. The owner stays in the record, so that a late settle still wins.
+    def expire_claim(self, standing: Record, now: datetime) -> Record:
+        """Turn an expired claim UNCERTAIN. The owner stays in the record, so that a late settle still wins.
 
         Raises:
             LedgerUnavailable: The table failed.
         """
         values = {
             "state": State.UNCERTAIN.value,
-            "detail": "its owner died between claim and settle",
+            "detail": CLAIM_EXPIRED,
             "open": State.UNCERTAIN.value,
             "since": stored(now),
         }
@@ -159,12 +159,12 @@ class Ledger:
         try:
             self._table.update(standing.contact_id, values, STILL_AS_READ, as_read)
         except ConditionFailedError as failure:
-            # Another did it, or its owner settled after all: what is there now is the truth.
+            # Another invocation did this, or the owner settled after all: the record has the result.
             return record_of(standing.contact_id, failure.standing) if failure.standing else standing
-        return replace(standing, state=State.UNCERTAIN, given_up=True)
+        return replace(standing, state=State.UNCERTAIN, expired_claim=True)
 
     def read(self, contact_id: str) -> Record | None:
-        """Return what the table says of a contact, or None for nothing.
+        """Return a contact's record; None if it has none.
 
         Raises:
             LedgerUnavailable: The table failed.

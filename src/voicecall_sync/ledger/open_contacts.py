@@ -1,7 +1,7 @@
-"""What the ledger still has open: expired claims, waiting contacts, what an operator releases or closes.
+"""Open contacts in the ledger: expired claims, waiting contacts, and those that an operator releases or closes.
 
-Nothing here is needed to send one contact. It is what the reconciliation and the operator's commands find and change,
-without ever scanning the table: by key, a hundred at a time, or by the sparse index of what is open.
+The update of a contact does not need this module; the reconciliation and the operator's commands do. They never scan
+the table. They read a hundred keys at a time, or the sparse index of open contacts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from voicecall_sync.queue.coming_back import DELAY, back_by
 
 RELEASABLE = frozenset({State.UNCERTAIN, State.REJECTED})
 
-_POSITION_PREFIX = "#position "  # no contact id begins so
+_POSITION_PREFIX = "#position "  # no contact id begins with this
 _NEEDED = (
     "contactId",
     "state",
@@ -37,14 +37,14 @@ _NEEDED = (
 )
 
 
-class Backlog:
-    """The ledger, as the reconciliation and the operators see it.
+class OpenContacts:
+    """The ledger, for the reconciliation and for operators.
 
-    Every method raises LedgerUnavailable where the table failed.
+    Every method raises LedgerUnavailable if the table failed.
 
     Args:
-        table: Where the records are.
-        new_owner: Gives a fresh uuid4 at each call.
+        table: The table of the records.
+        new_owner: Gives a fresh uuid4 each time.
     """
 
     def __init__(self, table: Table, new_owner: Callable[[], str]) -> None:
@@ -52,21 +52,21 @@ class Backlog:
         self._new_owner = new_owner
 
     def known(self, contact_ids: Sequence[str]) -> Mapping[str, Record]:
-        """Return the records there are of these contacts, without what their PATCHes carried."""
+        """Return the records of those contacts that have one, without the names of what their PATCHes carried."""
         items = self._table.get_all(list(dict.fromkeys(contact_ids)), _NEEDED)
         return {record.contact_id: record for record in map(_record, items)}
 
     def open(self, state: State, *, newest_first: bool = False) -> Iterator[Record]:
-        """Return the records in an open state, the longest so first. The index behind it lags a little."""
+        """Return the records in an open state, the oldest first. The index lags a little behind the table."""
         return map(_record, self._table.open_items(state, newest_first=newest_first))
 
     def release(self, record: Record, by: str, now: datetime) -> bool:
-        """Let a contact be sent once more, from now on. False: it has moved on since it was read.
+        """Allow one more attempt for a contact, from now on. False: it has changed since it was read.
 
-        The owner is replaced, so that whoever had the contact before can no longer settle it.
+        The owner is replaced, so that an earlier owner can no longer settle.
 
         Raises:
-            ValueError: Its state is none that may be released.
+            ValueError: It is neither UNCERTAIN nor REJECTED.
         """
         if record.state not in RELEASABLE:
             raise ValueError(f"{record.state} may not be released: only UNCERTAIN and REJECTED may")
@@ -80,7 +80,7 @@ class Backlog:
             "releasedBy": by,
             "detail": "released by an operator",
             "httpStatus": None,
-            # It is tried for a week from now on; its message is sent next.
+            # A new week of attempts begins; the contact's message is sent next.
             "failures": None,
             "failedSince": None,
             "deadLetteredAt": None,
@@ -89,9 +89,9 @@ class Backlog:
         return self._change(record, values)
 
     def close(self, record: Record, by: str, now: datetime) -> bool:
-        """Note that an UNCERTAIN contact's update was found in Salesforce. False: it has moved on since it was read.
+        """Note that an UNCERTAIN contact's update was found in Salesforce. False: it has changed since it was read.
 
-        The owner is replaced, as for a release: what a person has seen outweighs a settle that comes late.
+        The owner is replaced, as for a release: the operator's finding outweighs a late settle.
 
         Raises:
             ValueError: It is not UNCERTAIN.
@@ -113,9 +113,9 @@ class Backlog:
         return self._table.get(_POSITION_PREFIX + name)
 
     def save_position(self, name: str, position: Mapping[str, object], over: Mapping[str, object] | None) -> bool:
-        """Note how far a pass has come, over the position that was read. False: it is another one by now.
+        """Save a pass's position over the one that was read. False: it has changed since it was read.
 
-        It has no TTL: a forgotten position would begin anew.
+        A position has no TTL. Without one, the pass would begin from now on.
 
         Args:
             name: The pass.
@@ -126,7 +126,7 @@ class Backlog:
         try:
             self._table.replace(values, over)
         except ConditionFailedError as failure:
-            # As it should be: a first try did get through, and only its answer was lost.
+            # The same position: an earlier write got through, and only its answer was lost.
             return failure.standing == values
         return True
 

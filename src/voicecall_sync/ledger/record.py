@@ -1,7 +1,7 @@
-"""A contact's record in the ledger: what it holds, how it is written, and how one reads it defensively.
+"""A contact's record in the ledger, read defensively.
 
 Times are stored as seconds since 1970, durations in seconds. A record holds no phone number, attribute value or token,
-nor anything made of one: of what its PATCH carried it keeps the names.
+and no digest of one. It keeps the names of the properties and custom fields in its PATCH, not their values.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 from voicecall_sync.outcome import Awaited, State
 
 KEPT = timedelta(days=775)
-"""25 months: Connect keeps a contact for 24, and a claim forgotten before that is a second PATCH."""
+"""25 months. Connect keeps a contact for 24, and a claim that is forgotten earlier allows a second PATCH."""
 LOST_AFTER = timedelta(hours=2)
 """How long past ``backBy`` a message counts as lost."""
-DEAD_AFTER = timedelta(seconds=60)
-"""How long past ``ownerUntil`` an owner counts as dead: clocks differ."""
+EXPIRED_AFTER = timedelta(seconds=60)
+"""A claim expires this long after ``ownerUntil``, because clocks differ."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 UNKNOWN_TIME = _EPOCH
 """The ``completed_at`` of a contact whose COMPLETED event did not say when it was sent."""
@@ -33,26 +33,26 @@ _HISTORY = (
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What the table says of a contact. Whatever is not there, or not readable, is None or empty.
+    """A contact's record. A value that is absent or not readable is None or empty.
 
     Attributes:
-        state: None where it is none of the five: such a record is never claimed.
-        since: When it came into a state that is still open; None once it is UPDATED.
-        source: Who claimed it last; for a contact that was never claimed, who left it waiting.
-        first_source: The same of the first time.
-        scope: For a contact that the reconciliation found, the scope it was found in.
-        met_at: When it came into the ledger.
-        back_by: When its message is there again at the latest; None where no message is known of.
-        failures: How often its message came back.
+        state: None if it is not one of the five: such a record is never claimed.
+        since: When it entered its open state; None once it is UPDATED.
+        source: The source of the last claim; of the waiting record if the contact was never claimed.
+        first_source: The source of the first message.
+        scope: The scope in which the reconciliation found the contact.
+        met_at: When the contact first came into the ledger.
+        back_by: When its message is there again at the latest; None without a known message.
+        failures: How often its message came back because something failed.
         failed_since: When it first did so.
-        completed_at: When its COMPLETED event was sent: after-contact work is over. None where no event was met.
-        waits_for, waits_since: What it waited for last, and when the worker first saw that.
+        completed_at: When its COMPLETED event was sent: after-contact work is over. None without such an event.
+        waits_for, waits_since: What the contact waited for last, and when the worker first saw that.
         dead_lettered_at: When the worker moved its message to the dead-letter queue.
-        named_at: When an operator named it, after it had come by itself.
-        closed_at, closed_by: When and by whom it was closed: an operator found its update in Salesforce.
-        properties, custom_fields: The names of the properties and of the custom fields that its PATCH carried.
-        history: What a further claim carries over.
-        given_up: Its owner was found dead just now, by us.
+        named_at: When an operator named it after its first message.
+        closed_at, closed_by: When it was closed, and by which operator: the update was found in Salesforce.
+        properties, custom_fields: The names of the properties and custom fields in its PATCH.
+        history: The attributes that the next claim keeps.
+        expired_claim: This invocation has just turned its expired claim UNCERTAIN.
     """
 
     contact_id: str
@@ -85,26 +85,26 @@ class Record:
     properties: tuple[str, ...] = ()
     custom_fields: tuple[str, ...] = ()
     history: Mapping[str, Any] = field(default_factory=dict)
-    given_up: bool = False
+    expired_claim: bool = False
 
     def due(self, now: datetime) -> bool:
         """Tell whether it may be claimed again."""
         due = self.retry_at is None or now >= self.retry_at
         return self.state is State.NOT_APPLIED and self.owner is not None and due
 
-    def owner_dead(self, now: datetime) -> bool:
-        """Tell whether its owner must have died between claim and settle."""
-        return self.state is State.CLAIMED and (self.owner_until is not None and now - DEAD_AFTER > self.owner_until)
+    def claim_expired(self, now: datetime) -> bool:
+        """Tell whether its claim has expired: the owner's invocation ended without a settle."""
+        return self.state is State.CLAIMED and (self.owner_until is not None and now - EXPIRED_AFTER > self.owner_until)
 
     def lost(self, now: datetime) -> bool:
-        """Tell whether it waits, and its message should have been there long ago."""
+        """Tell whether it waits, and its message is two hours late."""
         back_by = self.back_by or self.since
         waits = self.state is State.NOT_APPLIED and self.since is not None and self.dead_lettered_at is None
         return waits and back_by is not None and now - LOST_AFTER > back_by
 
 
 def record_of(contact_id: str, values: Mapping[str, Any]) -> Record:
-    """Read a record: one that was edited by hand must stop a contact, not a program."""
+    """Read a record. One that was edited by hand and is not readable blocks its contact, and nothing else."""
     state, owner = values.get("state"), values.get("owner")
     scope, waits_for = values.get("scope"), values.get("waitsFor")
     return Record(
@@ -142,12 +142,12 @@ def record_of(contact_id: str, values: Mapping[str, Any]) -> Record:
 
 
 def stored(moment: datetime) -> Decimal:
-    """Return a moment as the table keeps it: seconds since 1970, down to the millisecond; never later than it is."""
+    """Return a moment as the table keeps it: seconds since 1970, rounded down to the millisecond."""
     return Decimal((moment - _EPOCH) // timedelta(milliseconds=1)) / 1000
 
 
 def from_stored(value: object) -> datetime | None:
-    """Return a moment that the table keeps; None where it is none."""
+    """Return a moment that the table keeps; None if the value is not a time."""
     try:
         return datetime.fromtimestamp(float(value), UTC) if isinstance(value, Decimal) else None
     except (ValueError, OverflowError, OSError):
@@ -155,7 +155,7 @@ def from_stored(value: object) -> datetime | None:
 
 
 def forgotten_at(now: datetime) -> int:
-    """Return the ``expiresAt`` of what is written now (DynamoDB's TTL, in seconds since 1970)."""
+    """Return the ``expiresAt`` of a record written now (DynamoDB's TTL, in seconds since 1970)."""
     return int((now + KEPT).timestamp())
 
 

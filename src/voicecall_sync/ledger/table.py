@@ -1,7 +1,7 @@
-"""The edge to DynamoDB: conditional writes and the few ways to read, each failure turned into LedgerUnavailable.
+"""The edge to DynamoDB: conditional writes and a few ways to read; each failure becomes LedgerUnavailable.
 
-Plain values go in and come out: text, whole numbers and Decimals, lists and mappings of such. Only this module has
-DynamoDB's spelling of them (``{"S": …}``); ``record`` knows what they mean.
+Values are text, whole numbers and Decimals, and lists and mappings of these. Only this module knows DynamoDB's spelling
+of them (``{"S": …}``); ``record`` knows what they mean.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 Item = Mapping[str, Any]
 """Attribute name -> plain value."""
 
-NOBODYS = "attribute_not_exists(contactId)"
+NO_RECORD = "attribute_not_exists(contactId)"
 STILL_AS_READ = "#state = :state AND #owner = :owner"
 OURS = "#owner = :owner"
 AsRead = tuple[State | None, str | None]
 """The state and the owner that a record was read with."""
 OPEN_INDEX = "open-since"
 BATCH = 100
-"""As many keys as one BatchGetItem takes."""
+"""The number of keys that one BatchGetItem takes."""
 _BATCH_TRIES = 8
 
 
@@ -37,7 +37,7 @@ class ConditionFailedError(LedgerUnavailable):
     """The record was not as the write expected it.
 
     Attributes:
-        standing: What stood there instead; empty for nothing.
+        standing: The values of the record that was there; empty without one.
     """
 
     def __init__(self, standing: Item) -> None:
@@ -48,12 +48,12 @@ class ConditionFailedError(LedgerUnavailable):
 class Table:
     """One table with the partition key ``contactId`` and the sparse index ``open-since``.
 
-    Every method raises LedgerUnavailable where the table failed. Whatever botocore raises counts as that: an answer
-    that it cannot read makes it raise anything.
+    Every method raises LedgerUnavailable if the table failed. Any exception of botocore counts as that: for an answer
+    that it cannot read, it may raise any type.
 
     Args:
         client: A DynamoDB client, with short time-outs and a second try.
-        name: The table's.
+        name: The name of the table.
     """
 
     def __init__(self, client: DynamoDBClient, name: str) -> None:
@@ -64,7 +64,7 @@ class Table:
         """Return an item as it is now."""
         try:
             answer = self._client.get_item(TableName=self._name, Key=_key(contact_id), ConsistentRead=True)
-            return _plain(answer["Item"]) if answer.get("Item") else None
+            return _from_dynamodb(answer["Item"]) if answer.get("Item") else None
         except Exception as failure:  # noqa: BLE001 - see the class
             raise _unavailable("read", failure) from None
 
@@ -81,17 +81,17 @@ class Table:
             arguments = {"ConditionExpression": condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
         if expected:
             arguments["ExpressionAttributeNames"] = {"#state": "state", "#owner": "owner"}
-            arguments["ExpressionAttributeValues"] = _spelled(expected)
+            arguments["ExpressionAttributeValues"] = _to_dynamodb(expected)
         try:
-            self._client.put_item(TableName=self._name, Item=_spelled(values), **arguments)
+            self._client.put_item(TableName=self._name, Item=_to_dynamodb(values), **arguments)
         except Exception as failure:  # noqa: BLE001 - see the class
             raise _refused("write", failure) from None
 
     def replace(self, values: Mapping[str, object], standing: Mapping[str, object] | None) -> None:
-        """Write a whole item over one with these values; over whatever stands there where they are None.
+        """Write a whole item over one with these values; None for any item.
 
         Raises:
-            ConditionFailedError: It is another one.
+            ConditionFailedError: The item has other values.
         """
         arguments: dict[str, Any] = {}
         if standing is not None:
@@ -99,17 +99,19 @@ class Table:
                 "ConditionExpression": " AND ".join(f"#{name} = :{name}" for name in standing),
                 "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
                 "ExpressionAttributeNames": {f"#{name}": name for name in standing},
-                "ExpressionAttributeValues": _spelled({f":{name}": value for name, value in standing.items()}),
+                "ExpressionAttributeValues": _to_dynamodb({f":{name}": value for name, value in standing.items()}),
             }
         try:
-            self._client.put_item(TableName=self._name, Item=_spelled(values), **arguments)
+            self._client.put_item(TableName=self._name, Item=_to_dynamodb(values), **arguments)
         except Exception as failure:  # noqa: BLE001 - see the class
             raise _refused("write", failure) from None
 
     def update(
         self, contact_id: str, values: Mapping[str, object], condition: str, expected: Mapping[str, object]
     ) -> None:
-        """Set what has a value, ``state`` among it, and remove what has None; the condition names the owner.
+        """Set the attributes that have a value, ``state`` among them, and remove those that are None.
+
+        The condition names the owner.
 
         Raises:
             ConditionFailedError: The condition did not hold.
@@ -124,9 +126,9 @@ class Table:
                 UpdateExpression=expression + (f" REMOVE {', '.join(removed)}" if removed else ""),
                 ConditionExpression=condition,
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                # state and owner have a name of their own in any case: each condition speaks of them
+                # each condition names state and owner, also where they are not among the values
                 ExpressionAttributeNames={f"#{name}": name for name in dict.fromkeys((*values, "owner"))},
-                ExpressionAttributeValues=_spelled(
+                ExpressionAttributeValues=_to_dynamodb(
                     {**{f":new_{name}": value for name, value in assigned.items()}, **expected}
                 ),
             )
@@ -134,11 +136,11 @@ class Table:
             raise _refused("change", failure) from None
 
     def change(self, contact_id: str, as_read: AsRead, values: Mapping[str, object]) -> bool:
-        """Set and remove values, if the item still has the state and the owner it was read with. False: it has not.
+        """Set and remove values, if the item still has the state and owner that were read. False: it has not.
 
         Args:
-            contact_id: Which item.
-            as_read: The state and the owner it was read with.
+            contact_id: The contact.
+            as_read: The state and the owner that were read.
             values: As for ``update``; the state stays as it is unless it is among them.
         """
         state, owner = as_read
@@ -150,9 +152,9 @@ class Table:
         return True
 
     def get_all(self, contact_ids: Sequence[str], attributes: Sequence[str]) -> Iterator[Item]:
-        """Return those items that there are, a hundred to a request; of each a few attributes.
+        """Return a few attributes of those items that exist; a request asks for a hundred.
 
-        They may be a moment old: a write that builds on them must be conditional.
+        They may be a moment old. A write that relies on them must be conditional.
         """
         names = {f"#{name}": name for name in attributes}
         for start in range(0, len(contact_ids), BATCH):
@@ -165,7 +167,7 @@ class Table:
                 }
                 try:
                     answer = self._client.batch_get_item(RequestItems={self._name: wanted})
-                    yield from map(_plain, answer["Responses"].get(self._name, []))
+                    yield from map(_from_dynamodb, answer["Responses"].get(self._name, []))
                     keys = list(answer.get("UnprocessedKeys", {}).get(self._name, {"Keys": []})["Keys"])
                 except Exception as failure:  # noqa: BLE001 - see the class
                     raise _unavailable("batched read", failure) from None
@@ -175,9 +177,9 @@ class Table:
                 raise LedgerUnavailable("the idempotency table failed at batched read: keys stay unprocessed")
 
     def open_items(self, state: State, *, newest_first: bool = False) -> Iterator[Item]:
-        """Return what the index holds of an open state, by ``since``, page by page as they are asked for.
+        """Return the items that the index holds of an open state, by ``since``. Pages are read when they are needed.
 
-        The index follows the table with a delay: a write that builds on it must be conditional.
+        The index follows the table with a delay. A write that relies on it must be conditional.
         """
         start: dict[str, Any] = {}
         while True:
@@ -187,11 +189,11 @@ class Table:
                     IndexName=OPEN_INDEX,
                     KeyConditionExpression="#open = :open",
                     ExpressionAttributeNames={"#open": "open"},
-                    ExpressionAttributeValues=_spelled({":open": state.value}),
+                    ExpressionAttributeValues=_to_dynamodb({":open": state.value}),
                     ScanIndexForward=not newest_first,
                     **start,
                 )
-                yield from map(_plain, answer["Items"])
+                yield from map(_from_dynamodb, answer["Items"])
                 last = answer.get("LastEvaluatedKey")
             except Exception as failure:  # noqa: BLE001 - see the class
                 raise _unavailable("query", failure) from None
@@ -200,13 +202,13 @@ class Table:
             start = {"ExclusiveStartKey": last}
 
 
-def _spelled(values: Mapping[str, object]) -> dict[str, Any]:
+def _to_dynamodb(values: Mapping[str, object]) -> dict[str, Any]:
     serialize = TypeSerializer().serialize
     return {name: serialize(value) for name, value in values.items()}
 
 
-def _plain(item: Mapping[str, Any]) -> Item:
-    """Read an item; an attribute that cannot be read, such as a number that no Decimal holds, is left out."""
+def _from_dynamodb(item: Mapping[str, Any]) -> Item:
+    """Read an item, without attributes that cannot be read, such as a number too large for a Decimal."""
     deserialize = TypeDeserializer().deserialize
     plain: dict[str, Any] = {}
     for name, value in item.items():
@@ -219,12 +221,12 @@ def _key(contact_id: str) -> dict[str, Any]:
     return {"contactId": {"S": contact_id}}
 
 
-def _refused(what: str, failure: Exception) -> LedgerUnavailable:
-    """Return the error of a conditional write: with what stood there, where that was the reason."""
+def _refused(operation: str, failure: Exception) -> LedgerUnavailable:
+    """Return the error of a conditional write; with the values that were there, if the condition failed."""
     if not isinstance(failure, ClientError) or aws_reason(failure) != "ConditionalCheckFailedException":
-        return _unavailable(what, failure)
-    return ConditionFailedError(_plain(cast("Mapping[str, Any]", failure.response.get("Item") or {})))
+        return _unavailable(operation, failure)
+    return ConditionFailedError(_from_dynamodb(cast("Mapping[str, Any]", failure.response.get("Item") or {})))
 
 
-def _unavailable(what: str, failure: Exception) -> LedgerUnavailable:
-    return LedgerUnavailable(f"the idempotency table failed at {what}: {aws_reason(failure)}")
+def _unavailable(operation: str, failure: Exception) -> LedgerUnavailable:
+    return LedgerUnavailable(f"the idempotency table failed at {operation}: {aws_reason(failure)}")

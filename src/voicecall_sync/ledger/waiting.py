@@ -1,7 +1,7 @@
-"""How a contact waits for its message: the record that is left for it while nothing was sent.
+"""The waiting record: a contact is known, its message is on its way, and nothing was sent.
 
-A waiting record is NOT_APPLIED with attempts 0. It makes every contact that was ever met known, and it shows a lost
-message: its ``backBy`` is long past. Whether it is time to send is never judged from it.
+A waiting record is NOT_APPLIED with attempts 0. So every contact that was met is known. A lost message shows: its
+``backBy`` is long past. The worker never decides from this record whether it is time to send.
 
     (none) ──leave, come_back──> waits ──dead_lettered──> waits for an operator ──start_anew──> waits
                                  │  └──come_back──> waits
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from voicecall_sync.ledger.record import Record, forgotten_at, stored
-from voicecall_sync.ledger.table import NOBODYS, ConditionFailedError, Table
+from voicecall_sync.ledger.table import NO_RECORD, ConditionFailedError, Table
 from voicecall_sync.outcome import Awaited, Source, State
 
 
@@ -26,9 +26,9 @@ class Return:
     """Why a contact's message comes back, and when.
 
     Attributes:
-        back_by: When it is there again at the latest.
+        back_by: When the message is there again at the latest.
         awaits: What the contact waits for; None for a failure.
-        completed_at: When its COMPLETED event was sent; None where this message is not such an event.
+        completed_at: When its COMPLETED event was sent; None if this message is not such an event.
     """
 
     detail: str
@@ -38,11 +38,11 @@ class Return:
 
 
 class Waiting:
-    """Writes how contacts wait. Every method raises LedgerUnavailable where the table failed.
+    """Writes how contacts wait. Every method raises LedgerUnavailable if the table failed.
 
     Args:
-        table: Where the records are.
-        new_owner: Gives a fresh uuid4 at each call.
+        table: The table of the records.
+        new_owner: Gives a fresh uuid4 each time.
     """
 
     def __init__(self, table: Table, new_owner: Callable[[], str]) -> None:
@@ -59,26 +59,26 @@ class Waiting:
         now: datetime,
         scope: str | None = None,
     ) -> bool:
-        """Note a contact without a record, whose message is sent next. False: it has a record by now.
+        """Note a contact without a record; its message is sent next. False: it has a record by now.
 
         Args:
             contact_id: The contact.
-            source: Who met it.
+            source: The source of its message.
             detail: Why it waits.
             back_by: When its message is there again at the latest.
             now: The time of day.
-            scope: For a found contact, the scope it was found in.
+            scope: The scope in which the reconciliation found the contact.
         """
         more = {"scope": scope} if scope else {}
         return self._put(contact_id, source, now, {"detail": detail, "backBy": stored(back_by), **more})
 
     def come_back(self, contact_id: str, source: Source, record: Record | None, why: Return, now: datetime) -> bool:
-        """Note that a contact's message comes back. False: the contact has moved on since it was read.
+        """Note that a contact's message comes back. False: the contact has changed since it was read.
 
         Args:
             contact_id: The contact.
-            source: Who met it, where it has no record yet.
-            record: Its record; None for none.
+            source: The source of its message, for a contact without a record.
+            record: Its record; None without one.
             why: Why it comes back, and when.
             now: The time of day.
         """
@@ -93,26 +93,26 @@ class Waiting:
         return self._change(record, {**values, **_open_again(record, now)})
 
     def expect(self, record: Record, back_by: datetime) -> bool:
-        """Note when a contact's message is there at the latest; nothing failed. False: the contact has moved on."""
+        """Note when a contact's message is there at the latest; nothing failed. False: the contact has changed."""
         return self._change(record, {"backBy": stored(back_by), **_open_again(record, back_by)})
 
     def named(self, record: Record, back_by: datetime, now: datetime) -> bool:
-        """Note that an operator named a contact, and so asks for its update. False: the contact has moved on."""
-        named = {"backBy": stored(back_by), "namedAt": stored(now), "scope": None}
-        return self._change(record, {**named, **_open_again(record, now)})
+        """Note that an operator named a contact, and so asks for its update. False: the contact has changed."""
+        values = {"backBy": stored(back_by), "namedAt": stored(now), "scope": None}
+        return self._change(record, {**values, **_open_again(record, now)})
 
     def close(self, record: Record, reason: str) -> bool:
-        """Note that nothing is to be sent for a contact: it is no longer open. False: it has moved on."""
+        """Note that nothing is sent for a contact: it is no longer open. False: it has changed."""
         gone = dict.fromkeys(("open", "since", "backBy", "failures", "failedSince", "waitsFor", "waitsSince"))
         return self._change(record, {"detail": reason, **gone})
 
     def dead_lettered(self, record: Record, detail: str, now: datetime) -> bool:
-        """Note that a contact's message lies in the dead-letter queue. False: it has moved on."""
+        """Note that a contact's message is in the dead-letter queue. False: the contact has changed."""
         values = {"detail": detail, "deadLetteredAt": stored(now), "backBy": None, **_open_again(record, now)}
         return self._change(record, values)
 
     def start_anew(self, record: Record, back_by: datetime) -> bool:
-        """Note that a contact is tried for another week, because it was redriven. False: it has moved on."""
+        """Note that a redriven contact gets another week of attempts. False: the contact has changed."""
         gone = dict.fromkeys(("deadLetteredAt", "failures", "failedSince", "waitsFor", "waitsSince"))
         return self._change(record, {**gone, "backBy": stored(back_by)})
 
@@ -131,9 +131,9 @@ class Waiting:
             **more,
         }
         try:
-            self._table.put(values, NOBODYS)
+            self._table.put(values, NO_RECORD)
         except ConditionFailedError as failure:
-            # Our own owner: a first try did get through, and only its answer was lost.
+            # Our own owner: an earlier write got through, and only its answer was lost.
             return failure.standing.get("owner") == values["owner"]
         return True
 
@@ -153,5 +153,5 @@ def _waits(record: Record | None, awaits: Awaited, now: datetime) -> dict[str, o
 
 
 def _open_again(record: Record, now: datetime) -> dict[str, object]:
-    """Return what lists a waiting contact, also one that was closed before."""
+    """Return the values that list a waiting contact as open, also one that was closed before."""
     return {"open": State.NOT_APPLIED.value, "since": stored(record.since or now)}

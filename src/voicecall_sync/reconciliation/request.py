@@ -26,7 +26,7 @@ _SCHEDULED = "Scheduled Event"
 
 
 @dataclass(frozen=True, slots=True)
-class Usual:
+class ReconcileDefaults:
     """What a run does unless it is asked for something else.
 
     Attributes:
@@ -53,7 +53,7 @@ class ReconcileRequest:
     contacts: tuple[str | InvalidInput, ...] | None = None
 
 
-def parse(event: object, usual: Usual, now: datetime) -> ReconcileRequest:
+def parse(event: object, defaults: ReconcileDefaults, now: datetime) -> ReconcileRequest:
     """Read a schedule's event, of a rule's or of EventBridge Scheduler's, or a request by hand.
 
     Raises:
@@ -70,20 +70,20 @@ def parse(event: object, usual: Usual, now: datetime) -> ReconcileRequest:
     dry_run = _flag(event, "dryRun")
     by_hand = dry_run or any(event.get(name) is not None for name in ("from", "to", "scope"))
     if "contactIds" in event:
-        return ReconcileRequest(None, usual.scope, dry_run, contacts=_named(event["contactIds"]))
-    scope = _scope(event, usual.scope, by_hand=by_hand)
-    return ReconcileRequest(_window(event, usual, now) if by_hand else None, scope, dry_run)
+        return ReconcileRequest(None, defaults.scope, dry_run, contacts=_named(event["contactIds"]))
+    scope = _scope(event, defaults.scope, by_hand=by_hand)
+    return ReconcileRequest(_window(event, defaults, now) if by_hand else None, scope, dry_run)
 
 
-def _window(event: Mapping[str, object], usual: Usual, now: datetime) -> Window:
+def _window(event: Mapping[str, object], defaults: ReconcileDefaults, now: datetime) -> Window:
     start, end = _moment(event, "from"), _moment(event, "to")
     if start is not None and start >= now:
         raise InvalidInput("from", "a moment in the past")
     if start is not None and end is not None and start >= end:
         raise InvalidInput("from", "before to")
     end = min(end or now - FIRST_AFTER, now)
-    start = start or end - usual.look_back
-    return Window(max(start, usual.not_before) if usual.not_before else start, end)
+    start = start or end - defaults.look_back
+    return Window(max(start, defaults.not_before) if defaults.not_before else start, end)
 
 
 def _moment(event: Mapping[str, object], name: str) -> datetime | None:
@@ -96,10 +96,10 @@ def _moment(event: Mapping[str, object], name: str) -> datetime | None:
     return moment
 
 
-def _scope(event: Mapping[str, object], usual: Scope, *, by_hand: bool) -> Scope:
+def _scope(event: Mapping[str, object], default: Scope, *, by_hand: bool) -> Scope:
     value = event.get("scope")
-    if value is None and not (by_hand and usual is Scope.NONE):
-        return usual
+    if value is None and not (by_hand and default is Scope.NONE):
+        return default
     if not isinstance(value, str) or value not in SEARCHED:
         # Also by hand without a scope where the one set is none: an answer without contacts would mislead.
         raise InvalidInput("scope", f"one of {', '.join(SEARCHED)}")

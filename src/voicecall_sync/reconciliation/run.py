@@ -22,8 +22,8 @@ from voicecall_sync.clock import Clock, Deadline
 from voicecall_sync.connect.search import Ask, ContactSearch, TooManyHitsError
 from voicecall_sync.contact import FoundContact, Scope
 from voicecall_sync.errors import InvalidInput, LedgerUnavailable, NotReady, TooLittleTime
-from voicecall_sync.ledger.claims import Ledger
-from voicecall_sync.ledger.open_contacts import Backlog
+from voicecall_sync.ledger.claims import CLAIM_EXPIRED, Ledger
+from voicecall_sync.ledger.open_contacts import OpenContacts
 from voicecall_sync.ledger.record import Record
 from voicecall_sync.ledger.table import BATCH
 from voicecall_sync.ledger.waiting import Waiting
@@ -31,7 +31,7 @@ from voicecall_sync.outcome import Source, State, Status
 from voicecall_sync.queue.api import ContactQueue
 from voicecall_sync.queue.coming_back import DELAY, RETENTION, back_by
 from voicecall_sync.reconciliation.positions import Pass, Position, begin, position_of, switched_off
-from voicecall_sync.reconciliation.request import ReconcileRequest, Usual
+from voicecall_sync.reconciliation.request import ReconcileDefaults, ReconcileRequest
 from voicecall_sync.report import Metric, Report
 from voicecall_sync.times import Window
 
@@ -53,13 +53,13 @@ class ReconciliationParts:
 
     search_page: Ask
     ledger: Ledger
-    backlog: Backlog
+    open_contacts: OpenContacts
     waiting: Waiting
     queue: ContactQueue
     clock: Clock
     report: Report
     rules: CallRules
-    usual: Usual
+    defaults: ReconcileDefaults
     searches_per_second: float
     paused: bool
 
@@ -146,20 +146,20 @@ class Reconciliation:
 
     def _expire_claims(self) -> None:
         self._oldest_claim = 0.0
-        for record in self.parts.backlog.open(State.CLAIMED):
+        for record in self.parts.open_contacts.open(State.CLAIMED):
             self._require_time()
             if record.since is not None:
                 self._oldest_claim = max(self._oldest_claim, (self._now - record.since).total_seconds())
-            if record.owner_dead(self._now):
+            if record.claim_expired(self._now):
                 with suppress(LedgerUnavailable):  # the next run meets it again
                     self._expire(record)
 
     def _expire(self, record: Record) -> None:
-        if self.parts.ledger.give_up_dead_owner(record, self.parts.clock.now()).given_up:
+        if self.parts.ledger.expire_claim(record, self.parts.clock.now()).expired_claim:
             self.counts.expired_claims += 1
             self.parts.report.claim_expired(record.contact_id)
             self.parts.report.publish()
-            self.counts.name(record.contact_id, Status.UNCERTAIN, "its owner died between claim and settle")
+            self.counts.name(record.contact_id, Status.UNCERTAIN, CLAIM_EXPIRED)
 
     # ---------------------------------------------------------------- 2  lost messages
 
@@ -171,7 +171,7 @@ class Reconciliation:
         that message was met or SQS can no longer have it.
         """
         in_line = self.parts.queue.in_line()
-        for record in self.parts.backlog.open(State.NOT_APPLIED):
+        for record in self.parts.open_contacts.open(State.NOT_APPLIED):
             self._require_time()
             at_most = FEW_IN_LINE if record.failures or record.waits_for else 0
             if record.lost(self._now) and in_line <= at_most and self._enqueue_again(record, Source.RECONCILE):
@@ -203,7 +203,7 @@ class Reconciliation:
             self._stands = max(positions[one].stands(self._target(one), self._now) for one in Pass)
 
     def _target(self, one: Pass) -> datetime:
-        return one.target(self._now, self.parts.usual.look_back)
+        return one.target(self._now, self.parts.defaults.look_back)
 
     def _switch_off(self, one: Pass) -> None:
         """Note that the scope was none, so that a later run does not look at what ends meanwhile."""
@@ -213,8 +213,8 @@ class Reconciliation:
 
     def _begin(self, one: Pass) -> Position:
         found = self._stored(one)
-        usual = self.parts.usual
-        position, skipped = begin(found, self.request.scope, self._target(one), self._now, usual.not_before)
+        defaults = self.parts.defaults
+        position, skipped = begin(found, self.request.scope, self._target(one), self._now, defaults.not_before)
         if position != found:
             self._save(one, position, found)
         if skipped is not None:
@@ -223,7 +223,7 @@ class Reconciliation:
         return position
 
     def _stored(self, one: Pass) -> Position | None:
-        return position_of(self.parts.backlog.position(one))
+        return position_of(self.parts.open_contacts.position(one))
 
     def _save(self, one: Pass, position: Position, over: Position | None) -> Position:
         """Save a position over the one that was read.
@@ -231,7 +231,7 @@ class Reconciliation:
         Raises:
             TooLittleTime: Another run has moved it meanwhile; this run makes way.
         """
-        if not self.parts.backlog.save_position(one, position.as_stored(), over.as_stored() if over else None):
+        if not self.parts.open_contacts.save_position(one, position.as_stored(), over.as_stored() if over else None):
             raise TooLittleTime("another run of the reconciliation is under way; this one ends")
         return position
 
@@ -257,9 +257,9 @@ class Reconciliation:
             self._take_page(page.found)
 
     def _take_page(self, page: Sequence[FoundContact]) -> None:
-        not_before = self.parts.usual.not_before
+        not_before = self.parts.defaults.not_before
         found = [one for one in page if not_before is None or (one.disconnected_at or not_before) >= not_before]
-        known = self.parts.backlog.known([one.contact_id for one in found])
+        known = self.parts.open_contacts.known([one.contact_id for one in found])
         unknown = list(dict.fromkeys(one.contact_id for one in found if one.contact_id not in known))
         self.counts.found += len(found)
         self.counts.known += len(found) - len(unknown)
@@ -309,7 +309,7 @@ class Reconciliation:
         good = [contact for contact in named if isinstance(contact, str)]
         for start in range(0, len(good), BATCH):
             batch = good[start : start + BATCH]
-            known = self.parts.backlog.known(batch)
+            known = self.parts.open_contacts.known(batch)
             for contact_id in batch:
                 self._require_time()
                 self._enqueue_one(contact_id, known.get(contact_id))

@@ -1,9 +1,9 @@
-"""The request to Salesforce's telephony API, and what an answer or a failure of it means.
+"""The request to Salesforce's telephony API, and the meaning of its answer or failure.
 
     PATCH {base}/telephony/v1/voiceCalls/{CALL ID}      CALL ID: Connect's ContactId
 
-The status line decides. Its body is documented for success only ({"status": "pending"}: accepted, not yet done),
-so it is opaque text here: never waited for before the claim is settled, and redacted before it is logged.
+The status line decides. Only the body of a success is documented, ``{"status": "pending"}``: accepted, not yet done. So
+the body is opaque text here. It is read after the claim is settled, and redacted before it is logged.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def call_url(endpoint_base: str, contact_id: str) -> str:
     """Return the address of one call's record.
 
     Args:
-        endpoint_base: https://MyDomain.my.salesforce-scrt.com, with or without /telephony/v1: both are handed around.
-        contact_id: Checked to need no quoting when the contact was made.
+        endpoint_base: https://MyDomain.my.salesforce-scrt.com, with or without /telephony/v1: both are in use.
+        contact_id: It needs no quoting: that was checked when the contact was made.
     """
     return f"{endpoint_base.rstrip('/').removesuffix('/telephony/v1')}/telephony/v1/voiceCalls/{contact_id}"
 
@@ -48,13 +48,13 @@ def call_url(endpoint_base: str, contact_id: str) -> str:
 def meaning(reply: Reply, now: datetime) -> Settlement:
     """Return what a reply means for the claim: the table of answers.
 
-    A 5xx means nothing certain, for a proxy may have passed the request on before it failed; the one exception is
-    503 with a Retry-After, which nobody sends who has done the work. Whatever is no status code one knows is
-    uncertain too.
+    After a 5xx the result is not certain, because a proxy may have passed the request on before it failed. The one
+    exception is 503 with a Retry-After: a server that did the work does not send it. After an unknown status code the
+    result is not certain either.
 
     Args:
-        reply: What came of one try.
-        now: The time of day, for a Retry-After that names a date.
+        reply: The reply of one attempt.
+        now: The time of day, for a Retry-After that is a date.
     """
     if isinstance(reply, NotSent):
         return Settlement(State.NOT_APPLIED, f"not sent: {reply.reason}")
@@ -72,7 +72,7 @@ _KNOWN = frozenset(status.value for status in HTTPStatus)
 
 
 def _seconds(retry_after: str | None, now: datetime) -> float | None:
-    """Read a Retry-After, in seconds or as a date (RFC 9110, 10.2.3); None where it is absent or neither."""
+    """Read a Retry-After, in seconds or as a date (RFC 9110, 10.2.3); None if it is absent or neither."""
     if retry_after is None:
         return None
     text = retry_after.strip()
@@ -88,13 +88,13 @@ def _seconds(retry_after: str | None, now: datetime) -> float | None:
 
 
 def patch(endpoint_base: str, provider_name: str, contact_id: str, token: str, body: bytes) -> requests.PreparedRequest:
-    """Return the request, checked as requests does.
+    """Return the request, as the library requests prepares and checks it.
 
     Args:
         endpoint_base: See ``call_url``.
         provider_name: Value of the header Telephony-Provider-Name.
         contact_id: Connect's ContactId.
-        token: What goes behind "Bearer".
+        token: The JWT, sent as "Bearer".
         body: JSON.
     """
     headers = {
@@ -108,10 +108,10 @@ def patch(endpoint_base: str, provider_name: str, contact_id: str, token: str, b
 
 
 def explanation(body: bytes, voice_call: VoiceCall) -> str:
-    """Return what a refusal's body says, as far as it may be logged.
+    """Return the words of a refusal's body that may be logged.
 
-    A body is free to repeat what we sent, so only words that cannot be a value are kept: names of properties and
-    fields we sent, and codes such as INVALID_FIELD that stand in no value we sent.
+    A body may repeat the values that we sent. So only words that cannot be a value are kept: the names of
+    properties and fields that we sent. Codes such as INVALID_FIELD are kept too, unless a value contains them.
     """
     text = body.decode("ascii", "replace")
     names = {name.lower(): name for name in (*voice_call.properties, *voice_call.custom_fields)}

@@ -1,18 +1,17 @@
-"""One HTTP attempt on one connection, opened before the claim. The only module that touches a socket of Salesforce's.
+"""One HTTP attempt on one connection, opened before the claim. The only module with a socket to Salesforce.
 
     connect ──> is_open ──> send ──> status line ──> close
        │           │          │
-       │           │          └── any failure from the first byte on: nobody can know whether it was applied
-       │           └───────────── there is something to read, or an error: closed by the other side, nothing was sent
+       │           │          └── any failure from the first byte on: Salesforce may have applied the update
+       │           └───────────── there is something to read, or an error: Salesforce closed it, nothing was sent
        └───────────────────────── any failure: before the claim, nothing was sent
 
-What is known of a failure follows from where the attempt stood, never from the exception's type: an SSLError while
-reading an answer is not a failed handshake. Each connect, handshake, send and receive gets the time that is left, so
-that a server that sends a byte now and then ends in time, like one that sends nothing. Only the resolver cannot be
-bounded: it is asked before the claim.
+The step that failed says what is known, not the exception's type: an SSLError can come while reading an answer.
+Each connect, handshake, send and receive gets the remaining time. So a server that sends one byte now and then meets
+the time-out, like a silent one. Only the name look-up has no time-out; it comes before the claim.
 
-Nothing is repeated, followed or added here, and no connection is used twice: urllib3's pool takes a fresh TLS 1.3
-connection for a dropped one, because the server's session tickets lie unread in it, and opens another.
+This module sends a request as it is, once: no retry, no redirect, no added header. It uses no connection twice. A new
+TLS 1.3 connection holds unread session tickets. urllib3's pool takes it for a dropped one, and opens another.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 
 LONGEST_BODY = 8192
 _PIECE = 4096
-"""Before each piece of the request the lease is looked at: a sandbox may be frozen between two."""
+"""The lease is checked before each piece of the request: a sandbox may be frozen between two pieces."""
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] [1-9][0-9]{2}(?: [^\r\n]*)?\r?\n")
 
 
@@ -49,7 +48,7 @@ class Answered:
 
     Attributes:
         status: The status code.
-        retry_after: The header Retry-After, as it came; None where there was none or the headers never ended.
+        retry_after: The header Retry-After, as it came; None if it was absent, or the headers were cut off.
     """
 
     status: int
@@ -58,14 +57,14 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """Not a byte of the request went out."""
+    """No byte of the request was sent."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class NoAnswer:
-    """A byte of the request may have gone out, and no whole status line came back."""
+    """At least one byte of the request may have been sent, and no whole status line came back."""
 
     reason: str
 
@@ -77,7 +76,7 @@ class Salesforce:
     """The server that the PATCHes go to.
 
     Args:
-        address: Scheme, host and perhaps a port; a path is not looked at.
+        address: Scheme, host and perhaps a port; a path is ignored.
         ca_bundle: File or folder with the certificate authorities to trust; for https only.
         resolve: Gives the addresses of a name, as ``socket.getaddrinfo`` does.
 
@@ -97,15 +96,15 @@ class Salesforce:
         """Open a connection: name, TCP, TLS and certificate.
 
         Raises:
-            SalesforceUnreachable: That failed, or was not done in time.
+            SalesforceUnreachable: A step failed, or was not done in time.
         """
         try:
             return Connection(self._secured(self._dial(before), before))
-        except (OSError, UnicodeError) as failure:  # UnicodeError: a name that cannot be one
+        except (OSError, UnicodeError) as failure:  # UnicodeError: the text cannot be a host name
             raise SalesforceUnreachable(f"no connection to Salesforce: {type(failure).__name__}") from None
 
     def _dial(self, before: Deadline) -> socket.socket:
-        """Connect to one of the name's addresses; each gets its share of the time, so that all have their turn."""
+        """Connect to one of the name's addresses. Each gets a share of the time, so that all of them are tried."""
         failure = OSError("the name has no address")
         addresses = self._resolve(self._host, self._port, type=socket.SOCK_STREAM)
         for number, (family, kind, protocol, _, address) in enumerate(addresses):
@@ -142,9 +141,9 @@ class Connection:
         self._incoming = _Incoming(connected)
 
     def is_open(self) -> bool:
-        """Tell whether the other side has left it open: there is nothing to read. TLS session tickets are not for us.
+        """Tell whether Salesforce keeps it open: there is nothing to read, except TLS session tickets.
 
-        Nothing may be sent where it is not: whoever has something to say before the request will not read that.
+        Otherwise nothing may be sent: a server that answers before the request will not read the request.
         """
         try:
             self._socket.setblocking(False)  # noqa: FBT003 - socket's own signature
@@ -161,23 +160,23 @@ class Connection:
         Args:
             request: As `composed` gives it.
             before: When the answer must be there.
-            lease: When no byte of the request may go out any more, by the time of day.
+            lease: From then on no byte of the request may be sent, by the time of day.
         """
         passed = False
         try:
             for start in range(0, len(request), _PIECE):
                 self._socket.settimeout(_left(before))
                 if before.clock.now() >= lease:
-                    raise TimeoutError  # noqa: TRY301 - it ends like any other
+                    raise TimeoutError  # noqa: TRY301 - handled like a time-out of the socket
                 passed = True
                 self._socket.sendall(request[start : start + _PIECE])
             return self._read_head(before)
-        except Exception as failure:  # noqa: BLE001 - whatever it is, where the attempt stood says what is known
+        except Exception as failure:  # noqa: BLE001 - the step decides, not the exception's type
             reason = type(failure).__name__
             return NoAnswer(reason) if passed else NotSent(reason)
 
     def read_body(self, before: Deadline) -> bytes:
-        """Return what comes of the answer's body until then, at most ``LONGEST_BODY`` bytes."""
+        """Return the part of the answer's body that comes in time, at most ``LONGEST_BODY`` bytes."""
         self._incoming.before = before
         body = b""
         try:
@@ -186,12 +185,12 @@ class Connection:
                 if not chunk:
                     break
                 body += chunk
-        except Exception:  # noqa: BLE001, S110 - the contact is settled; what came is all there is to say
+        except Exception:  # noqa: BLE001, S110 - the contact is settled; the part that came is enough
             pass
         return body[:LONGEST_BODY]
 
     def close(self) -> None:
-        """Close it. That comes before settling, which its failure must not keep from happening."""
+        """Close it. A failure to close is ignored, because settling comes next."""
         with suppress(OSError):
             self._socket.close()
 
@@ -201,15 +200,15 @@ class Connection:
         try:
             answer.begin()
         except Exception:
-            if not isinstance(answer.status, int):  # until there is a status line, http.client has a text there
+            if not isinstance(answer.status, int):  # http.client has a text there until it has read a status line
                 raise
-            return Answered(answer.status)  # its headers cannot be read, and so its body cannot
+            return Answered(answer.status)  # its headers cannot be read, so neither can its body
         self._answer = answer
         return Answered(answer.status, answer.headers.get("Retry-After"))
 
 
 class _Incoming(io.RawIOBase):
-    """What comes in on a connection; each wait for it gets the time that is left."""
+    """The incoming bytes of a connection; each wait gets the remaining time."""
 
     def __init__(self, connected: socket.socket) -> None:
         self._socket = connected
@@ -229,10 +228,10 @@ class _Incoming(io.RawIOBase):
 
 
 class _WholeLines(io.BufferedReader):
-    """Lines, more strictly than http.client takes them.
+    """Reads lines more strictly than http.client, which accepts a cut-off line, and a status like ``2_00``.
 
-    It takes what a broken connection left of a line for a line, and a text like ``2_00`` for a status. The first line
-    is a status line, and so is the first one behind a 100, which http.client skips (RFC 9110, 15.2.1).
+    The first line must be a status line. So must the first line after a 100; http.client skips the 100 (RFC 9110,
+    15.2.1).
     """
 
     _expects_status = True
@@ -251,7 +250,7 @@ class _WholeLines(io.BufferedReader):
 
 
 class _Composer(http.client.HTTPConnection):
-    """Writes a request down instead of sending it."""
+    """Keeps the bytes of a request instead of sending them."""
 
     auto_open = 0
 
@@ -264,7 +263,7 @@ class _Composer(http.client.HTTPConnection):
 
 
 def composed(request: PreparedRequest) -> bytes:
-    """Return a request as it goes out, so that anything wrong with it shows before the claim."""
+    """Return the bytes of a request, so that an error in it shows before the claim."""
     url = urlsplit(request.url or "")
     composer = _Composer(str(url.hostname))
     headers = {"Host": str(url.netloc), **{str(name): str(value) for name, value in request.headers.items()}}
@@ -273,10 +272,10 @@ def composed(request: PreparedRequest) -> bytes:
 
 
 def _left(before: Deadline) -> float:
-    """Return the seconds that are left, more than none: a socket would take 0 for "do not wait".
+    """Return the remaining seconds, always more than zero: zero would tell a socket not to wait.
 
     Raises:
-        TimeoutError: There are none.
+        TimeoutError: The deadline has passed.
     """
     left = before.left()
     if left <= 0:

@@ -1,11 +1,11 @@
 """Contact attributes -> the custom fields of ``callAttributes``.
 
-An attribute ``sfdc-Tier__c`` fills the custom field ``Tier__c``, as it does for Salesforce's own Lambdas; the setting
+An attribute ``sfdc-Tier__c`` fills the custom field ``Tier__c``, as it does for Salesforce's own Lambdas. The setting
 CUSTOM_FIELDS names further attributes, and may give a type and a length. Names are compared without case.
 
 Names and values come from outside: callers' apps, campaign lists, flow authors. So the prefix alone fills no standard
-field, a field's type and length hold whichever attribute fills it, and all fields together have a bound. What does not
-fit leaves that one field out and the others in: one bad attribute must not cost a contact its update.
+field. A field has one type and length, for every attribute that fills it, and all fields together have a bound. A value
+that does not fit is left out; the contact is updated without that field.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from voicecall_sync.contact import is_empty
 from voicecall_sync.errors import WrongSettings
 
 PREFIX = "sfdc-"
-"""An attribute with this prefix, in any case, fills the custom field named by the rest."""
+"""An attribute with this prefix, in upper or lower case, fills the custom field that the rest names."""
 LONGEST_VALUE = 32_768
-"""Connect's own limit of all attributes of a contact, in bytes."""
+"""Connect's own limit for all attributes of a contact, in bytes."""
 MOST_BYTES = 4 * LONGEST_VALUE
-"""Of all fields in the body of the request. JSON within JSON writes a quotation mark as four bytes, so that whatever
-Connect holds of a contact has room; only a flow's Parameters can be more."""
+"""The limit for all fields in the body of the request. JSON within JSON takes four bytes for a quotation mark. So all
+attributes that Connect can hold have room; only a flow's Parameters can exceed it."""
 
-# A letter first, letters, digits and single underscores after; "__" only between a namespace and the name and
-# before the suffix (Salesforce, "Custom Field API names"). 40 for the name, 15 for the namespace, and the suffix.
+# A letter, then letters, digits and single underscores. "__" comes only after a namespace and before the suffix
+# (Salesforce, "Custom Field API names"). 40 characters for the name, 15 for the namespace, and the suffix.
 _WORD = "[A-Za-z](?:_?[A-Za-z0-9])*"
 _FIELD = re.compile(rf"{_WORD}|(?:{_WORD}__)?{_WORD}__p?c", re.ASCII)
 _CUSTOM = ("__c", "__pc")
@@ -59,7 +59,7 @@ class CustomField:
     """A Salesforce field, the type of its values, and how long a text may be.
 
     Attributes:
-        max_length: As Salesforce counts: a character outside of Unicode's first plane is two.
+        max_length: As Salesforce counts: a character outside of Unicode's first plane counts as two.
     """
 
     name: str
@@ -69,7 +69,7 @@ class CustomField:
 
 @dataclass(frozen=True, slots=True)
 class CustomFields:
-    """The fields to send, and the names of the attributes that gave none, each with the reason."""
+    """The fields to send, and the names of the attributes left out, each with the reason."""
 
     values: Mapping[str, Scalar]
     left_out: Mapping[str, str]
@@ -79,11 +79,11 @@ def parse_setting(text: str) -> Mapping[str, CustomField]:
     """Read the setting CUSTOM_FIELDS: attribute name -> field.
 
     Args:
-        text: A JSON object such as ``{"tier": "Tier__c", "age": {"field": "Age__c", "type": "number"}}``; empty for
-            none. A field of type text may have a ``maxLength``.
+        text: A JSON object such as ``{"tier": "Tier__c", "age": {"field": "Age__c", "type": "number"}}``, or empty. A
+            field of type text may have a ``maxLength``.
 
     Raises:
-        WrongSettings: It is not that, or contradicts itself; the message names the attribute.
+        WrongSettings: It is not such an object, or contradicts itself; the message names the attribute.
     """
     if not text.strip():
         return MappingProxyType({})
@@ -122,7 +122,7 @@ def _max_length(where: str, value: Mapping[str, object], type_name: str) -> int:
 
 
 def _require_one_meaning(configured: Mapping[str, CustomField]) -> None:
-    """Names are compared without case, and a field is the same whichever attribute fills it."""
+    """Require that names differ in more than case, and that a field has one type for all its attributes."""
     attributes: set[str] = set()
     fields: dict[str, CustomField] = {}
     for name, field in configured.items():
@@ -140,24 +140,23 @@ def is_field_name(name: str) -> bool:
 
 
 def has_prefix(name: str) -> bool:
-    """Tell whether an attribute or a parameter fills the custom field that the rest of its name says."""
+    """Tell whether an attribute or a parameter fills the custom field that the rest of its name is."""
     return name[: len(PREFIX)].lower() == PREFIX
 
 
 def collect(attributes: Mapping[str, object], configured: Mapping[str, CustomField]) -> CustomFields:
     """Return the custom fields that a contact's attributes fill.
 
-    An attribute named in ``configured`` is converted as it says there, with or without the prefix. Where several
-    attributes fill one field, one with the prefix wins: it was set in the flow for just that. Next, the spelling that
-    is the field's own wins.
+    An attribute in ``configured`` is converted as it says there, with or without the prefix. If several attributes fill
+    one field, the one with the prefix wins: a flow sets it for this purpose. Next, the field's own spelling wins.
 
     Args:
-        attributes: Name -> value; strings in Connect, other scalars in dirty events. An empty one is absent.
+        attributes: Name -> value. Values are strings in Connect, other scalars in some events; an empty one is absent.
         configured: The parsed setting CUSTOM_FIELDS.
     """
     targets = {name.casefold(): field for name, field in configured.items()}
     fields = {field.name.casefold(): field for field in configured.values()}
-    found: list[tuple[bool, bool, str, CustomField]] = []
+    candidates: list[tuple[bool, bool, str, CustomField]] = []
     for name in attributes:
         folded, rest = name.casefold(), name[len(PREFIX) :]
         target = targets.get(folded)
@@ -165,10 +164,10 @@ def collect(attributes: Mapping[str, object], configured: Mapping[str, CustomFie
             target = fields.get(rest.casefold(), CustomField(rest))
         if target is not None and not is_empty(attributes[name]):
             own = name in configured or name == PREFIX + target.name
-            found.append((has_prefix(name), own, name, target))
+            candidates.append((has_prefix(name), own, name, target))
     values: dict[str, tuple[str, Scalar]] = {}
     left_out: dict[str, str] = {}
-    for _, _, name, target in sorted(found, key=lambda one: one[:3]):
+    for _, _, name, target in sorted(candidates, key=lambda one: one[:3]):
         try:
             _require_fillable(target, by_prefix=name.casefold() not in targets)
             values[target.name.casefold()] = target.name, _bounded(convert(attributes[name], target.type), target)
@@ -191,11 +190,11 @@ def _bounded(value: Scalar, field: CustomField) -> Scalar:
 
 
 def _with_room(values: Mapping[str, Scalar], left_out: dict[str, str]) -> Mapping[str, Scalar]:
-    """Return the fields that have room in the body, one after another, and name the others by their field."""
+    """Return the fields that have room in the body; the others are named in ``left_out``."""
     kept: dict[str, Scalar] = {}
     room = MOST_BYTES
     for name, value in values.items():
-        # As the body holds it: JSON, in ASCII, within a text of JSON. The braces count for each, which is more.
+        # The size in the body: JSON, in ASCII, within a JSON text. Each field counts its braces too, which is too much.
         size = len(json.dumps(json.dumps({name: value}, ensure_ascii=False)))
         if size > room:
             left_out[name] = f"not within the {MOST_BYTES} bytes that all custom fields may have together"
@@ -206,21 +205,21 @@ def _with_room(values: Mapping[str, Scalar], left_out: dict[str, str]) -> Mappin
 
 
 def convert(value: object, to: FieldType) -> Scalar:
-    """Return a value as the type asks for.
+    """Return a value converted to a type.
 
     Raises:
-        ValueError: It does not convert; the message says what it should have been, and not what it was.
+        ValueError: It does not convert; the message says what is expected, and never the value.
     """
     if isinstance(value, bool | int | float) and to in {FieldType.TEXT, _NATIVE.get(type(value))}:
         return _finite(value)
     if not isinstance(value, str):
-        raise ValueError(f"not a {to.value}")  # noqa: TRY004 - the one error this function promises
+        raise ValueError(f"not a {to.value}")  # noqa: TRY004 - callers expect only this error
     if not is_clean(value):
         raise ValueError("not valid text, without control characters but tab and line breaks")
     return _CONVERSIONS[to](value)
 
 
-def _finite(value: float) -> Scalar:  # bool and int among them
+def _finite(value: float) -> Scalar:  # a bool or an int, too
     if not abs(value) < int(_LARGEST_NUMBER):
         raise ValueError("not a number of at most 18 digits")
     return value
@@ -266,7 +265,7 @@ def parse_time(text: str) -> datetime:
     """Return an ISO 8601 moment in UTC.
 
     Raises:
-        ValueError: It is none, or does not say its zone: "10:00" alone would be another moment in each office.
+        ValueError: It is not such a moment, or has no zone: "10:00" alone is another moment in each office.
     """
     expected = "not a time with its zone, such as 2026-11-22T09:30:00Z"
     try:
@@ -280,7 +279,7 @@ def parse_time(text: str) -> datetime:
 
 
 def utc_text(moment: datetime) -> str:
-    """Return a moment as Connect's contact records write it: whole seconds where it is whole, else milliseconds."""
+    """Return a moment as Connect's contact records write it: in whole seconds if possible, else with milliseconds."""
     precision = "milliseconds" if moment.microsecond >= 1000 else "seconds"  # noqa: PLR2004 - a millisecond
     return moment.astimezone(UTC).isoformat(timespec=precision).replace("+00:00", "Z")
 

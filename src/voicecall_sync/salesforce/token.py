@@ -1,8 +1,8 @@
 """Text of the secret -> credentials -> signed JWT.
 
-Salesforce wants RS256 with ``iss`` = org id, ``sub`` = API name of the call center, ``aud``, ``iat`` and ``exp``, at
-most 24 hours ahead ("Authorize with JWT", Service Cloud Voice). ``jti`` is optional, but where it is sent it must
-never have been sent before; a cached token is sent often, so it has none.
+Salesforce wants RS256 with ``iss`` = org id, ``sub`` = API name of the call center, ``aud``, ``iat`` and ``exp``. The
+last one is at most 24 hours ahead ("Authorize with JWT", Service Cloud Voice). ``jti`` is optional, and each value may
+be sent only once. A cached token is sent often, so it has no ``jti``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from voicecall_sync.errors import SecretUnusable
 AUDIENCE = "https://scrt.salesforce.com"
 LIFETIME = timedelta(hours=1)
 RENEW_BEFORE_EXPIRY = timedelta(minutes=5)
-# Salesforce's clock may be behind ours, and a token from the future is refused.
+# Salesforce's clock may be behind ours, and Salesforce refuses a token from the future.
 ISSUED_BEFORE_NOW = timedelta(minutes=1)
 
 _JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
@@ -37,7 +37,7 @@ _FORMS = (
 
 @dataclass(frozen=True, slots=True)
 class ReadyJwt:
-    """A JWT stored as such: it can be sent until it expires, and not renewed."""
+    """A JWT that the secret itself holds. It can be sent until it expires, and cannot be renewed."""
 
     text: str = field(repr=False)
     expires_at: datetime | None
@@ -46,7 +46,7 @@ class ReadyJwt:
 
 @dataclass(frozen=True, slots=True)
 class SigningCredentials:
-    """A parsed private key, and whom it signs for. Parsing costs 50 ms and more, so it is done once."""
+    """A parsed private key, its org and its call center. Parsing takes over 50 ms, so it is done once."""
 
     key: RSAPrivateKey
     org_id: str
@@ -55,7 +55,7 @@ class SigningCredentials:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What goes behind "Bearer", with the span of time in which it may be sent."""
+    """The JWT that is sent as "Bearer", and the span of time in which it may be sent."""
 
     text: str = field(repr=False)
     call_center_api_name: str
@@ -63,7 +63,7 @@ class Token:
     usable_until: datetime
 
     def usable(self, now: datetime) -> bool:
-        """Tell whether to send it now; a clock that jumped back before its issue makes it unusable too."""
+        """Tell whether it may be sent now. It may not if the clock was set back to before its issue."""
         return self.usable_from <= now < self.usable_until
 
 
@@ -72,11 +72,11 @@ def parse_secret(text: str, org_id: str, call_center_api_name: str) -> ReadyJwt 
 
     Args:
         text: The SecretString.
-        org_id: Used where the secret does not say.
-        call_center_api_name: Used where the secret does not say.
+        org_id: Used if the secret does not have it.
+        call_center_api_name: Used if the secret does not have it.
 
     Raises:
-        SecretUnusable: It is none of the forms, or lacks something; the message names what, never its value.
+        SecretUnusable: It does not have one of these forms, or lacks a field; the message names the field, no value.
     """
     stripped = text.strip()
     if _JWT.fullmatch(stripped):
@@ -121,20 +121,20 @@ def _provisioned(secret: Mapping[str, object], org_id: str, call_center_api_name
 def _name(secret: Mapping[str, object], name: str, default: str, variable: str) -> str:
     value = secret.get(name) or default
     if not isinstance(value, str) or not value.strip():
-        raise SecretUnusable(f"neither the secret's {name} nor the variable {variable} says it")
+        raise SecretUnusable(f"neither the secret's {name} nor the variable {variable} is set")
     return value.strip()
 
 
 def _ready_jwt(text: str, call_center_api_name: str) -> ReadyJwt:
     try:
-        # Salesforce checks the signature; we hold no key to do so, and only want to know until when it serves.
+        # Salesforce checks the signature. We have no key for that, and only read the names and the expiry.
         claims = jwt.decode(text, options={"verify_signature": False, "verify_exp": False, "verify_aud": False})
     except jwt.InvalidTokenError:
         raise SecretUnusable("the secret looks like a JWT, but cannot be decoded as one") from None
     expires = claims.get("exp")
     name = claims.get("sub") or call_center_api_name
     if not isinstance(name, str) or not name.strip():
-        raise SecretUnusable("neither the stored JWT's sub nor the variable CALL_CENTER_API_NAME says it")
+        raise SecretUnusable("neither the stored JWT's sub nor the variable CALL_CENTER_API_NAME is set")
     try:
         expires_at = None if expires is None else datetime.fromtimestamp(expires, UTC)
     except (ValueError, OverflowError, OSError, TypeError):
@@ -143,7 +143,7 @@ def _ready_jwt(text: str, call_center_api_name: str) -> ReadyJwt:
 
 
 def _private_key(value: object, name: str) -> RSAPrivateKey:
-    """Parse a PEM, PKCS#1 or PKCS#8, however its line breaks fared on the way into the secret."""
+    """Parse a PEM, PKCS#1 or PKCS#8. Its line breaks may be lost or escaped."""
     match = _PEM.fullmatch(value.replace("\\n", "\n").replace("\\r", "")) if isinstance(value, str) else None
     if match is None:
         raise SecretUnusable(f"the secret's {name} is not a private key in PEM")
@@ -184,12 +184,12 @@ def issue(credentials: ReadyJwt | SigningCredentials, now: datetime) -> Token:
 
 
 class TokenSource:
-    """Gives the current token: one read of the secret, one parsing and one signing serve many contacts.
+    """Gives the current token. The secret is read, parsed and used for signing once for many contacts.
 
     Args:
-        read_secret: Reads the secret's text from where it is kept; raises ``SecretUnusable``.
-        org_id: Used where the secret does not say.
-        call_center_api_name: Used where the secret does not say.
+        read_secret: Reads the secret's text; raises ``SecretUnusable``.
+        org_id: Used if the secret does not have it.
+        call_center_api_name: Used if the secret does not have it.
     """
 
     def __init__(self, read_secret: Callable[[], str], org_id: str, call_center_api_name: str) -> None:
@@ -199,25 +199,25 @@ class TokenSource:
         self._token: Token | None = None
 
     def current(self, now: datetime) -> Token:
-        """Return a usable token, the cached one if there is one.
+        """Return a usable token; the cached one if possible.
 
         Raises:
-            SecretUnusable: The secret cannot be read, is none of the four forms, or holds an expired JWT.
+            SecretUnusable: The secret cannot be read, does not have one of the four forms, or holds an expired JWT.
         """
         if self._token is not None and self._token.usable(now):
             return self._token
         if isinstance(self._credentials, SigningCredentials):
             return self._issue(self._credentials, now)
-        # Nothing yet; or a stored JWT that ran out, which may have been replaced in the meantime.
+        # The first token; or the stored JWT expired, and the secret may hold a new one by now.
         self._credentials = parse_secret(self._read_secret(), *self._defaults)
         return self._issue(self._credentials, now)
 
     def forget(self) -> None:
-        """Forget token and secret, because Salesforce refused the token: the next contact reads both anew."""
+        """Forget token and secret, because Salesforce refused the token. The next contact reads the secret again."""
         self._credentials = self._token = None
 
     def expires_at(self) -> datetime | None:
-        """Return when the JWT stored in the secret expires; None where there is a key to sign with, or no end."""
+        """Return when the JWT stored in the secret expires; None if it never does, or for a private key."""
         return self._credentials.expires_at if isinstance(self._credentials, ReadyJwt) else None
 
     def _issue(self, credentials: ReadyJwt | SigningCredentials, now: datetime) -> Token:

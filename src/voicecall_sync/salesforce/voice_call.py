@@ -1,9 +1,8 @@
 """Contact -> body of the PATCH. The only module with Salesforce's property names.
 
-The rules are those of "Update a Voice Call Record" (Service Cloud Voice Telephony Integration REST API), quoted
-where they are applied, and of the knowledge article 000395378 on creating a VoiceCall with it. What a PATCH does
-not send, Salesforce sets to zero (totalHoldDuration, numberOfHolds, agentInteractionDuration); so everything known
-is sent, once.
+The rules are in "Update a Voice Call Record" (Service Cloud Voice Telephony Integration REST API), quoted where they
+apply. Article 000395378 has those for creating a VoiceCall. Salesforce sets totalHoldDuration, numberOfHolds and
+agentInteractionDuration to zero if a PATCH lacks them. So everything known is sent, once.
 """
 
 from __future__ import annotations
@@ -38,17 +37,17 @@ CREATION_PROPERTIES = (
     "initiationMethod",
     "callCenterApiName",
 )
-"""What a PATCH must hold to create the record of a call that has none (article 000395378)."""
+"""A PATCH must hold these to create the record of a call without one (article 000395378)."""
 
-# "If you set this value, you must also set the recording location": said of the first two; recordingLocation "is
-# required when updating any fields related to a recording", which the third is.
+# The documentation of the first two: "If you set this value, you must also set the recording location". The third is
+# a field of a recording, and recordingLocation "is required when updating any fields related to a recording".
 _NEED_RECORDING = ("totalHoldDuration", "agentInteractionDuration", "totalRecordingDuration")
 
-# The reasons that Salesforce's own Lambdas send as errors. Connect's list grows, so it is no closed list.
+# Salesforce's own Lambdas send these reasons as errors. Connect's list of reasons grows.
 _ERROR_REASONS = frozenset({"TELECOM_PROBLEM", "CONTACT_FLOW_DISCONNECT", "OTHER"})
 
 LARGEST_BODY = 262_144
-"""In bytes: half of it is the custom fields' bound, and nine texts of 1,024 characters are less than the other half."""
+"""In bytes. Half of it is the bound of the custom fields; nine texts of 1,024 characters fit into the other half."""
 _LARGEST_INT32 = 2**31 - 1
 _LONGEST_TEXT = 1024
 _WHOLE_NUMBER = re.compile(r"\d{1,10}", re.ASCII)
@@ -56,16 +55,16 @@ _WHOLE_NUMBER = re.compile(r"\d{1,10}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class VoiceCall:
-    """The properties of one PATCH, and what is worth telling an operator about them.
+    """The properties of one PATCH, and notes on them for operators.
 
     Attributes:
         properties: Property name -> value, ready for JSON. ``callAttributes`` is a string holding JSON.
-        left_out: Names of properties and attributes that were there but could not be sent -> the reason.
-        ignored_parameters: Parameters of the flow that no property goes by.
-        attributes_left_out: Those of ``left_out`` that are attributes: a custom field each.
+        left_out: Names of properties and attributes with a value that could not be sent -> the reason.
+        ignored_parameters: The flow's Parameters without a property of that name.
+        attributes_left_out: Those of ``left_out`` that are attributes; each was to fill a custom field.
         custom_fields: The names of the fields in ``callAttributes``.
-        says_something: A custom field is filled, or a property set, by attributes or Parameters. A contact flow that
-            says nothing must not spend the contact's one update.
+        says_something: Attributes or Parameters fill a custom field or set a property. Otherwise a contact flow must
+            not use the contact's one update.
     """
 
     properties: Mapping[str, JsonValue]
@@ -76,17 +75,17 @@ class VoiceCall:
     says_something: bool = True
 
     def with_call_center(self, api_name: str) -> VoiceCall:
-        """Return the same with callCenterApiName, which the secret or a setting knows."""
+        """Return the same with callCenterApiName, which comes from the secret or a setting."""
         properties = {**self.properties, "callCenterApiName": api_name}
         return replace(self, properties=MappingProxyType(properties))
 
     @property
     def final(self) -> bool:
-        """Whether these are the values of a call that is over."""
+        """Whether the call of these values is over."""
         return not self.properties["isActiveCall"]
 
     def missing_for_creation(self) -> tuple[str, ...]:
-        """Name what is missing to create a record, for a call that is over; Salesforce would not say so."""
+        """Name the properties that creating a record still needs, for a call that is over. Salesforce does not tell."""
         if not self.final:
             return ()
         return tuple(name for name in CREATION_PROPERTIES if name not in self.properties)
@@ -99,11 +98,11 @@ class VoiceCall:
 def from_contact(contact: Contact, custom_fields: Mapping[str, CustomField]) -> VoiceCall:
     """Map a contact onto the properties of a PATCH.
 
-    What a contact flow's Parameters say goes before what the contact says, property by property.
+    For each property, a contact flow's Parameter comes before the contact's own value.
 
     Raises:
-        InvalidInput: A parameter is not what its property needs. (Values of the contact itself that do not fit are
-            left out instead: nobody could correct them.)
+        InvalidInput: A Parameter does not fit its property. (A contact's own value that does not fit is left out: the
+            flow's author could not correct it.)
     """
     parameters = {name: value for name, value in contact.parameters.items() if not is_empty(value)}
     left_out: dict[str, str] = {}
@@ -118,7 +117,7 @@ def from_contact(contact: Contact, custom_fields: Mapping[str, CustomField]) -> 
                 left_out[rule.name] = str(unfit)
     _require_recording_location(properties, parameters, left_out)
     if "agentInteractionDuration" in properties and "totalRecordingDuration" not in parameters:
-        # Salesforce then takes talk and hold time; Connect's times of a recording are those of its last leg.
+        # Salesforce then uses talk and hold time. Connect's times of a recording cover only its last leg.
         properties.pop("totalRecordingDuration", None)
     _require_order(properties, parameters)
     attributes = _over(_over(contact.attributes, _call_attributes(parameters)), _prefixed(parameters))
@@ -139,7 +138,7 @@ def from_contact(contact: Contact, custom_fields: Mapping[str, CustomField]) -> 
 
 
 def _over(below: Mapping[str, object], above: Mapping[str, object]) -> dict[str, object]:
-    """Return both; where names differ in nothing but case, only those above."""
+    """Return both. If two names differ only in case, the one above is kept."""
     names = {name.casefold() for name in above}
     return {**{name: value for name, value in below.items() if name.casefold() not in names}, **above}
 
@@ -149,7 +148,7 @@ def _prefixed(parameters: Mapping[str, object]) -> dict[str, object]:
 
 
 def _call_attributes(parameters: Mapping[str, object]) -> dict[str, object]:
-    """Return the fields of a parameter callAttributes, a JSON object or the text of one, as if prefixed each."""
+    """Return the fields of the Parameter callAttributes, each with the prefix. It is a JSON object or its text."""
     value = parameters.get("callAttributes", {})
     if isinstance(value, str):
         value = _json_object(value)
@@ -174,7 +173,7 @@ def _require_recording_location(
         if name in parameters:
             raise InvalidInput(
                 f"Details.Parameters.{name}",
-                "accompanied by recordingLocation: Salesforce takes it with that only",
+                "accompanied by recordingLocation: Salesforce takes it only with that",
             )
         if properties.pop(name, None) is not None:
             left_out[name] = "no recordingLocation, without which Salesforce does not take it"
@@ -187,7 +186,7 @@ def _require_order(properties: Mapping[str, JsonValue], parameters: Mapping[str,
         raise InvalidInput("Details.Parameters.endTime", "no earlier than startTime")
 
 
-# --- what each kind of property takes: a contact's own value or a parameter; ValueError says what would be right ----
+# --- one converter for each kind of property; a ValueError says which value is expected ----
 
 
 def _time(value: object) -> str:
@@ -242,7 +241,7 @@ def _recording_location(value: object) -> str:
 
 
 def _disconnect_reason(value: object) -> dict[str, str | bool]:
-    """Return the pair Salesforce wants: "the value and isError attributes are required"."""
+    """Return the pair that Salesforce wants: "the value and isError attributes are required"."""
     expected = "a reason such as CUSTOMER_DISCONNECT, or an object with both value and isError"
     if isinstance(value, str) and value.lstrip().startswith("{"):  # a flow's parameters are mostly text
         value = _json_object(value)

@@ -60,8 +60,8 @@ def taken(ledger: Ledger, contact_id: str, now: datetime) -> Claim | Record:
     found = ledger.claim(request(contact_id, now))
     if isinstance(found, Record) and found.due(now):
         found = ledger.claim(request(contact_id, now), found)
-    if isinstance(found, Record) and found.owner_dead(now):
-        found = ledger.give_up_dead_owner(found, now)
+    if isinstance(found, Record) and found.claim_expired(now):
+        found = ledger.expire_claim(found, now)
     return found
 
 
@@ -127,8 +127,8 @@ def test_a_dead_owner_becomes_uncertain_and_may_still_settle(ledger: Ledger) -> 
     claim = claimed(ledger, contact_id)
     assert standing(ledger, contact_id, NOW + timedelta(seconds=90)).state is State.CLAIMED
     dead = standing(ledger, contact_id, NOW + timedelta(seconds=91))
-    assert (dead.state, dead.given_up, dead.owner) == (State.UNCERTAIN, True, claim.owner)
-    assert standing(ledger, contact_id, NOW + timedelta(seconds=92)).given_up is False
+    assert (dead.state, dead.expired_claim, dead.owner) == (State.UNCERTAIN, True, claim.owner)
+    assert standing(ledger, contact_id, NOW + timedelta(seconds=92)).expired_claim is False
     ledger.settle(claim, Settlement(State.UPDATED, "late", 200), NOW + timedelta(seconds=100))
     assert standing(ledger, contact_id, NOW + timedelta(seconds=101)).state is State.UPDATED
 
@@ -139,9 +139,9 @@ def test_two_who_find_the_same_owner_dead_agree(ledger: Ledger) -> None:
     stale = ledger.read(contact_id)
     assert stale is not None
     later = NOW + timedelta(hours=1)
-    assert ledger.give_up_dead_owner(stale, later).given_up is True
-    assert ledger.give_up_dead_owner(stale, later).state is State.UNCERTAIN
-    assert ledger.give_up_dead_owner(stale, later).given_up is False
+    assert ledger.expire_claim(stale, later).expired_claim is True
+    assert ledger.expire_claim(stale, later).state is State.UNCERTAIN
+    assert ledger.expire_claim(stale, later).expired_claim is False
 
 
 def test_it_may_be_claimed_again_when_salesforce_said_and_at_once_where_it_did_not(ledger: Ledger) -> None:

@@ -41,7 +41,7 @@ def test_a_record_without_an_owner_is_never_due() -> None:
 @pytest.mark.parametrize("state", [*State, None])
 def test_only_who_has_claimed_can_have_died(state: State | None) -> None:
     record = Record("c-1", state, owner="o-1", owner_until=NOW - HOUR)
-    assert record.owner_dead(NOW) is (state is State.CLAIMED)
+    assert record.claim_expired(NOW) is (state is State.CLAIMED)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_only_who_has_claimed_can_have_died(state: State | None) -> None:
     ],
 )
 def test_an_owner_is_dead_a_minute_after_its_time(owner_until: datetime | None, dead: object) -> None:
-    assert Record("c-1", State.CLAIMED, owner="o-1", owner_until=owner_until).owner_dead(NOW) is dead
+    assert Record("c-1", State.CLAIMED, owner="o-1", owner_until=owner_until).claim_expired(NOW) is dead
 
 
 # --- whose message was lost -------------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def test_a_stored_moment_is_never_later_than_it_was(moment: datetime) -> None:
 def test_a_record_edited_by_hand_is_read_without_an_error(values: dict[str, Any]) -> None:
     record = record_of("c-1", values)
     assert record.contact_id == "c-1"
-    for judge in (record.due, record.owner_dead, record.lost):
+    for judge in (record.due, record.claim_expired, record.lost):
         assert judge(NOW) in {True, False}
 
 

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from tests.support.builders import ANY_JSON
 from voicecall_sync.contact import FoundContact, Scope
 from voicecall_sync.errors import InvalidInput
-from voicecall_sync.reconciliation.request import ReconcileRequest, Usual, parse
+from voicecall_sync.reconciliation.request import ReconcileDefaults, ReconcileRequest, parse
 from voicecall_sync.times import Window
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
-USUAL = Usual(Scope.ABANDONED, timedelta(hours=24), not_before=None)
-SEARCHING_NOTHING = Usual(Scope.NONE, timedelta(hours=24), not_before=None)
+USUAL = ReconcileDefaults(Scope.ABANDONED, timedelta(hours=24), not_before=None)
+SEARCHING_NOTHING = ReconcileDefaults(Scope.NONE, timedelta(hours=24), not_before=None)
 END = NOW - timedelta(minutes=30)
 LAST_DAY = Window(END - timedelta(hours=24), END)
 
@@ -29,7 +29,7 @@ SCHEDULER = {"detail-type": "Scheduled Event", "source": "aws.scheduler", "detai
     ids=["rule", "scheduler", "empty", "nulls", "no dry run"],
 )
 @pytest.mark.parametrize("usual", [USUAL, SEARCHING_NOTHING])
-def test_a_schedule_asks_for_the_two_passes_in_the_scope_that_is_set(event: object, usual: Usual) -> None:
+def test_a_schedule_asks_for_the_two_passes_in_the_scope_that_is_set(event: object, usual: ReconcileDefaults) -> None:
     assert parse(event, usual, NOW) == ReconcileRequest(window=None, scope=usual.scope)
 
 
@@ -59,13 +59,13 @@ def test_a_window_by_hand(given: dict[str, Any], window: Window) -> None:
 
 
 def test_nothing_before_the_bound_whoever_asks() -> None:
-    bounded = Usual(Scope.ABANDONED, timedelta(hours=24), not_before=NOW - timedelta(hours=2))
+    bounded = ReconcileDefaults(Scope.ABANDONED, timedelta(hours=24), not_before=NOW - timedelta(hours=2))
     assert parse({"dryRun": True}, bounded, NOW).window == Window(NOW - timedelta(hours=2), END)
     assert parse({"from": "2026-11-01T00:00:00Z"}, bounded, NOW).window == Window(NOW - timedelta(hours=2), END)
 
 
 def test_a_bound_that_lies_ahead_leaves_nothing() -> None:
-    bounded = Usual(Scope.ABANDONED, timedelta(hours=24), not_before=NOW + timedelta(hours=2))
+    bounded = ReconcileDefaults(Scope.ABANDONED, timedelta(hours=24), not_before=NOW + timedelta(hours=2))
     window = parse({"scope": "all"}, bounded, NOW).window
     assert window is not None
     assert window.empty
@@ -80,7 +80,7 @@ def test_where_the_scope_set_is_none_a_window_by_hand_has_to_name_its_own(asked:
 
 @pytest.mark.parametrize("usual", [USUAL, SEARCHING_NOTHING])
 @pytest.mark.parametrize("dry_run", [True, False])
-def test_contacts_by_name_need_no_scope_and_no_window(usual: Usual, *, dry_run: bool) -> None:
+def test_contacts_by_name_need_no_scope_and_no_window(usual: ReconcileDefaults, *, dry_run: bool) -> None:
     request = parse({"contactIds": ["c-1"], "dryRun": dry_run}, usual, NOW)
     assert request == ReconcileRequest(None, usual.scope, dry_run, contacts=("c-1",))
 
