@@ -25,6 +25,8 @@ What happens between claim and settle is no exception but a value: see ``outcome
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 from voicecall_sync.outcome import Awaited
@@ -128,6 +130,23 @@ class TooLittleTime(NotReady):
 
 class Redeliver(VoiceCallSyncError):  # noqa: N818
     """Raised for a contact event that was given directly, without the queue: give it again."""
+
+
+@contextmanager
+def failing_as(error: Callable[[Exception], VoiceCallSyncError]) -> Iterator[None]:
+    """Turn each exception that a library raises into one of ours. Our own pass through.
+
+    This is the one place that catches every type: for an answer that it cannot read, botocore may raise any.
+
+    Args:
+        error: Makes our error of the library's. It must not repeat the library's message; see ``aws_reason``.
+    """
+    try:
+        yield
+    except VoiceCallSyncError:
+        raise
+    except Exception as failure:  # noqa: BLE001 - see above
+        raise error(failure) from None
 
 
 def aws_reason(failure: Exception) -> str:

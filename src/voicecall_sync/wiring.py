@@ -19,7 +19,7 @@ from voicecall_sync.app import App, SendingParts
 from voicecall_sync.clock import AWS_TRIES, TIMINGS, Clock, SystemClock, Timings
 from voicecall_sync.connect.api import Connect
 from voicecall_sync.enqueue import FlowContacts
-from voicecall_sync.errors import SecretUnusable, WrongSettings, aws_reason
+from voicecall_sync.errors import SecretUnusable, WrongSettings, aws_reason, failing_as
 from voicecall_sync.ledger.claims import Ledger
 from voicecall_sync.ledger.open_contacts import OpenContacts
 from voicecall_sync.ledger.table import Table
@@ -210,10 +210,8 @@ class _Clients:
 
 def _read_secret(secrets: SecretsManagerClient, secret_id: str) -> str:
     """Read the secret anew: TokenSource asks only when it needs the present one."""
-    try:
+    with failing_as(lambda failure: SecretUnusable(f"the secret cannot be read: {aws_reason(failure)}")):
         text = secrets.get_secret_value(SecretId=secret_id).get("SecretString")
-    except Exception as failure:  # noqa: BLE001 - botocore raises anything at an answer that it cannot read
-        raise SecretUnusable(f"the secret cannot be read: {aws_reason(failure)}") from None
     if not isinstance(text, str):
         raise SecretUnusable("the secret must be text, not binary")
     return text

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from voicecall_sync.clock import Clock
 from voicecall_sync.connect.described import agent_id, from_described, queue_id
 from voicecall_sync.contact import Contact
-from voicecall_sync.errors import ConnectUnavailable, SearchRefused, aws_reason
+from voicecall_sync.errors import ConnectUnavailable, SearchRefused, aws_reason, failing_as
 from voicecall_sync.outcome import Source
 
 if TYPE_CHECKING:
@@ -26,9 +26,6 @@ MOST_NAMES = 5000
 _REFUSED = frozenset({"InvalidParameterException", "InvalidRequestException"})
 # A later request gets the same answer: the queue or agent was deleted, or its kind has no description.
 _NO_SUCH_NAME = frozenset({"ResourceNotFoundException", "InvalidParameterException", "InvalidRequestException"})
-
-
-T = TypeVar("T")
 
 
 class Connect:
@@ -59,7 +56,8 @@ class Connect:
             NotOurs: It is not a voice contact.
             InvalidInput: The description is not that of a contact.
         """
-        described = self._call("DescribeContact", lambda: self._describe(contact_id))
+        with failing_as(_unavailable("DescribeContact")):
+            described = self._describe(contact_id)
         contact = from_described(described, source)
         if contact.contact_id != contact_id:
             raise ConnectUnavailable("Amazon Connect described another contact than the one asked for")
@@ -78,17 +76,8 @@ class Connect:
             ConnectUnavailable: Connect failed.
         """
         arguments: dict[str, Any] = {**request, "InstanceId": self._instance_id}
-        try:
+        with failing_as(_unavailable("SearchContacts")):
             return self._client().search_contacts(**arguments)
-        except Exception as failure:  # noqa: BLE001 - as in _call
-            refused = aws_reason(failure) in _REFUSED
-            raise (SearchRefused if refused else ConnectUnavailable)(_failed("SearchContacts", failure)) from None
-
-    def _call(self, operation: str, work: Callable[[], T]) -> T:
-        try:
-            return work()
-        except Exception as failure:  # noqa: BLE001 - botocore raises any type for an answer it cannot read
-            raise ConnectUnavailable(_failed(operation, failure)) from None
 
     def _describe(self, contact_id: str) -> Mapping[str, Any]:
         answer = self._client().describe_contact(InstanceId=self._instance_id, ContactId=contact_id)
@@ -112,7 +101,8 @@ class Connect:
         known = self._names.get((operation, key))
         if known is not None and timedelta(0) <= now - known[0] < NAMES_KEPT:
             return known[1]
-        name = self._call(operation, lambda: _unless_gone(look_up, key))
+        with failing_as(_unavailable(operation)):
+            name = _unless_gone(look_up, key)
         if len(self._names) >= MOST_NAMES:
             self._names.clear()
         self._names[operation, key] = (now, name)
@@ -128,5 +118,10 @@ def _unless_gone(look_up: Callable[[str], str | None], key: str) -> str | None:
         raise
 
 
-def _failed(operation: str, failure: Exception) -> str:
-    return f"Amazon Connect failed at {operation}: {aws_reason(failure)}"
+def _unavailable(operation: str) -> Callable[[Exception], ConnectUnavailable]:
+    def unavailable(failure: Exception) -> ConnectUnavailable:
+        reason = aws_reason(failure)
+        refused = operation == "SearchContacts" and reason in _REFUSED
+        return (SearchRefused if refused else ConnectUnavailable)(f"Amazon Connect failed at {operation}: {reason}")
+
+    return unavailable

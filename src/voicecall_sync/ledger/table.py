@@ -6,14 +6,14 @@ of them (``{"S": …}``); ``record`` knows what they mean.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
-from voicecall_sync.errors import LedgerUnavailable, aws_reason
+from voicecall_sync.errors import LedgerUnavailable, aws_reason, failing_as
 from voicecall_sync.outcome import State
 
 if TYPE_CHECKING:
@@ -48,8 +48,7 @@ class ConditionFailedError(LedgerUnavailable):
 class Table:
     """One table with the partition key ``contactId`` and the sparse index ``open-since``.
 
-    Every method raises LedgerUnavailable if the table failed. Any exception of botocore counts as that: for an answer
-    that it cannot read, it may raise any type.
+    Every method raises LedgerUnavailable if the table failed.
 
     Args:
         client: A DynamoDB client, with short time-outs and a second try.
@@ -62,11 +61,9 @@ class Table:
 
     def get(self, contact_id: str) -> Item | None:
         """Return an item as it is now."""
-        try:
+        with failing_as(_unavailable("read")):
             answer = self._client.get_item(TableName=self._name, Key=_key(contact_id), ConsistentRead=True)
             return _from_dynamodb(answer["Item"]) if answer.get("Item") else None
-        except Exception as failure:  # noqa: BLE001 - see the class
-            raise _unavailable("read", failure) from None
 
     def put(
         self, values: Mapping[str, object], condition: str | None, expected: Mapping[str, object] | None = None
@@ -82,10 +79,8 @@ class Table:
         if expected:
             arguments["ExpressionAttributeNames"] = {"#state": "state", "#owner": "owner"}
             arguments["ExpressionAttributeValues"] = _to_dynamodb(expected)
-        try:
+        with failing_as(_refused("write")):
             self._client.put_item(TableName=self._name, Item=_to_dynamodb(values), **arguments)
-        except Exception as failure:  # noqa: BLE001 - see the class
-            raise _refused("write", failure) from None
 
     def replace(self, values: Mapping[str, object], standing: Mapping[str, object] | None) -> None:
         """Write a whole item over one with these values; None for any item.
@@ -101,10 +96,8 @@ class Table:
                 "ExpressionAttributeNames": {f"#{name}": name for name in standing},
                 "ExpressionAttributeValues": _to_dynamodb({f":{name}": value for name, value in standing.items()}),
             }
-        try:
+        with failing_as(_refused("write")):
             self._client.put_item(TableName=self._name, Item=_to_dynamodb(values), **arguments)
-        except Exception as failure:  # noqa: BLE001 - see the class
-            raise _refused("write", failure) from None
 
     def update(
         self, contact_id: str, values: Mapping[str, object], condition: str, expected: Mapping[str, object]
@@ -119,7 +112,7 @@ class Table:
         assigned = {name: value for name, value in values.items() if value is not None}
         removed = [f"#{name}" for name in values if name not in assigned]
         expression = f"SET {', '.join(f'#{name} = :new_{name}' for name in assigned)}"
-        try:
+        with failing_as(_refused("change")):
             self._client.update_item(
                 TableName=self._name,
                 Key=_key(contact_id),
@@ -132,8 +125,6 @@ class Table:
                     {**{f":new_{name}": value for name, value in assigned.items()}, **expected}
                 ),
             )
-        except Exception as failure:  # noqa: BLE001 - see the class
-            raise _refused("change", failure) from None
 
     def change(self, contact_id: str, as_read: AsRead, values: Mapping[str, object]) -> bool:
         """Set and remove values, if the item still has the state and owner that were read. False: it has not.
@@ -165,12 +156,10 @@ class Table:
                     "ProjectionExpression": ", ".join(names),
                     "ExpressionAttributeNames": names,
                 }
-                try:
+                with failing_as(_unavailable("batched read")):
                     answer = self._client.batch_get_item(RequestItems={self._name: wanted})
                     yield from map(_from_dynamodb, answer["Responses"].get(self._name, []))
                     keys = list(answer.get("UnprocessedKeys", {}).get(self._name, {"Keys": []})["Keys"])
-                except Exception as failure:  # noqa: BLE001 - see the class
-                    raise _unavailable("batched read", failure) from None
                 if not keys:
                     break
             else:
@@ -183,7 +172,7 @@ class Table:
         """
         start: dict[str, Any] = {}
         while True:
-            try:
+            with failing_as(_unavailable("query")):
                 answer = self._client.query(
                     TableName=self._name,
                     IndexName=OPEN_INDEX,
@@ -195,8 +184,6 @@ class Table:
                 )
                 yield from map(_from_dynamodb, answer["Items"])
                 last = answer.get("LastEvaluatedKey")
-            except Exception as failure:  # noqa: BLE001 - see the class
-                raise _unavailable("query", failure) from None
             if not last:
                 return
             start = {"ExclusiveStartKey": last}
@@ -221,12 +208,16 @@ def _key(contact_id: str) -> dict[str, Any]:
     return {"contactId": {"S": contact_id}}
 
 
-def _refused(operation: str, failure: Exception) -> LedgerUnavailable:
-    """Return the error of a conditional write; with the values that were there, if the condition failed."""
-    if not isinstance(failure, ClientError) or aws_reason(failure) != "ConditionalCheckFailedException":
-        return _unavailable(operation, failure)
-    return ConditionFailedError(_from_dynamodb(cast("Mapping[str, Any]", failure.response.get("Item") or {})))
+def _refused(operation: str) -> Callable[[Exception], LedgerUnavailable]:
+    """Make the error of a conditional write; with the values that were there, if the condition failed."""
+
+    def refused(failure: Exception) -> LedgerUnavailable:
+        if not isinstance(failure, ClientError) or aws_reason(failure) != "ConditionalCheckFailedException":
+            return _unavailable(operation)(failure)
+        return ConditionFailedError(_from_dynamodb(cast("Mapping[str, Any]", failure.response.get("Item") or {})))
+
+    return refused
 
 
-def _unavailable(operation: str, failure: Exception) -> LedgerUnavailable:
-    return LedgerUnavailable(f"the idempotency table failed at {operation}: {aws_reason(failure)}")
+def _unavailable(operation: str) -> Callable[[Exception], LedgerUnavailable]:
+    return lambda failure: LedgerUnavailable(f"the idempotency table failed at {operation}: {aws_reason(failure)}")

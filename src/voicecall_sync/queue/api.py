@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from voicecall_sync.errors import QueueUnavailable, aws_reason
+from voicecall_sync.errors import QueueUnavailable, aws_reason, failing_as
 from voicecall_sync.outcome import Source
 from voicecall_sync.queue.coming_back import whole_seconds
 from voicecall_sync.queue.messages import Message, body_of
@@ -28,8 +28,7 @@ _ROOM_FOR_REASON = _LONGEST_REASON + 100
 class ContactQueue:
     """The contact queue, and behind it the dead-letter queue.
 
-    Every method raises QueueUnavailable where SQS failed. Whatever botocore raises counts as that: an answer that it
-    cannot read makes it raise anything.
+    Every method raises QueueUnavailable if SQS failed.
 
     Args:
         client: Gives an SQS client; called when it is first needed.
@@ -51,10 +50,8 @@ class ContactQueue:
             delay: How long SQS holds it back; None for the queue's own delay.
         """
         arguments: dict[str, Any] = {} if delay is None else {"DelaySeconds": whole_seconds(delay)}
-        try:
+        with failing_as(_unavailable("send")):
             self._client().send_message(QueueUrl=self._url, MessageBody=body_of(contact_id, source), **arguments)
-        except Exception as failure:  # noqa: BLE001 - see the class
-            raise _unavailable("send", failure) from None
 
     def send_all(self, contact_ids: Sequence[str], source: Source) -> None:
         """Send a message for each contact, without delay.
@@ -67,22 +64,18 @@ class ContactQueue:
                 {"Id": str(index), "MessageBody": body_of(contact_id, source), "DelaySeconds": 0}
                 for index, contact_id in enumerate(contact_ids[start : start + BATCH])
             ]
-            try:
+            with failing_as(_unavailable("send")):
                 answer = self._client().send_message_batch(QueueUrl=self._url, Entries=entries)
                 accepted = len(answer.get("Successful", ()))
-            except Exception as failure:  # noqa: BLE001 - see the class
-                raise _unavailable("send", failure) from None
             if accepted < len(entries):
                 raise QueueUnavailable(f"the contact queue did not accept {len(entries) - accepted} messages")
 
     def come_back(self, message: Message, after: timedelta) -> None:
         """Let SQS give a message again after so long, once it was reported as failed."""
-        try:
+        with failing_as(_unavailable("change of visibility")):
             self._client().change_message_visibility(
                 QueueUrl=self._url, ReceiptHandle=message.receipt, VisibilityTimeout=whole_seconds(after)
             )
-        except Exception as failure:  # noqa: BLE001 - see the class
-            raise _unavailable("change of visibility", failure) from None
 
     def set_apart(self, message: Message, reason: str) -> None:
         """Send a copy of a message to the dead-letter queue, with the reason beside it if there is room."""
@@ -90,20 +83,16 @@ class ContactQueue:
         if len(message.body.encode("utf-8", "replace")) + _ROOM_FOR_REASON <= _LARGEST:
             text = reason.encode("ascii", "backslashreplace").decode()[:_LONGEST_REASON]
             arguments["MessageAttributes"] = {REASON: {"DataType": "String", "StringValue": text or "unknown"}}
-        try:
+        with failing_as(_unavailable("send to the dead-letter queue")):
             self._client().send_message(QueueUrl=self._dead_letter_url, MessageBody=message.body, **arguments)
-        except Exception as failure:  # noqa: BLE001 - see the class
-            raise _unavailable("send to the dead-letter queue", failure) from None
 
     def in_line(self) -> int:
         """Count the messages that wait to be received; not those that are delayed, or that come back later."""
         name: Any = "ApproximateNumberOfMessages"
-        try:
+        with failing_as(_unavailable("look at its length")):
             answer = self._client().get_queue_attributes(QueueUrl=self._url, AttributeNames=[name])
             return int(answer["Attributes"][name])
-        except Exception as failure:  # noqa: BLE001 - see the class
-            raise _unavailable("look at its length", failure) from None
 
 
-def _unavailable(what: str, failure: Exception) -> QueueUnavailable:
-    return QueueUnavailable(f"the contact queue failed at {what}: {aws_reason(failure)}")
+def _unavailable(what: str) -> Callable[[Exception], QueueUnavailable]:
+    return lambda failure: QueueUnavailable(f"the contact queue failed at {what}: {aws_reason(failure)}")
