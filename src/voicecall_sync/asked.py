@@ -1,9 +1,9 @@
-"""What a message's body asks for. The one place where contact events and our own messages are told apart.
+"""Reads a message's body. The one place that tells contact events from our own messages.
 
     an EventBridge contact event, as it came
     {"contactId": "…", "source": "reconcile" | "contact-flow" | "operator"}
 
-A message only chooses *which* contact is looked at. What may be done with it is read from the ledger.
+A message only says *which* contact the worker looks at. The ledger says what may be done with it.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ _EXPECTED = (
 
 
 def asked_in(body: str) -> Asked:
-    """Read a message's body, as far as it says which contact it is about.
+    """Read the source and the contact id of a message's body.
 
     Raises:
-        InvalidInput: It is neither of the two; see the module.
+        InvalidInput: It is neither a contact event nor one of our own messages.
     """
     try:
-        said = json.loads(body)
+        content = json.loads(body)
     except (ValueError, RecursionError):
         raise InvalidInput("the message", _EXPECTED) from None
-    if isinstance(said, Mapping) and "detail-type" in said:
-        asked = asked_by(said)
+    if isinstance(content, Mapping) and "detail-type" in content:
+        asked = asked_by(content)
         if asked.source is Source.CONTACT_EVENT:
             return asked
-    elif isinstance(said, Mapping):
-        source = said.get("source")
+    elif isinstance(content, Mapping):
+        source = content.get("source")
         if isinstance(source, str) and source in _OURS:
-            return Asked(Source(source), contact_id_of(said.get("contactId"), "contactId"), {})
+            return Asked(Source(source), contact_id_of(content.get("contactId"), "contactId"), {})
     raise InvalidInput("the message", _EXPECTED)

@@ -1,7 +1,7 @@
-"""Which contacts are calls of ours: by how they began, and by what their attributes say.
+"""Which contacts are calls to update: their initiation method and their attributes decide.
 
-By default the contacts are those that Salesforce's own Lambda CTRDataSync takes
-(service-cloud-voice/ServiceCloudVoiceLambdas): each further kind would make an extra VoiceCall for a call that has one.
+By default they are the contacts of Salesforce's own Lambda CTRDataSync (service-cloud-voice/ServiceCloudVoiceLambdas).
+Contacts of another kind would make a second VoiceCall for the same call.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from voicecall_sync.contact import CALLBACK_DIALED, CALLBACK_QUEUED, Contact, Fo
 from voicecall_sync.errors import NotListed, NotOurs
 
 METHODS = ("INBOUND", "OUTBOUND", "TRANSFER", "CALLBACK", "API", "WEBRTC_API")
-"""The initiation methods that count as calls unless it is set otherwise."""
+"""The initiation methods that count as calls by default."""
 VOICEMAIL_WAIT = timedelta(minutes=5)
-"""How long after its end a contact that is marked as a voicemail may have its recording still to come."""
+"""How long after its end a contact that is marked as a voicemail may still get its recording."""
 CALLBACK_ATTRIBUTE = "callback_flag"
-"""The attribute that says that the caller accepted a callback; Salesforce's sample flows set it."""
+"""The attribute of a caller who accepted a callback; Salesforce's sample flows set it."""
 _CALLBACKS = frozenset({"CALLBACK", CALLBACK_DIALED, CALLBACK_QUEUED})
 
 Successors = Mapping[str, Sequence[FoundContact]]
-"""A contact's id -> the contacts that name it as the one before them."""
+"""A contact's id -> the contacts that name it as their PreviousContactId."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallRules:
-    """What is set of which contacts are calls.
+    """The settings that say which contacts are calls.
 
     Attributes:
         methods: The initiation methods, in upper case.
-        opt_out: The attribute with which a contact is left out.
+        opt_out: The attribute that excludes a contact.
         voicemail: The attribute that marks a voicemail of Salesforce's packager.
     """
 
@@ -40,7 +40,7 @@ class CallRules:
     voicemail: str
 
     def lists(self, method: str) -> bool:
-        """Tell whether contacts that began so count. The leg that a callback dials counts as a callback."""
+        """Tell whether contacts with this method count. The leg that a callback dials counts as a callback."""
         return method in self.methods or (method == CALLBACK_DIALED and "CALLBACK" in self.methods)
 
     def searched(self) -> list[str]:
@@ -49,10 +49,10 @@ class CallRules:
         return sorted({*self.methods, *dialed})
 
     def require_listed(self, contact: Contact) -> None:
-        """Require that a contact began in one of the ways that count.
+        """Require that a contact's initiation method counts.
 
         Raises:
-            NotListed: It did not.
+            NotListed: It does not.
         """
         if not self.lists(contact.method):
             raise NotListed(f"its initiation method is not in INITIATION_METHODS: {_named(contact.method)}")
@@ -61,7 +61,7 @@ class CallRules:
         """Require that a contact did not opt out, and that Salesforce's packager does not update it.
 
         Raises:
-            NotOurs: One of both.
+            NotOurs: The contact opted out, or the packager updates it.
         """
         if is_set(contact.attributes.get(self.opt_out)):
             raise NotOurs("it has the attribute of OPT_OUT_ATTRIBUTE")
@@ -69,7 +69,7 @@ class CallRules:
             raise NotOurs("a voicemail: Salesforce's packager updates it")
 
     def may_be_voicemail_until(self, contact: Contact) -> datetime | None:
-        """Return until when a contact's voicemail may still come; after that, its caller left no message.
+        """Return when to stop waiting for a contact's voicemail: by then its caller has left no message.
 
         None for a contact that is not marked as a voicemail, or has a recording.
         """
@@ -79,7 +79,7 @@ class CallRules:
 
 
 def is_set(value: object) -> bool:
-    """Tell whether an attribute's value says yes: it is not empty and not ``false``."""
+    """Tell whether an attribute is set: it is not empty and not ``false``."""
     return value is not None and str(value).strip().lower() not in {"", "false"}
 
 
@@ -90,10 +90,10 @@ def callback_accepted(contact: Contact) -> bool:
 
 
 def ended_unanswered(contact: FoundContact, successors: Successors, rules: CallRules) -> bool:
-    """Tell whether a call that went on ended without an agent or a callback, and this leg stands for it.
+    """Tell whether a call that went on ended without an agent or a callback, and this leg represents it.
 
-    A caller who moved to another queue and hung up there is one missed call. The nearest leg before the last stands for
-    it whose method counts: so no later leg's method may.
+    A caller who moved to another queue and hung up there is one missed call. The last leg whose method counts
+    represents it, so no later leg's method may count.
     """
     later = _later_legs(contact, successors)
     return all(
@@ -115,12 +115,12 @@ def _later_legs(contact: FoundContact, successors: Successors) -> list[FoundCont
     todo = [contact.contact_id]
     while todo:
         for leg in successors.get(todo.pop(), ()):
-            if leg.contact_id not in seen:  # a circle cannot be, but would not end
+            if leg.contact_id not in seen:  # Connect should not report a circle, but it would not end
                 seen[leg.contact_id] = leg
                 todo.append(leg.contact_id)
     return list(seen.values())[1:]
 
 
 def _named(method: str) -> str:
-    """Return a method as it may stand in a log: it is Connect's word, not the caller's."""
+    """Return a method for a log line: it is Connect's word, never the caller's."""
     return method[:60] if method.isascii() and method.replace("_", "").isalnum() else "unknown"

@@ -1,8 +1,8 @@
-"""The two clocks of a machine, handed in; and what must be over when.
+"""The two clocks of a machine, handed in, and the deadlines of a contact.
 
-Deadlines are on the monotonic clock. The time of day is for one thing only: the lease, which an invocation in another
-sandbox judges by its own. A sandbox that was frozen may find its monotonic clock unmoved, and then the lease, looked
-at right before the first byte of the request, keeps it from sending.
+Deadlines are on the monotonic clock. Only the lease is a time of day, because other sandboxes compare it with their own
+clocks. In a frozen sandbox the monotonic clock may stand still. So the lease is checked right before the first byte of
+the request: the sandbox cannot send too late.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What the time is."""
+    """The clocks that the code reads."""
 
     def now(self) -> datetime:
         """Return the time of day, in UTC. It may jump, forwards and backwards."""
@@ -25,7 +25,7 @@ class Clock(Protocol):
         ...
 
     def sleep(self, seconds: float) -> None:
-        """Let so much time pass."""
+        """Wait for so many seconds."""
         ...
 
 
@@ -41,13 +41,13 @@ class SystemClock:
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        """Let so much time pass."""
+        """Wait for so many seconds."""
         time.sleep(seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A moment on the monotonic clock by which something must be over."""
+    """A moment on the monotonic clock by which a piece of work must be over."""
 
     clock: Clock
     end: float
@@ -58,15 +58,15 @@ class Deadline:
         return cls(clock, clock.monotonic() + seconds)
 
     def left(self) -> float:
-        """Return the seconds left; zero or less when it has passed."""
+        """Return the remaining seconds; zero or less once the deadline has passed."""
         return self.end - self.clock.monotonic()
 
     def later(self, seconds: float) -> Deadline:
-        """Return the deadline ``seconds`` after this one; before it, where they are negative."""
+        """Return the deadline ``seconds`` after this one; before it if they are negative."""
         return Deadline(self.clock, self.end + seconds)
 
     def or_after(self, seconds: float) -> Deadline:
-        """Return this deadline, or the one ``seconds`` from now where that is earlier."""
+        """Return this deadline, or the one ``seconds`` from now if that is earlier."""
         return min(self, Deadline.after(self.clock, seconds), key=lambda one: one.end)
 
 
@@ -75,22 +75,21 @@ AWS_TRIES = 2
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """How long things may take, in seconds. They depend on one another, so a contact center has none to choose.
+    """Time-outs and waits, in seconds. They depend on one another, so they are not settings.
 
     Attributes:
         flow: From the handler's first line to a contact flow's answer. Connect waits 8: the rest is for a cold start.
-        contact: The same for every other contact; it bounds what no other number here bounds.
-        last_lines: Kept back for the log line and the metrics.
-        settle: Kept back for settling: two tries of one request to the table, both of which time out.
-        answer: With less than this for Salesforce's answer, nothing is claimed and nothing is sent.
+        contact: The same for every other contact. It also bounds steps without a time-out of their own.
+        last_lines: Reserved for the log line and the metrics.
+        settle: Reserved for settling: two tries of one request to the table, both of which time out.
+        answer: If less than this remains for Salesforce's answer, nothing is claimed and nothing is sent.
         patch: How long Salesforce may take to answer.
-        explanation: How long a refusal's body may take; it only makes the detail better.
+        explanation: How long a refusal's body may take; it only improves the detail.
         aws_connect, aws_answer: For one try of a request to the table or to Secrets Manager; each has two tries.
-        connect_connect, connect_answer: For one try of a request to Amazon Connect, which happens before the claim.
-        ladder: After how long a message comes back, by how often its contact has failed; the last one for all further
-            failures.
-        breaker_shortest, breaker_longest: How long a sandbox claims nothing once Salesforce has stopped answering; each
-            probe that fails doubles it.
+        connect_connect, connect_answer: For one try of a request to Amazon Connect, which comes before the claim.
+        ladder: The wait before a message comes back, by its contact's failures. The last one repeats.
+        breaker_shortest, breaker_longest: How long a sandbox claims nothing once Salesforce has stopped answering. Each
+            failed probe doubles it.
     """
 
     flow: float = 6.5
@@ -110,21 +109,21 @@ class Timings:
 
 
 TIMINGS = Timings()
-"""What is deployed; tests of what hangs have shorter ones."""
+"""The deployed values; tests of time-outs have shorter ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """By when what has to be done about one contact.
+    """The deadlines of one contact.
 
         first line ──> claimed ──────────> answered ──────> settled, and the handler's answer
                        claim_before        answer_before    over
 
     Attributes:
-        claim_before: The claim must be made; so the connection must be open, too.
-        answer_before: Salesforce's answer must be there: after that, there is just time to settle.
-        over: All must be done but the last lines of the log.
-        lease: Until when the invocation can go on, by the time of day: then Lambda ends it.
+        claim_before: By then the connection must be open, and the claim made.
+        answer_before: By then Salesforce's answer must be there. After that, there is only time to settle.
+        over: By then all must be done, except the last log lines.
+        lease: The time of day at which Lambda ends the invocation.
     """
 
     claim_before: Deadline
@@ -134,7 +133,7 @@ class Moments:
 
     @classmethod
     def of(cls, clock: Clock, timings: Timings, remaining: float, budget: float) -> Moments:
-        """Return the moments of an invocation that Lambda gives so many seconds from now, a contact of it fewer."""
+        """Return the moments of a contact, from the invocation's remaining seconds and the contact's own budget."""
         over = Deadline.after(clock, min(budget, remaining - timings.last_lines))
         lease = clock.now() + timedelta(seconds=remaining)
         answer_before = over.later(-timings.settle)

@@ -1,6 +1,6 @@
-"""A contact, as values: what is known of it, what a search finds of it, and which contacts a run looks for.
+"""A contact as values: a described contact, a contact that a search found, and the scopes of a run.
 
-The folder ``connect`` makes them of what Amazon Connect says.
+The folder ``connect`` makes them from Amazon Connect's answers and events.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from voicecall_sync.outcome import Source
 CALLBACK_DIALED, CALLBACK_QUEUED = "CALLBACK_CUSTOMER_FIRST_DIALED", "CALLBACK_CUSTOMER_FIRST_QUEUED"
 """The two legs of a callback that calls the customer first (Administrator Guide); the second one only waits."""
 
-# The id becomes the last segment of a URL's path. Letters, digits, "-" and "_" mean themselves there; a dot is
-# left out because ".." is a path of its own. The API's limit is 256 characters.
+# The id becomes the last segment of a URL's path. Letters, digits, "-" and "_" need no quoting there. A dot is not
+# allowed, because ".." is a path of its own. The API's limit is 256 characters.
 _CONTACT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,255}", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
 
 class Initiation(StrEnum):
-    """How a contact began, as far as a VoiceCall tells the difference."""
+    """How a contact began; the values are those of a VoiceCall."""
 
     INBOUND = "INBOUND"
     OUTBOUND = "OUTBOUND"
@@ -33,7 +33,7 @@ class Initiation(StrEnum):
 
 
 class CallSubType(StrEnum):
-    """How the customer's voice came, as Salesforce's own Lambda tells the difference: by the initiation method."""
+    """How the customer's voice came. The initiation method decides, as in Salesforce's own Lambda."""
 
     PSTN = "PSTN"
     WEBRTC = "WebRTC"
@@ -41,7 +41,7 @@ class CallSubType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """Where the recording of a call lies, and how long it is, in whole seconds."""
+    """The location of a call's recording, and its length in whole seconds."""
 
     location: str
     seconds: int | None
@@ -49,13 +49,13 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class FoundContact:
-    """A voice contact, as far as a search tells. Times are in UTC.
+    """A voice contact as a search describes it. Times are in UTC.
 
     Attributes:
         disconnected_at: When it ended; None while it goes on.
         callback: It is a callback, which waits in its queue without its customer.
         method: Its initiation method, in upper case.
-        previous: The contact that it goes on from; None for none. A fresh contact may carry its own id there.
+        previous: The id of the contact before it; None for a call's first contact.
     """
 
     contact_id: str
@@ -68,7 +68,7 @@ class FoundContact:
 
 
 class Scope(StrEnum):
-    """Which finished voice contacts to update, of those that have no record."""
+    """The finished voice contacts to update, among those without a record."""
 
     NONE = "none"
     """No contact. A run still looks for expired claims and lost messages."""
@@ -77,20 +77,20 @@ class Scope(StrEnum):
     UNANSWERED = "unanswered"
     """Never connected to an agent: abandoned, or ended in the contact flow."""
     ALL = "all"
-    """Every one: it heals lost events and outages."""
+    """Every one, so that lost events and outages cost no update."""
 
-    def takes(self, found: FoundContact, *, enqueued: bool) -> bool:
-        """Tell whether a contact found is one of these. A contact queued for callback is not abandoned.
+    def takes(self, contact: FoundContact, *, enqueued: bool) -> bool:
+        """Tell whether a contact is in the scope. A contact queued for callback is not abandoned.
 
         Args:
-            found: The contact.
+            contact: The contact.
             enqueued: Its call waited in a queue, in this leg or a later one.
         """
         if self is Scope.ALL:
             return True
-        if self is Scope.NONE or found.connected_to_agent_at is not None:
+        if self is Scope.NONE or contact.connected_to_agent_at is not None:
             return False
-        return self is Scope.UNANSWERED or (enqueued and not found.callback)
+        return self is Scope.UNANSWERED or (enqueued and not contact.callback)
 
 
 SEARCHED = tuple(scope for scope in Scope if scope is not Scope.NONE)
@@ -99,21 +99,20 @@ SEARCHED = tuple(scope for scope in Scope if scope is not Scope.NONE)
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """What we know of one voice contact. Times are in UTC, durations in whole seconds; None is "not known".
+    """One voice contact. Times are in UTC, durations in whole seconds; None is "not known".
 
     Attributes:
-        contact_id: Connect's ContactId, fit to stand in a URL's path.
-        still_up: The call is not over; it must not be closed by an update.
-        attributes: The contact attributes that are not empty. Connect's are strings, but dirty events hold other
-            scalars.
-        parameters: What a contact flow's block passes as function input parameters; empty elsewhere.
-        parent_contact_id: The contact that this one goes on from.
-        names_gone: Which names Connect did not have any more: "queue", "agent".
+        contact_id: Connect's ContactId, which needs no quoting in a URL's path.
+        still_up: The call is not over, and an update must not close it.
+        attributes: The contact attributes that are not empty. Connect's are strings; some events hold other scalars.
+        parameters: The function input parameters of a contact flow's block; empty for other sources.
+        parent_contact_id: The id of the contact before this one.
+        names_gone: The names that Connect no longer had: "queue", "agent".
         interaction_seconds: Talk time without hold time.
         work_ended_at: When the agent's after-contact work ended.
-        handed_on: Another contact goes on from this one.
+        handed_on: The call went on as another contact.
         method: Its initiation method, in upper case.
-        has_recordings: Connect names any recording of it, a video stream among them.
+        has_recordings: Connect lists a recording of any kind, also a video stream.
     """
 
     contact_id: str
@@ -147,13 +146,13 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What an event says, read once.
+    """The content of an event or message, read once.
 
     Attributes:
-        contact_id: "" where the event holds none that may be repeated in an answer.
-        details: A contact flow's ``Details``; a contact event's ``detail``, with its names in lower case, because
-            Amazon's samples have contactId and ContactId, instanceArn, InstanceArn and InstanceARN.
-        event_time: When a contact event was sent, as its envelope says; None for other sources, and where it does not.
+        contact_id: "" if there is no valid one, which an answer could repeat.
+        details: A contact flow's ``Details``; a contact event's ``detail``, with its names in lower case. Amazon's
+            samples write them in several ways, such as instanceArn, InstanceArn and InstanceARN.
+        event_time: When a contact event was sent, by its envelope; None for other sources, or without a valid time.
     """
 
     source: Source
@@ -163,7 +162,7 @@ class Asked:
 
 
 def usable_id(value: object) -> str:
-    """Return a contact id, as Connect writes it; "" for what is not one."""
+    """Return a contact id, as Connect writes it; "" if the value is not one."""
     return canonical_id(value) if isinstance(value, str) and _CONTACT_ID.fullmatch(value) else ""
 
 
@@ -171,11 +170,11 @@ def contact_id_of(value: object, path: str) -> str:
     """Return a contact id, as Connect writes it.
 
     Args:
-        value: What may be one.
-        path: Where it stands, for the error.
+        value: The value to check.
+        path: The path of the value in its event, for the error.
 
     Raises:
-        InvalidInput: It is none.
+        InvalidInput: It is not a valid contact id.
     """
     if not isinstance(value, str) or not _CONTACT_ID.fullmatch(value):
         raise InvalidInput(path, "a contact id: 1 to 256 letters, digits, - or _")
@@ -183,10 +182,10 @@ def contact_id_of(value: object, path: str) -> str:
 
 
 def canonical_id(contact_id: str) -> str:
-    """Write a UUID in lower case, as Connect does: one contact must not be two keys."""
+    """Write a UUID in lower case, as Connect does, because one contact must not have two keys."""
     return contact_id.lower() if _UUID.fullmatch(contact_id) else contact_id
 
 
 def is_empty(value: object) -> bool:
-    """Tell whether an attribute or a parameter holds nothing: a reference that led nowhere is null, or empty text."""
+    """Tell whether an attribute or a Parameter is empty. A flow's reference without a value is null or empty text."""
     return value is None or (isinstance(value, str) and not value.strip())

@@ -1,8 +1,8 @@
-"""Which contacts are updated, and when all that goes into their one PATCH is known.
+"""Which contacts are updated, and when all values of their one PATCH are known.
 
-A PATCH is final. Hold and talk time that were not sent with a recording stay zero in Salesforce, and what the agent set
-during after-contact work is lost, if it is sent too early. So the worker looks again when the next thing that can
-change is due, and then sends what there is:
+A PATCH is final. If it is sent too early, hold and talk time without a recording stay zero in Salesforce. Attributes
+that the agent sets during after-contact work are lost. So the worker looks again when the next value is due, and then
+sends the known values:
 
     awaited      while                                                                    looks again after (minutes)
     call         Amazon Connect describes no end of the call                              5, 10, 20, then every 60
@@ -14,9 +14,9 @@ change is due, and then sends what there is:
     voicemail    the contact is marked as a voicemail, has no recording, and ended        1, 2, then every 2, at the end
                  less than 5 minutes ago
 
-Amazon Connect stores a recording "shortly after the contact is disconnected", and lists it only once after-contact work
-is over (Administrator Guide, "Set up recording behavior"). Agents without after-contact work never get the time of its
-end. COMPLETED is sent when it is over ("Amazon Connect contact events").
+Amazon Connect stores a recording "shortly after the contact is disconnected". It lists the recording only once
+after-contact work is over (Administrator Guide, "Set up recording behavior"). Without after-contact work, the time of
+its end stays empty. COMPLETED is sent when it is over ("Amazon Connect contact events").
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from voicecall_sync.ledger.record import UNKNOWN_TIME, Record
 from voicecall_sync.outcome import Awaited, Source
 
 WRAP_UP_WAIT = timedelta(hours=4)
-"""How long after-contact work may go on where Amazon Connect tells no end of it."""
+"""How long after-contact work may go on if Amazon Connect does not describe its end."""
 _ONLY_MISSED = frozenset({Scope.ABANDONED, Scope.UNANSWERED})
 _LOOKS: Mapping[Awaited, Sequence[int]] = {
     Awaited.CALL: (5, 10, 20, 60),
@@ -46,12 +46,12 @@ _LOOKS: Mapping[Awaited, Sequence[int]] = {
 
 @dataclass(frozen=True, slots=True)
 class Eligibility:
-    """What is set of which contacts are updated, and when.
+    """The settings that say which contacts are updated, and when.
 
     Attributes:
-        calls: Which contacts are calls.
-        not_before: Contacts that ended before it are another system's, except released ones; None for no such bound.
-        recording_wait: How long a recording may take; zero where calls are not recorded.
+        calls: They say which contacts are calls.
+        not_before: Contacts that ended before it belong to another system, except released ones. None without a bound.
+        recording_wait: How long a recording may take; zero if calls are not recorded.
     """
 
     calls: CallRules
@@ -59,10 +59,10 @@ class Eligibility:
     recording_wait: timedelta
 
     def require(self, contact: Contact, asked: Asked, record: Record | None, now: datetime) -> None:
-        """Require that a described contact is ours to update, and that all of it is known.
+        """Require that a described contact is ours to update, and that all its values are known.
 
         Raises:
-            NotOurs, NotYet: As for the two parts.
+            NotOurs, NotYet: As for the two methods below.
         """
         self.require_ours(contact, asked, record, now)
         self.require_known(contact, asked, record, now)
@@ -71,13 +71,13 @@ class Eligibility:
         """Require that a contact is ours to update. A released one is.
 
         Args:
-            contact: As Connect describes it.
-            asked: What asked for its update.
-            record: Its record; None for none.
+            contact: The described contact.
+            asked: The event or message that asked for its update.
+            record: Its record; None without one.
             now: The time of day.
 
         Raises:
-            NotOurs: It is not; NotListed for its initiation method.
+            NotOurs: It is not ours; NotListed if its initiation method does not count.
             NotYet: It may be a voicemail of Salesforce's packager.
         """
         if record is not None and record.released_at is not None:
@@ -89,10 +89,10 @@ class Eligibility:
         self._require_call(contact, record, now)
 
     def require_known(self, contact: Contact, asked: Asked, record: Record | None, now: datetime) -> None:
-        """Require that Connect describes all of an answered contact, or that the rest is no longer waited for.
+        """Require that Connect describes all values of an answered contact, or that the wait for them is over.
 
         Raises:
-            NotYet: Something of it is still to come.
+            NotYet: A value may still come.
         """
         ended = contact.disconnected_at
         if contact.connected_to_agent_at is None or ended is None:
@@ -108,7 +108,7 @@ class Eligibility:
             _wait(Awaited.RECORDING, "the recording may still come", record, now, since + self.recording_wait)
 
     def _require_call(self, contact: Contact, record: Record | None, now: datetime) -> None:
-        """Judge what came by itself: the list of methods, the opt-out, and the voicemails of Salesforce's packager."""
+        """Apply the methods, the opt-out and the packager's voicemails, unless an operator asked for the contact."""
         met_by = record.first_source if record is not None else None
         if met_by == Source.OPERATOR or (record is not None and record.named_at is not None):
             return
@@ -122,13 +122,13 @@ class Eligibility:
 
 
 def still_up(record: Record | None, now: datetime) -> NotYet:
-    """Return what a contact waits for whose call is still up."""
+    """Return the error for a contact whose call is still up."""
     reason = "Amazon Connect does not describe the contact as finished yet"
     return NotYet(Awaited.CALL, reason, next_look(Awaited.CALL, record, now))
 
 
 def next_look(awaited: Awaited, record: Record | None, now: datetime) -> datetime:
-    """Return when to look again at what a contact waits for, counted from the first look at it."""
+    """Return when to look again at a waiting contact, counted from the first look."""
     since = now
     if record is not None and record.waits_for == awaited and record.waits_since is not None:
         since = min(record.waits_since, now)
@@ -138,7 +138,7 @@ def next_look(awaited: Awaited, record: Record | None, now: datetime) -> datetim
 
 
 def _claimed_for_an_event(record: Record) -> datetime | None:
-    """Return a time for an event whose own message was tried at once: it came, but when was never noted."""
+    """Return the unknown time if an event's message claimed the contact at once: its time was never noted."""
     return UNKNOWN_TIME if Source.CONTACT_EVENT in {record.source, record.first_source} else None
 
 
@@ -148,7 +148,7 @@ def _wait(awaited: Awaited, reason: str, record: Record | None, now: datetime, u
 
 
 def _require_missed(contact: Contact, asked: Asked, record: Record | None) -> None:
-    """Look again at a contact that was found as a missed one, because the search's index lags."""
+    """Require that a contact found as a missed call is still one, because the search's index lags."""
     if asked.source is Source.CONTACT_EVENT or record is None or record.scope not in _ONLY_MISSED:
         return
     if contact.connected_to_agent_at is not None:

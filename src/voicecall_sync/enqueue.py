@@ -1,7 +1,7 @@
-"""What a contact flow could not have updated goes to the contact queue, within the flow's time.
+"""Sends a contact flow's contact to the contact queue if it was not updated, within the flow's time.
 
-First a waiting record, then one message; either alone is enough to be found. A flow that tries several times leaves
-one message, not one for each try.
+First it writes a waiting record, then it sends one message. Either alone is enough to find the contact. A flow that
+tries several times leaves only one message.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ MOST_REMEMBERED = 100
 
 
 class _Noted(Enum):
-    """What the ledger says of a contact, once a flow's contact was noted there."""
+    """Whether a flow's contact needs a message, after it was noted in the ledger."""
 
     HAS_A_MESSAGE = auto()
-    """An earlier try of the flow left one."""
-    NEEDS_NONE = auto()
-    """Another invocation has it: it was claimed."""
+    """An earlier request of the flow sent one."""
+    NEEDS_NO_MESSAGE = auto()
+    """Another invocation has claimed it."""
     NEEDS_A_MESSAGE = auto()
     UNKNOWN = auto()
     """There was no time, or the table failed."""
@@ -36,10 +36,10 @@ class _Noted(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FlowContacts:
-    """Leaves contacts of contact flows in the queue. Each of its requests has one try: a caller waits.
+    """Sends contacts of contact flows to the queue. Each of its requests is made once: a caller waits.
 
     Attributes:
-        sent: Contacts that it has sent a message for: where the table fails, a flow's next try need not send another.
+        sent: Contacts with a message already. If the table fails, the flow's next request need not send another one.
     """
 
     ledger: Ledger
@@ -51,9 +51,9 @@ class FlowContacts:
     sent: deque[str] = field(default_factory=lambda: deque(maxlen=MOST_REMEMBERED))
 
     def leave(self, outcome: Outcome, over: Deadline) -> Outcome:
-        """Leave a contact whose outcome is RETRY_LATER; the outcome's detail then says so, or that it failed."""
+        """Send a contact with the outcome RETRY_LATER to the queue. The detail then says so, or that it failed."""
         noted = self._note(outcome, over)
-        if noted is _Noted.NEEDS_NONE:
+        if noted is _Noted.NEEDS_NO_MESSAGE:
             return outcome
         known = noted is _Noted.UNKNOWN and outcome.contact_id in self.sent
         if noted is _Noted.HAS_A_MESSAGE or known or self._send(outcome.contact_id, over):
@@ -83,7 +83,7 @@ class FlowContacts:
                 left = self.waiting.expect(record, back)
         except LedgerUnavailable:
             return _Noted.UNKNOWN
-        return _Noted.NEEDS_A_MESSAGE if left else _Noted.NEEDS_NONE
+        return _Noted.NEEDS_A_MESSAGE if left else _Noted.NEEDS_NO_MESSAGE
 
     def _send(self, contact_id: str, over: Deadline) -> bool:
         if over.left() < self._one_try:

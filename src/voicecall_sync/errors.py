@@ -1,4 +1,4 @@
-"""What can go wrong before a contact is claimed, and who should catch it.
+"""The errors before a contact is claimed, and what they become.
 
     VoiceCallSyncError
     ├── InvalidInput        the event or a parameter is wrong, and stays so        sync -> INVALID
@@ -6,21 +6,21 @@
     │   └── NotListed           its initiation method does not count
     ├── NotReady            a failure on our side; nothing was claimed or sent     sync -> RETRY_LATER
     │   ├── WrongSettings       a variable is missing or wrong
-    │   ├── SecretUnusable      the secret cannot be read, or is none of the four forms
-    │   ├── ConnectUnavailable  Amazon Connect did not tell us of the contact
-    │   │   └── SearchRefused       it refused how it was asked to search
+    │   ├── SecretUnusable      the secret cannot be read, or does not have one of the four forms
+    │   ├── ConnectUnavailable  Amazon Connect did not describe the contact
+    │   │   └── SearchRefused       it refused the search's filters
     │   ├── NotFinishedYet      the event says finished, the described contact does not
-    │   ├── NotYet              nothing failed; something of the contact is still to come
+    │   ├── NotYet              nothing failed; a value of the contact may still come
     │   ├── LedgerUnavailable   the table did not answer, or refused
     │   ├── SalesforceUnreachable  no connection: name, TCP, TLS or certificate
     │   ├── SalesforceFailing   the breaker is open: several contacts in a row had no answer
     │   ├── QueueUnavailable    the contact queue did not answer, or refused
     │   └── TooLittleTime       the invocation would not outlive a PATCH and its settling
-    └── Redeliver           what a contact event that was given directly raises, so that it comes again
+    └── Redeliver           raised for a contact event that was given directly, so that it comes again
 
-Messages name fields, variables and operations. They never hold a value out of an event, a secret or a
-record: they end in logs, in a contact flow and beside a message in the dead-letter queue.
-What happens between claim and settle is no exception but a value: see ``outcome.Settlement``.
+Messages name fields, variables and operations. They appear in logs, in contact flows and in the dead-letter queue. So
+they never hold a value of an event, a secret or a record. Between claim and settle, a failure is a value instead of an
+exception: see ``outcome.Settlement``.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class VoiceCallSyncError(Exception):
     """Any failure this package expects."""
 
 
-class InvalidInput(VoiceCallSyncError):  # noqa: N818 - named for what it says, as its siblings are
-    """The event, or a parameter in it, is wrong: trying again cannot mend it.
+class InvalidInput(VoiceCallSyncError):  # noqa: N818 - the name says what is wrong, like its siblings
+    """The event, or a parameter in it, is wrong, and stays wrong.
 
     Args:
-        field: Where it is, as a path such as ``Details.ContactData.ContactId``.
-        expected: What would be right, to be read after "must be".
+        field: The path of the field, such as ``Details.ContactData.ContactId``.
+        expected: The expected value, to be read after "must be".
     """
 
     def __init__(self, field: str, expected: str) -> None:
@@ -50,18 +50,18 @@ class InvalidInput(VoiceCallSyncError):  # noqa: N818 - named for what it says, 
 
 
 class NotOurs(VoiceCallSyncError):  # noqa: N818
-    """A sound event about a contact that is no business of ours."""
+    """A valid event about a contact that is not ours to update."""
 
 
 class NotListed(NotOurs):
-    """A contact that began in a way that is not in INITIATION_METHODS."""
+    """A contact whose initiation method is not in INITIATION_METHODS."""
 
 
 class NotReady(VoiceCallSyncError):  # noqa: N818
     """Something on our side failed before the claim: nothing was claimed, nothing sent.
 
     Attributes:
-        due: From when on it makes sense to try again, where that is known.
+        due: The earliest useful time for the next look, if it is known.
         awaits: What the contact waits for; None for a failure.
     """
 
@@ -74,7 +74,7 @@ class WrongSettings(NotReady):
 
 
 class SecretUnusable(NotReady):
-    """No token can be had from the secret."""
+    """The secret gives no token."""
 
 
 class ConnectUnavailable(NotReady):
@@ -82,19 +82,19 @@ class ConnectUnavailable(NotReady):
 
 
 class SearchRefused(ConnectUnavailable):
-    """Amazon Connect refused how it was asked to search."""
+    """Amazon Connect refused the search's filters."""
 
 
 class NotFinishedYet(NotReady):
-    """Connect's description of the contact does not say yet that it ended."""
+    """Connect does not describe the contact as ended yet."""
 
 
 class NotYet(NotReady):
-    """Something of the contact is still to come: the worker looks again, and that is not a failure.
+    """A value of the contact may still come. The worker looks again; this is not a failure.
 
     Args:
-        awaits: What is still to come.
-        message: The same for a person.
+        awaits: What the contact waits for.
+        message: The same, for the operator.
         due: When to look again.
     """
 
@@ -113,7 +113,7 @@ class SalesforceUnreachable(NotReady):
 
 
 class SalesforceFailing(NotReady):
-    """Salesforce has just left several contacts without an answer; see ``breaker``."""
+    """Salesforce has not answered for several contacts in a row; see ``breaker``."""
 
     def __init__(self, due: datetime) -> None:
         super().__init__("Salesforce did not answer for the last contacts, so nothing is sent for a while")
@@ -125,11 +125,11 @@ class QueueUnavailable(NotReady):
 
 
 class TooLittleTime(NotReady):
-    """What is left of the invocation is less than a PATCH and its settling need."""
+    """The invocation's remaining time is too short for a PATCH and its settling."""
 
 
 class Redeliver(VoiceCallSyncError):  # noqa: N818
-    """Raised for a contact event that was given directly, without the queue: give it again."""
+    """Raised for a contact event that was given directly, without the queue, so that it comes again."""
 
 
 @contextmanager
@@ -150,10 +150,10 @@ def failing_as(error: Callable[[Exception], VoiceCallSyncError]) -> Iterator[Non
 
 
 def aws_reason(failure: Exception) -> str:
-    """Name a failure of botocore's without its message, which may hold what was written or read.
+    """Name a failure of botocore's without its message, because that may hold written or read values.
 
     Args:
-        failure: A ``ClientError``, whose code is taken, or any other exception, whose type is.
+        failure: A ``ClientError``, which is named by its code; any other exception is named by its type.
     """
     response = getattr(failure, "response", None)
     return str(response["Error"]["Code"]) if isinstance(response, dict) else type(failure).__name__

@@ -1,4 +1,4 @@
-"""What became of one contact, as frozen values."""
+"""The outcome of one contact's update, as frozen values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Source(StrEnum):
-    """Who asked for the update."""
+    """The source of the request for an update."""
 
     CONTACT_FLOW = "contact-flow"
     CONTACT_EVENT = "contact-event"
@@ -26,19 +26,19 @@ class State(StrEnum):
     """
 
     CLAIMED = "CLAIMED"
-    """An owner is about to send, or died sending."""
+    """An owner may be sending; or its invocation ended before it settled."""
     UPDATED = "UPDATED"
     """Salesforce accepted it."""
     UNCERTAIN = "UNCERTAIN"
-    """It was sent, and nobody can know whether it was applied."""
+    """It was sent, and it is not known whether Salesforce applied it."""
     REJECTED = "REJECTED"
     """Salesforce refused it for good."""
     NOT_APPLIED = "NOT_APPLIED"
-    """It certainly was not applied: try again."""
+    """It was certainly not applied, and may be tried again."""
 
 
 class Status(StrEnum):
-    """The word a contact flow branches on, and a metric counts."""
+    """The word on which a contact flow branches, and that a metric counts."""
 
     UPDATED = "UPDATED"
     DUPLICATE = "DUPLICATE"
@@ -50,7 +50,7 @@ class Status(StrEnum):
 
 
 class Awaited(StrEnum):
-    """What a contact waits for where nothing failed: it only is not yet time to send."""
+    """What a contact waits for if nothing failed, but it is too early to send."""
 
     CALL = "call"
     """The end of the call."""
@@ -58,7 +58,7 @@ class Awaited(StrEnum):
     """The end of after-contact work: the agent's attributes may still come."""
     RECORDING = "recording"
     VOICEMAIL = "voicemail"
-    """The recording that tells a voicemail from a caller who hung up."""
+    """The recording of a voicemail. A caller who only hung up leaves no recording."""
     TURN = "turn"
     """The end of a contact flow's attempt, or of the pause that Salesforce asked for."""
 
@@ -68,10 +68,10 @@ class Settlement:
     """How a claim ends.
 
     Attributes:
-        state: Any state but CLAIMED.
-        detail: A few words for an operator; no value of the contact in them.
-        http_status: The status code of the answer, or None where none came.
-        retry_after: Seconds that Salesforce asked us to wait, or None where it did not say.
+        state: Any state except CLAIMED.
+        detail: A few words for an operator, without any value of the contact.
+        http_status: The status code of the answer; None without an answer.
+        retry_after: The seconds that Salesforce asked to wait; None if it did not ask.
     """
 
     state: State
@@ -82,18 +82,17 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one contact in one invocation.
+    """The outcome of one contact in one invocation.
 
     Attributes:
-        status: What to tell the caller.
-        contact_id: The contact, or "" where the event did not hold a usable one.
-        detail: A sentence for a person; no value of the contact in it.
-        state: The state of the record in the ledger afterwards, as far as we know; None for no record.
-        http_status: The status code of Salesforce's answer, where one came.
-        differs: For a DUPLICATE, the properties in which it differs from what was sent.
-        final_blocked: A DUPLICATE that holds the finished call's values, barred by an earlier update
-            from a contact flow.
-        due: For RETRY_LATER, the moment from which on it makes sense to try again, where one is known.
+        status: The status for the caller.
+        contact_id: The contact; "" if the event has no valid id.
+        detail: A sentence for the operator, without any value of the contact.
+        state: The state of the record afterwards, if it is known; None without a record.
+        http_status: The status code of Salesforce's answer; None without an answer.
+        differs: For a DUPLICATE, the names of properties that only one of this and the earlier update has.
+        final_blocked: This DUPLICATE has the finished call's values, but a contact flow used the one update before.
+        due: For RETRY_LATER, the earliest useful time for the next look, if it is known.
         awaits: For RETRY_LATER, what the contact waits for; None for a failure.
     """
 

@@ -1,7 +1,7 @@
 """The only reader of the environment.
 
-Each function needs a few variables; the others are optional. A test keeps these names, the template's and the README's
-the same.
+Each function needs a few variables; the others are optional. A test compares these names with the template's and the
+documentation's.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from voicecall_sync.salesforce.custom_fields import CustomField, parse_setting
 from voicecall_sync.times import moment_of
 
 SENDING = ("SCRT_ENDPOINT_BASE", "JWT_SECRET_ID", "IDEMPOTENCY_TABLE", "CONNECT_INSTANCE_ID", "CONTACT_QUEUE_URL")
-"""What the functions need that send."""
+"""The variables of the functions that send."""
 WORKER_ONLY = ("DEAD_LETTER_QUEUE_URL",)
-"""What the worker needs beside."""
+"""Further variables of the worker."""
 RECONCILING = ("IDEMPOTENCY_TABLE", "CONNECT_INSTANCE_ID", "CONTACT_QUEUE_URL")
-"""What the reconciliation needs."""
+"""The variables of the reconciliation."""
 OPTIONAL: Mapping[str, str] = {
     "SALESFORCE_ORG_ID": "",
     "CALL_CENTER_API_NAME": "",
@@ -56,12 +56,12 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the functions need that send, checked.
+    """The settings of the functions that send, checked.
 
     Attributes:
         endpoint_base: https, or plain http on a loopback address.
         eligibility: Which contacts are updated, and how long the worker waits for a recording.
-        queue_url, dead_letter_url: The queues; the second is "" where it was not asked for.
+        queue_url, dead_letter_url: The queues; the second is "" for a function other than the worker.
         ca_bundle: File or folder of the certificate authorities to trust.
     """
 
@@ -81,13 +81,13 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class ReconcileSettings:
-    """What the reconciliation needs, checked.
+    """The settings of the reconciliation, checked.
 
     Attributes:
-        rules: Which contacts are calls.
-        defaults: What a scheduled run does.
-        searches_per_second: How often it asks Connect for a page.
-        paused: The worker receives nothing, so nothing is enqueued by itself.
+        rules: They say which contacts are calls.
+        defaults: They say what a scheduled run does.
+        searches_per_second: How many pages it may ask for in a second.
+        paused: The worker receives no messages, so a schedule's run sends none.
     """
 
     table: str
@@ -101,13 +101,13 @@ class ReconcileSettings:
 
 @dataclass(frozen=True, slots=True)
 class PreviewSettings:
-    """What decides what would become of a contact, checked.
+    """The settings that a preview of a contact depends on, checked.
 
     Attributes:
-        custom_fields, eligibility: As the functions that send have them.
-        scope: Which contacts a run of the reconciliation takes.
-        searches_per_second: How often Connect is asked for a page.
-        paused: The worker receives nothing.
+        custom_fields, eligibility: As for the functions that send.
+        scope: The scope of a run of the reconciliation.
+        searches_per_second: How many pages it may ask for in a second.
+        paused: The worker receives no messages.
     """
 
     instance_id: str
@@ -119,27 +119,27 @@ class PreviewSettings:
 
 
 def log_level() -> str:
-    """Return LOG_LEVEL, or its default where it is none: a wrong one must not cost the log line that says so."""
+    """Return LOG_LEVEL, or its default if it is invalid, so that the error can still be logged."""
     level = os.environ.get("LOG_LEVEL", "").strip().upper()
     return level if level in _LEVELS else OPTIONAL["LOG_LEVEL"]
 
 
 def service() -> str:
-    """Return POWERTOOLS_SERVICE_NAME, by which metrics and log lines are told apart: the stack's name."""
+    """Return POWERTOOLS_SERVICE_NAME, the stack's name, which identifies its metrics and log lines."""
     return os.environ.get("POWERTOOLS_SERVICE_NAME", "").strip() or OPTIONAL["POWERTOOLS_SERVICE_NAME"]
 
 
 def read(*more: str) -> Settings:
-    """Read what the functions need that send.
+    """Read the settings of the functions that send.
 
     Args:
-        more: Further variables that are needed.
+        more: Further variables that must be set.
 
     Raises:
-        WrongSettings: Variables are missing (all of them are named), or one is wrong.
+        WrongSettings: Variables are missing (the message names all of them), or one is wrong.
     """
     values = _values((*SENDING, *more))
-    # What requests itself honours, for a network with an authority of its own.
+    # The library requests reads these variables too, for a network with its own certificate authority.
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or where()
     return Settings(
         endpoint_base=_endpoint(values["SCRT_ENDPOINT_BASE"]),
@@ -158,7 +158,7 @@ def read(*more: str) -> Settings:
 
 
 def read_reconciling() -> ReconcileSettings:
-    """Read what the reconciliation needs.
+    """Read the settings of the reconciliation.
 
     Raises:
         WrongSettings: As for ``read``.
@@ -180,7 +180,7 @@ def read_reconciling() -> ReconcileSettings:
 
 
 def read_previewing(variables: Mapping[str, str]) -> PreviewSettings:
-    """Read what a preview needs, from the variables of the functions, which an operator's machine lacks.
+    """Read the settings of a preview from the functions' variables, because an operator's machine does not have them.
 
     Raises:
         WrongSettings: As for ``read``.
@@ -197,11 +197,11 @@ def read_previewing(variables: Mapping[str, str]) -> PreviewSettings:
 
 
 def _values(needed: Sequence[str], variables: Mapping[str, str] = os.environ) -> Mapping[str, str]:
-    given = {name: variables.get(name, "").strip() for name in (*needed, *OPTIONAL)}
-    missing = [name for name in needed if not given[name]]
+    environment = {name: variables.get(name, "").strip() for name in (*needed, *OPTIONAL)}
+    missing = [name for name in needed if not environment[name]]
     if missing:
         raise WrongSettings(f"not set: {', '.join(missing)}")
-    return {name: text or OPTIONAL.get(name, "") for name, text in given.items()}
+    return {name: text or OPTIONAL.get(name, "") for name, text in environment.items()}
 
 
 def _eligibility(values: Mapping[str, str]) -> Eligibility:
@@ -225,7 +225,7 @@ def _endpoint(text: str) -> str:
     )
     try:
         parts = urlsplit(text)
-        _ = parts.port  # raises where it is no number
+        _ = parts.port  # raises if it is not a number
     except ValueError:
         raise wrong from None
     path = parts.path.rstrip("/")
@@ -247,7 +247,7 @@ def _is_loopback(host: str | None) -> bool:
 
 
 def _instance(text: str) -> str:
-    """Return the instance id; people paste the whole ARN, which has it behind "instance/"."""
+    """Return the instance id; operators may paste the whole ARN, in which it comes after "instance/"."""
     instance_id = text.rpartition("instance/")[2].partition("/")[0]
     if not re.fullmatch(r"[A-Za-z0-9-]{1,100}", instance_id, re.ASCII):
         raise WrongSettings("CONNECT_INSTANCE_ID must be the id of an Amazon Connect instance, or its ARN")

@@ -1,4 +1,4 @@
-"""Times that come from outside, and spans of time."""
+"""Times from events, requests and settings, and spans of time."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Window:
 
     @property
     def empty(self) -> bool:
-        """Tell whether nothing can lie in it."""
+        """Tell whether no moment is in it."""
         return self.start >= self.end
 
     def halves(self) -> tuple[Window, Window]:
-        """Split it in two. They share a second: whether a search includes its ends is not documented."""
+        """Split it in two. The halves share a second: it is not documented whether a search includes its ends."""
         middle = self.start + (self.end - self.start) / 2
         return Window(self.start, middle + timedelta(seconds=1)), Window(middle, self.end)
 
@@ -31,7 +31,7 @@ _FIRST_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def moment_of(value: object) -> datetime | None:
-    """Read a moment in ISO 8601 with its zone, and return it in UTC; None if it is not one, or before any contact."""
+    """Return a moment in ISO 8601 with its zone, in UTC; None if it is not one, or before 2000."""
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
         if moment is None or moment.tzinfo is None:

@@ -1,1 +1,1 @@
-"""The only place with SQS's spelling: what waits, and when it comes back."""
+"""The only place with SQS's spelling: messages, and when they come back."""

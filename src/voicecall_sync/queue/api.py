@@ -1,6 +1,6 @@
 """The edge to SQS: the contact queue and its dead-letter queue.
 
-SQS takes ten messages at once and 256 KiB in a message; queues of newer make take more (Amazon SQS message quotas).
+SQS takes ten messages at once, and 256 KiB in a message. Newer queues take more (Amazon SQS message quotas).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
 
 REASON = "Reason"
-"""The message attribute that says why a message was moved to the dead-letter queue."""
+"""The message attribute with the reason why the worker moved a message to the dead-letter queue."""
 BATCH = 10
 _LARGEST = 256 * 1024
 _LONGEST_REASON = 1024
@@ -26,14 +26,14 @@ _ROOM_FOR_REASON = _LONGEST_REASON + 100
 
 
 class ContactQueue:
-    """The contact queue, and behind it the dead-letter queue.
+    """The contact queue and its dead-letter queue.
 
     Every method raises QueueUnavailable if SQS failed.
 
     Args:
-        client: Gives an SQS client; called when it is first needed.
-        url: The contact queue's.
-        dead_letter_url: The dead-letter queue's; "" for who moves nothing there.
+        client: Gives an SQS client; the first request asks for it.
+        url: The contact queue's address.
+        dead_letter_url: The dead-letter queue's address; "" if the caller moves no messages there.
     """
 
     def __init__(self, client: Callable[[], SQSClient], url: str, dead_letter_url: str = "") -> None:
@@ -45,8 +45,8 @@ class ContactQueue:
         """Send one message.
 
         Args:
-            contact_id: Which contact it is about.
-            source: Who sends it.
+            contact_id: The contact.
+            source: The sender.
             delay: How long SQS holds it back; None for the queue's own delay.
         """
         arguments: dict[str, Any] = {} if delay is None else {"DelaySeconds": whole_seconds(delay)}
@@ -71,7 +71,7 @@ class ContactQueue:
                 raise QueueUnavailable(f"the contact queue did not accept {len(entries) - accepted} messages")
 
     def come_back(self, message: Message, after: timedelta) -> None:
-        """Let SQS give a message again after so long, once it was reported as failed."""
+        """Let SQS give a message again after this time, once the worker has reported it as failed."""
         with failing_as(_unavailable("change of visibility")):
             self._client().change_message_visibility(
                 QueueUrl=self._url, ReceiptHandle=message.receipt, VisibilityTimeout=whole_seconds(after)
@@ -89,10 +89,10 @@ class ContactQueue:
     def in_line(self) -> int:
         """Count the messages that wait to be received; not those that are delayed, or that come back later."""
         name: Any = "ApproximateNumberOfMessages"
-        with failing_as(_unavailable("look at its length")):
+        with failing_as(_unavailable("read of its length")):
             answer = self._client().get_queue_attributes(QueueUrl=self._url, AttributeNames=[name])
             return int(answer["Attributes"][name])
 
 
-def _unavailable(what: str) -> Callable[[Exception], QueueUnavailable]:
-    return lambda failure: QueueUnavailable(f"the contact queue failed at {what}: {aws_reason(failure)}")
+def _unavailable(operation: str) -> Callable[[Exception], QueueUnavailable]:
+    return lambda failure: QueueUnavailable(f"the contact queue failed at {operation}: {aws_reason(failure)}")

@@ -1,15 +1,15 @@
-"""The breaker: while Salesforce does not answer, a sandbox does not spend the one update of contact after contact.
+"""The breaker: while Salesforce does not answer, a sandbox does not use up the one update of each contact.
 
-A PATCH without an answer is UNCERTAIN, and an operator has to look at it. So after a few of them in a row a sandbox
-claims nothing for a minute, then lets one contact through as a probe. If that fails too, it waits twice as long, up to
-ten minutes. Only an answer of 2xx or 4xx ends it.
+A PATCH without an answer is UNCERTAIN, and an operator must decide. So after a few of them in a row, a sandbox claims
+nothing for a minute. Then it lets one contact through as a probe. If the probe fails, the sandbox waits twice as long,
+up to ten minutes. Only an answer of 2xx or 4xx closes the breaker.
 
                  failures in a row             the wait is over
     ┌─> closed ───────────────────> open ───────────────────────> one contact as a probe
     └──── 2xx, 4xx ────────────────── ↑ ──── no answer, 5xx ──────────┘ │
     └───────────────────────────────────────────── 2xx, 4xx ────────────┘
 
-Each sandbox has its own. It is kept in memory alone: a new sandbox begins with a closed one.
+Each sandbox has its own breaker, in memory only. A new sandbox begins with a closed one.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from voicecall_sync.errors import SalesforceFailing
 from voicecall_sync.outcome import Settlement, State
 
 FAILURES = 3
-"""After so many contacts in a row the worker's breaker opens."""
+"""The worker's breaker opens after so many contacts in a row."""
 FAILURES_IN_A_FLOW = 1
-"""A contact flow's opens after the first: a caller waits, and there may be many sandboxes."""
+"""A contact flow's breaker opens after the first failure: a caller waits, and there may be many sandboxes."""
 
 _CLOSED_BY = frozenset({2, 4})
 _SERVER_ERROR = 5
@@ -44,20 +44,20 @@ class Breaker:
         """Let a contact pass if the breaker is closed, or if it is time for a probe.
 
         Raises:
-            SalesforceFailing: It is open; the error says until when.
+            SalesforceFailing: The breaker is open; the error says until when.
         """
         if self._until is None:
             return
-        # A clock that was set back must not keep it open for longer than it ever is.
+        # If the clock was set back, the breaker still opens for no longer than its longest wait.
         if timedelta(0) < self._until - self._clock.now() <= self._longest:
             raise SalesforceFailing(self._until)
 
     def learn(self, settlement: Settlement, most: int) -> None:
-        """Learn what became of a request that was sent, or was about to be.
+        """Count the result of a request that was sent, or was about to be sent.
 
         Args:
-            settlement: How its claim ends.
-            most: After how many failures in a row the breaker opens.
+            settlement: How the claim ends.
+            most: The number of failures in a row after which the breaker opens.
         """
         kind = (settlement.http_status or 0) // 100
         if kind in _CLOSED_BY:

@@ -1,4 +1,4 @@
-"""A message of the contact queue, as Lambda hands it over, and the body of ours. ``asked`` reads a body."""
+"""A message of the contact queue, as Lambda gives it, and the body of our own messages. ``asked`` reads a body."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from voicecall_sync.outcome import Source
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message, as Lambda hands it over.
+    """One message, as Lambda gives it.
 
     Attributes:
-        receipt: With which SQS knows this receive of it.
-        sent_at: When it came into the queue; None where that is not said. A redrive makes a new message.
+        receipt: SQS's handle of this receive.
+        sent_at: When it came into the queue; None if the event lacks that. A redrive makes a new message.
         receives: How often it was received, this time included.
     """
 
@@ -29,7 +29,7 @@ class Message:
 
 
 def messages_of(event: object) -> tuple[Message, ...]:
-    """Read a batch that Lambda's event source mapping of SQS hands over.
+    """Read a batch of Lambda's event source mapping of SQS.
 
     Raises:
         InvalidInput: It is not such a batch.
@@ -61,10 +61,10 @@ def _message(record: object, path: str) -> Message:
 
 
 def _whole(value: object) -> int | None:
-    """Return a number that SQS writes as text; None for what no message of this century has."""
+    """Return a number that SQS writes as text; None if it is too long for a time of this century."""
     return int(value) if isinstance(value, str) and value.isdecimal() and len(value) <= 13 else None  # noqa: PLR2004
 
 
 def body_of(contact_id: str, source: Source) -> str:
-    """Return the body of a message of ours."""
+    """Return the body of one of our own messages."""
     return json.dumps({"contactId": contact_id, "source": source.value})

@@ -1,11 +1,11 @@
 """How far the two passes of the reconciliation have come, and where a run goes on.
 
-    first   up to 30 minutes ago                what no event told of
-    second  up to ReconcileLookBackHours ago    what the search's index had late
+    first   up to 30 minutes ago                finished contacts without an event
+    second  up to ReconcileLookBackHours ago    contacts that the search's index had late
 
-A position never lies before ReconcileNotBefore, nor more than 24 hours behind where its pass would be: an outage and
-a hand-over to another system look alike, and calls that another system has updated must not be sent. What is skipped
-so is named, and an operator backfills it by hand.
+A position is never before ReconcileNotBefore, and never more than 24 hours behind the target of its pass. After an
+outage, another system may have updated the calls, and these must not be sent. So the run skips what is older and names
+it, and an operator may backfill it by hand.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Pass(StrEnum):
     SECOND = "second"
 
     def target(self, now: datetime, look_back: timedelta) -> datetime:
-        """Return up to which moment the pass looks."""
+        """Return the end of the time that the pass searches."""
         return now - (FIRST_AFTER if self is Pass.FIRST else look_back)
 
 
@@ -45,11 +45,11 @@ class Position:
     """How far a pass has come. Times are in UTC.
 
     Attributes:
-        at: All contacts that ended before it are done.
-        scope: The scope it was walked with.
+        at: All contacts that ended before this are done.
+        scope: The scope of the run that moved it.
         moved_at: When it last moved.
-        width: How wide the next step is.
-        trying: Where the step ends that is under way; a run that finds it knows that the step was cut off.
+        width: The width of the next step.
+        trying: The end of the step under way. If the next run finds it, that step was cut off.
     """
 
     at: datetime
@@ -59,27 +59,27 @@ class Position:
     trying: datetime | None = None
 
     def next_step(self, target: datetime) -> Window | None:
-        """Return the next step; None where the pass is through."""
+        """Return the next step; None if the pass has reached its target."""
         return Window(self.at, min(self.at + self.width, target)) if self.at < target else None
 
     def begun(self, step: Window) -> Position:
-        """Return it with a step under way."""
+        """Return the position with a step under way."""
         return replace(self, trying=step.end)
 
     def halved(self, step: Window) -> Position:
-        """Return it with the next step half as wide as this one, which was too much for one search."""
+        """Return the position with a next step half as wide as this one, which was too much for one search."""
         return replace(self, width=max(NARROWEST, (step.end - step.start) / 2), trying=None)
 
     def done(self, step: Window, now: datetime) -> Position:
-        """Return it behind a step; the next one is wider again."""
+        """Return the position behind a step; the next step is wider again."""
         return replace(self, at=step.end, moved_at=now, width=min(STEP, self.width * 2), trying=None)
 
     def stands(self, target: datetime, now: datetime) -> timedelta:
-        """Return for how long it could have moved, and did not."""
+        """Return for how long it could have moved but did not."""
         return max(timedelta(0), min(now - self.moved_at, target - self.at))
 
     def as_stored(self) -> dict[str, object]:
-        """Return it as the table keeps it."""
+        """Return the position as the table keeps it."""
         values: dict[str, object] = {
             "at": stored(self.at),
             "scope": self.scope.value,
@@ -90,7 +90,7 @@ class Position:
 
 
 def position_of(item: Mapping[str, Any] | None) -> Position | None:
-    """Read a position; None for none, and where it is not readable: the pass then begins anew, from now on."""
+    """Read a position; None if it is missing or not readable. The pass then begins now."""
     if item is None:
         return None
     at, moved_at, trying = (from_stored(item.get(name)) for name in ("at", "movedAt", "trying"))
@@ -102,29 +102,29 @@ def position_of(item: Mapping[str, Any] | None) -> Position | None:
 
 
 def begin(
-    found: Position | None, scope: Scope, target: datetime, now: datetime, not_before: datetime | None
+    saved: Position | None, scope: Scope, target: datetime, now: datetime, not_before: datetime | None
 ) -> tuple[Position, Window | None]:
-    """Return where a run begins, and what it skips because it lies too far back.
+    """Return where a run begins, and the time it skips because it is too far back.
 
-    A first run, a run with a wider scope than the position's, and the first one after the scope ``none`` begin now:
-    what ended before was not in the scope.
+    A first run begins now. So does a run with a wider scope than the position's, and the first one after the scope
+    ``none``. Contacts that ended before were not in the scope.
 
     Args:
-        found: The position as it was stored; None for none.
-        scope: The run's; not ``none``.
-        target: Up to which moment the pass looks.
+        saved: The position that was saved; None without one.
+        scope: The run's scope; not ``none``.
+        target: The end of the time that the pass searches.
         now: The time of day.
-        not_before: Contacts that ended before it are another system's; None for no such bound.
+        not_before: Contacts that ended before this belong to another system; None for no such bound.
     """
-    if found is None or _WIDTH.index(scope) > _WIDTH.index(found.scope):
+    if saved is None or _WIDTH.index(scope) > _WIDTH.index(saved.scope):
         return Position(now, scope, now), None
-    position = replace(found, scope=scope, trying=None)
-    if found.at > now + CLOCKS_DIFFER:  # a clock was ahead: how far the pass came is not known
+    position = replace(saved, scope=scope, trying=None)
+    if saved.at > now + CLOCKS_DIFFER:  # a clock was ahead: how far the pass came is not known
         position = replace(position, at=target - FURTHEST_BEHIND)
-    if found.trying is not None:
-        position = replace(position, width=_bounded((found.trying - found.at) / 2))
+    if saved.trying is not None:
+        position = replace(position, width=_bounded((saved.trying - saved.at) / 2))
     if not_before is not None and position.at < not_before:
-        # Never ahead of now: a bound in the future may be corrected.
+        # Never later than now: an operator may correct a bound in the future.
         position = replace(position, at=min(not_before, now), moved_at=now)
     furthest = target - FURTHEST_BEHIND
     if position.at < furthest:

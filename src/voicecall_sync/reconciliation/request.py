@@ -1,10 +1,10 @@
-"""What one run of the reconciliation is asked to do: by a schedule's event, or by hand.
+"""The request for one run of the reconciliation: a schedule's event, or one by hand.
 
     {"from": "2026-11-01T00:00:00Z", "to": "2026-11-02T00:00:00Z", "scope": "all", "dryRun": true,
      "contactIds": ["…"]}
 
-Each is optional. A schedule's event, and ``{}``, ask for the usual: two passes over finished contacts, in the scope
-that is set. Anything else is a window by hand; where the scope that is set is none, it has to say its scope.
+Each is optional. A schedule's event, and ``{}``, ask for two passes over finished contacts, in the scope of the
+setting. Any other event asks for a window by hand. If the scope of the setting is ``none``, it must name its scope.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from voicecall_sync.errors import InvalidInput
 from voicecall_sync.times import Window, moment_of
 
 FIRST_AFTER = timedelta(minutes=30)
-"""So long the ordinary path, by contact events, has before the reconciliation looks at a call."""
+"""The time that contact events have before the reconciliation looks at a call."""
 MOST_NAMED = 10_000
 
 KEYS = ("from", "to", "scope", "dryRun", "contactIds")
@@ -27,10 +27,10 @@ _SCHEDULED = "Scheduled Event"
 
 @dataclass(frozen=True, slots=True)
 class ReconcileDefaults:
-    """What a run does unless it is asked for something else.
+    """What a run does unless its request says otherwise.
 
     Attributes:
-        not_before: Contacts that ended before this are never touched, whoever asks; None for no such bound.
+        not_before: A run never updates contacts that ended before this, not even by hand; None for no such bound.
     """
 
     scope: Scope
@@ -43,8 +43,8 @@ class ReconcileRequest:
     """One run's task.
 
     Attributes:
-        window: By hand: which contacts, by when they ended. None for a schedule's run, and where contacts are named.
-        contacts: The contacts named: an id, or what is wrong with it. None where none are named.
+        window: By hand: the span of time in which the contacts ended. None for a schedule's run or for named contacts.
+        contacts: The named contacts: an id, or the error of a wrong one. None if the request names no contacts.
     """
 
     window: Window | None
@@ -54,10 +54,10 @@ class ReconcileRequest:
 
 
 def parse(event: object, defaults: ReconcileDefaults, now: datetime) -> ReconcileRequest:
-    """Read a schedule's event, of a rule's or of EventBridge Scheduler's, or a request by hand.
+    """Read a schedule's event (of a rule or of EventBridge Scheduler), or a request by hand.
 
     Raises:
-        InvalidInput: It is neither, or something in it is wrong; the message names what.
+        InvalidInput: It is neither, or a field in it is wrong; the message names the field.
     """
     if not isinstance(event, Mapping):
         raise InvalidInput("event", f"an object, with any of {', '.join(KEYS)}")
@@ -66,7 +66,7 @@ def parse(event: object, defaults: ReconcileDefaults, now: datetime) -> Reconcil
     for name in event:
         if name not in KEYS:
             shown = name if isinstance(name, str) and name.isidentifier() and len(name) <= 30 else "a key"  # noqa: PLR2004
-            raise InvalidInput("event", f"a schedule's, or hold nothing but {', '.join(KEYS)}: not {shown}")
+            raise InvalidInput("event", f"a schedule's, or hold only {', '.join(KEYS)}: not {shown}")
     dry_run = _flag(event, "dryRun")
     by_hand = dry_run or any(event.get(name) is not None for name in ("from", "to", "scope"))
     if "contactIds" in event:
@@ -101,7 +101,7 @@ def _scope(event: Mapping[str, object], default: Scope, *, by_hand: bool) -> Sco
     if value is None and not (by_hand and default is Scope.NONE):
         return default
     if not isinstance(value, str) or value not in SEARCHED:
-        # Also by hand without a scope where the one set is none: an answer without contacts would mislead.
+        # By hand without a scope, if the setting is `none`: an answer without contacts would mislead.
         raise InvalidInput("scope", f"one of {', '.join(SEARCHED)}")
     return Scope(value)
 

@@ -1,12 +1,12 @@
-"""The reconciliation: finds what no event told of, and hands it to the contact queue.
+"""The reconciliation: finds finished contacts without an event, and sends their messages to the contact queue.
 
     1  expired claims                       -> UNCERTAIN, for an operator
     2  waiting contacts, message lost       -> a message
     3  finished contacts, in two passes     -> those without a record: a waiting record and a message
 
-It sends nothing to Salesforce, and needs neither the secret nor a contact's description: the worker judges each
-contact again. Killed at any line it has lost nothing. A step that was cut off is done again, half as wide; a contact
-that got its waiting record and no message is found by 2.
+It sends nothing to Salesforce, and needs neither the secret nor a contact's description. The worker judges each contact
+again. A run that is killed at any line loses nothing. A step that was cut off is done again, half as wide. If a contact
+got its waiting record but no message, 2 finds it.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ from voicecall_sync.report import Metric, Report
 from voicecall_sync.times import Window
 
 FEW_IN_LINE = 100
-"""So few messages wait for seconds, so that one that is two hours late is not among them."""
+"""So few messages wait only seconds, so a message that is two hours late is not among them."""
 MOST_LISTED = 1000
-"""How many contacts an answer names: Lambda's answers end at 6 MB."""
+"""The number of contacts that an answer names: Lambda's answers end at 6 MB."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReconciliationParts:
-    """What every run works with; the composition root puts it together.
+    """The objects and settings of every run; ``wiring`` makes them.
 
     Attributes:
         search_page: Gets a page of contacts; see ``Connect.search_page``.
-        searches_per_second: How often it may be asked.
-        paused: The worker receives nothing: no position moves, and no message is sent by itself.
+        searches_per_second: How many pages it may ask for in a second.
+        paused: The worker receives no messages. So no position moves, and a schedule's run sends no messages.
     """
 
     search_page: Ask
@@ -66,15 +66,15 @@ class ReconciliationParts:
 
 @dataclass(slots=True)
 class Counts:
-    """What a run did.
+    """The results of a run.
 
     Attributes:
-        found: Contacts of the scope, without those whose call went on as another contact.
-        known: Of these, how many had a record; of contacts that were named, how many need no message.
-        through: Of a window by hand: all contacts that ended before it are done.
-        skipped: What lies too far back, and is looked at by no pass any more.
-        stopped: Why the run ended before it was through.
-        harmless: The next run simply goes on.
+        found: The number of contacts in the scope, without those whose call went on as another contact.
+        known: The number of these that had a record; of named contacts, those that need no message.
+        through: For a window by hand: all contacts that ended before this are done.
+        skipped: Spans of time that are too far back: no pass searches them any more.
+        stopped: Why the run ended early.
+        harmless: The next run goes on, and the operator need not look.
         contacts: Contacts by name, each with a status and a detail.
     """
 
@@ -101,10 +101,10 @@ class Reconciliation:
     """One run.
 
     Args:
-        parts: What it works with.
-        request: What it is to do.
+        parts: The objects and settings it uses.
+        request: Its request.
         over: When it must be over.
-        reserve: Seconds before that in which no further page is asked for.
+        reserve: The last seconds before that, in which it asks for no further page.
     """
 
     parts: ReconciliationParts
@@ -119,7 +119,7 @@ class Reconciliation:
     _oldest_claim: float | None = field(init=False, default=None)
 
     def run(self) -> dict[str, object]:
-        """Do what was asked for, and return the answer. None of the failures expected is raised."""
+        """Do what the request says, and return the answer. Expected failures are in the answer; none is raised."""
         self._now = self.parts.clock.now()
         self._search = ContactSearch(self._ask, self.parts.rules)
         try:
@@ -151,7 +151,7 @@ class Reconciliation:
             if record.since is not None:
                 self._oldest_claim = max(self._oldest_claim, (self._now - record.since).total_seconds())
             if record.claim_expired(self._now):
-                with suppress(LedgerUnavailable):  # the next run meets it again
+                with suppress(LedgerUnavailable):  # the next run expires it
                     self._expire(record)
 
     def _expire(self, record: Record) -> None:
@@ -164,11 +164,11 @@ class Reconciliation:
     # ---------------------------------------------------------------- 2  lost messages
 
     def _enqueue_lost(self) -> None:
-        """Send a message for each contact whose own message should have been there two hours ago.
+        """Send a message for each contact whose own message is two hours late.
 
-        Where messages wait in line, it may be among them: then the next run looks again. A few do not count for a
-        contact that came back before, because it had one message then. A contact gets one message so at the most, until
-        that message was met or SQS can no longer have it.
+        If messages wait in line, the late one may be among them, and the next run looks again. A few do not count for a
+        contact that came back before. A contact gets only one such message, until the worker receives it or SQS can no
+        longer have it.
         """
         in_line = self.parts.queue.in_line()
         for record in self.parts.open_contacts.open(State.NOT_APPLIED):
@@ -179,7 +179,7 @@ class Reconciliation:
                 self.counts.enqueued_again += 1
 
     def _enqueue_again(self, record: Record, source: Source) -> bool:
-        """Send a message for a contact that waits already. False: it has moved on, and no message was sent."""
+        """Send a message for a contact that waits. False: the contact has changed, and no message was sent."""
         noted = self.parts.waiting.expect(record, back_by(self._now, DELAY))
         if noted:
             self.parts.queue.send(record.contact_id, source, timedelta(0))
@@ -194,7 +194,7 @@ class Reconciliation:
             return
         positions = {one: self._begin(one) for one in Pass}
         try:
-            # Who is further behind goes first, so that neither pass takes all the time.
+            # The pass that is further behind goes first, so that neither takes all the time.
             for one in sorted(Pass, key=lambda one: positions[one].at - self._target(one)):
                 while (step := positions[one].next_step(self._target(one))) is not None:
                     positions[one] = self._take_step(one, positions[one], step)
@@ -206,17 +206,17 @@ class Reconciliation:
         return one.target(self._now, self.parts.defaults.look_back)
 
     def _switch_off(self, one: Pass) -> None:
-        """Note that the scope was none, so that a later run does not look at what ends meanwhile."""
-        found = self._stored(one)
-        if found is None or found.scope is not Scope.NONE:
-            self._save(one, switched_off(self._now), found)
+        """Note that the scope is ``none``, so that a later run does not search the time until then."""
+        saved = self._stored(one)
+        if saved is None or saved.scope is not Scope.NONE:
+            self._save(one, switched_off(self._now), saved)
 
     def _begin(self, one: Pass) -> Position:
-        found = self._stored(one)
+        saved = self._stored(one)
         defaults = self.parts.defaults
-        position, skipped = begin(found, self.request.scope, self._target(one), self._now, defaults.not_before)
-        if position != found:
-            self._save(one, position, found)
+        position, skipped = begin(saved, self.request.scope, self._target(one), self._now, defaults.not_before)
+        if position != saved:
+            self._save(one, position, saved)
         if skipped is not None:
             self.counts.skipped.append(skipped)
             self.parts.report.skipped(skipped.start, skipped.end)
@@ -229,7 +229,7 @@ class Reconciliation:
         """Save a position over the one that was read.
 
         Raises:
-            TooLittleTime: Another run has moved it meanwhile; this run makes way.
+            TooLittleTime: Another run has moved it meanwhile; this run ends.
         """
         if not self.parts.open_contacts.save_position(one, position.as_stored(), over.as_stored() if over else None):
             raise TooLittleTime("another run of the reconciliation is under way; this one ends")
@@ -246,11 +246,11 @@ class Reconciliation:
         return self._save(one, after, begun)
 
     def _search_step(self, step: Window, *, chains: bool) -> None:
-        """Enqueue what a step holds. It is done when every message was accepted.
+        """Enqueue the contacts of a step. The step is done when SQS has accepted every message.
 
         Raises:
-            TooManyHitsError: It has to be halved.
-            NotReady: Something failed; the step is not done.
+            TooManyHitsError: The step must be halved.
+            NotReady: A request failed; the step is not done.
         """
         for page in self._search.pages(step, self.request.scope, self._now, chains=chains):
             self.counts.handed_on += page.handed_on
@@ -258,11 +258,11 @@ class Reconciliation:
 
     def _take_page(self, page: Sequence[FoundContact]) -> None:
         not_before = self.parts.defaults.not_before
-        found = [one for one in page if not_before is None or (one.disconnected_at or not_before) >= not_before]
-        known = self.parts.open_contacts.known([one.contact_id for one in found])
-        unknown = list(dict.fromkeys(one.contact_id for one in found if one.contact_id not in known))
-        self.counts.found += len(found)
-        self.counts.known += len(found) - len(unknown)
+        ours = [one for one in page if not_before is None or (one.disconnected_at or not_before) >= not_before]
+        known = self.parts.open_contacts.known([one.contact_id for one in ours])
+        unknown = list(dict.fromkeys(one.contact_id for one in ours if one.contact_id not in known))
+        self.counts.found += len(ours)
+        self.counts.known += len(ours) - len(unknown)
         if self.request.dry_run:
             for contact_id in unknown:
                 self.counts.name(contact_id, "dry run", "would be enqueued")
@@ -273,22 +273,22 @@ class Reconciliation:
         self.counts.known += len(unknown) - len(fresh)
 
     def _leave(self, contact_id: str, source: Source) -> bool:
-        found = source is Source.RECONCILE
+        by_search = source is Source.RECONCILE
         return self.parts.waiting.leave(
             contact_id,
             source,
-            "found by the reconciliation" if found else "named by an operator",
+            "found by the reconciliation" if by_search else "named by an operator",
             back_by=back_by(self._now, DELAY),
             now=self._now,
-            scope=self.request.scope if found else None,
+            scope=self.request.scope if by_search else None,
         )
 
     # ---------------------------------------------------------------- by hand
 
     def _search_by_hand(self, window: Window) -> None:
-        """Take a window in steps, from its beginning. The answer says how far it came; nothing is remembered."""
+        """Search a window in steps, from its beginning. Only the answer says how far the run came."""
         if window.empty:
-            self.counts.stopped = "nothing can lie in this window: it begins no earlier than it ends"
+            self.counts.stopped = "this window is empty: it begins no earlier than it ends"
         walk = Position(window.start, self.request.scope, self._now)
         self.counts.through = window.start
         while (step := walk.next_step(window.end)) is not None:
@@ -330,10 +330,10 @@ class Reconciliation:
             self.counts.enqueued += 1
             self.counts.name(contact_id, "enqueued", "the worker looks at it next")
 
-    # ---------------------------------------------------------------- time, and what is told
+    # ---------------------------------------------------------------- time, report and answer
 
     def _ask(self, request: Mapping[str, object]) -> Mapping[str, Any]:
-        """Ask for a page, no more often than the account's quota allows."""
+        """Ask for a page, no more often than the setting allows."""
         if self._asked_before:
             self.parts.clock.sleep(1 / self.parts.searches_per_second)
         self._require_time()
@@ -383,7 +383,7 @@ class Reconciliation:
             report.stopped(counts.stopped)
 
     def _answer(self) -> dict[str, object]:
-        """Return all of it as JSON; times in UTC."""
+        """Return the answer as JSON; times in UTC."""
         counts, request = self.counts, self.request
         return {
             "window": _shown(request.window),
