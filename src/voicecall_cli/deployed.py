@@ -232,7 +232,7 @@ def found(stack: str, region: str | None, profile: str | None, command: Sequence
             f"there is no AWS profile {profile}: `aws configure list-profiles` names them"
         ) from None
     if session.region_name is None:
-        raise CannotOperateError("no Region is set: give --region, or set AWS_REGION")
+        raise CannotOperateError("no Region is set: give --region, or set AWS_DEFAULT_REGION")
     return Deployed(session, stack, command)
 
 

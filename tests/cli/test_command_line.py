@@ -68,7 +68,10 @@ def test_no_region(operate: Operate, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
 
-    assert operate("attention").err == "no Region is set: give --region, or set AWS_REGION\n"
+    [variable] = re.findall(r"^no Region is set: give --region, or set (\w+)\n$", operate("attention").err)
+
+    monkeypatch.setenv(variable, "us-east-1")
+    assert operate("attention").err.startswith("there is no stack voicecall-sync in us-east-1")
 
 
 def test_no_such_profile(operate: Operate) -> None:

@@ -404,7 +404,7 @@ def test_as_the_page_on_operating_has_it(
     page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     contact_id = put("UNCERTAIN")
 
-    assert f"\npython3 -m tools operate {line}\n" in page
+    assert f"\nvoicecall-sync {line}\n" in page
     operate("--stack", deployed.name, *line.replace("CONTACT", contact_id).split(), typed="yes\n")
 
     assert stack.state(contact_id) == state

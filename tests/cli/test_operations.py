@@ -124,7 +124,7 @@ def test_a_table_left_behind_is_empty_if_no_contact_is_in_it(stack: LocalStack, 
     assert contacts() == 1
 
 
-OPERATE = re.findall(r"^python3 -m tools operate (.*)$", PAGE, re.MULTILINE)
+OPERATE = re.findall(r"^voicecall-sync (.*)$", PAGE, re.MULTILINE)
 
 
 def rows(heading: str) -> dict[str, str]:

@@ -361,8 +361,8 @@ def test_every_alarm_goes_to_the_topic_and_says_what_to_do(resources: Resources)
         assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}], name
         text = resolved(alarm["AlarmDescription"], {}).replace("<AWS::StackName>", LONGEST_NAME)
         assert 100 < len(text) <= 1024, name
-        named = re.findall(rf"python3 -m tools operate --stack {LONGEST_NAME} (\w+)", text)
-        assert len(named) == text.count("tools operate"), name
+        named = re.findall(rf"voicecall-sync --stack {LONGEST_NAME} (\w+)", text)
+        assert len(named) == text.count("voicecall-sync"), name
         commands.update(named)
         silence = "breaching" if name == "NoReconciliationAlarm" else "notBreaching"
         assert alarm["TreatMissingData"] == silence, name

@@ -150,8 +150,9 @@ def test_a_module_imports_only_from_those_above_it(name: str) -> None:
     assert our_imports(name) <= set(above)
 
 
-def test_each_folder_has_a_rule() -> None:
+def test_each_folder_has_a_rule_about_what_there_is() -> None:
     assert sorted(RULES) == FOLDERS
+    assert {*NEVER_INSTALLED, *(name for rule in RULES.values() for name in rule)} <= {*ALL, *FOLDERS}
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if "/" in name])
