@@ -34,6 +34,7 @@ in this order. Each imports only from those above it, and a test checks that:
     eligibility               which contacts are updated, and when all their values are known
     ledger/open_contacts      open contacts in the ledger, for the reconciliation and for operators
     reconciliation/positions  how far the two passes of the reconciliation have come
+    reconciliation/counts     the results of one run, and its answer
     connect/search            which contacts ended in a step of time, page by page
     worker                    one message of the contact queue, from its body to done or coming back
     reconciliation/run        finds finished contacts without an event, and enqueues them

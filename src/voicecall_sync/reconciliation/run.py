@@ -30,6 +30,7 @@ from voicecall_sync.ledger.waiting import Waiting
 from voicecall_sync.outcome import Source, State, Status
 from voicecall_sync.queue.api import ContactQueue
 from voicecall_sync.queue.coming_back import DELAY, RETENTION, back_by
+from voicecall_sync.reconciliation.counts import Counts
 from voicecall_sync.reconciliation.positions import Pass, Position, begin, position_of, switched_off
 from voicecall_sync.reconciliation.request import ReconcileDefaults, ReconcileRequest
 from voicecall_sync.report import Metric, Report
@@ -37,8 +38,6 @@ from voicecall_sync.times import Window
 
 FEW_IN_LINE = 100
 """So few messages wait only seconds, so a message that is two hours late is not among them."""
-MOST_LISTED = 1000
-"""The number of contacts that an answer names: Lambda's answers end at 6 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,38 +61,6 @@ class ReconciliationParts:
     defaults: ReconcileDefaults
     searches_per_second: float
     paused: bool
-
-
-@dataclass(slots=True)
-class Counts:
-    """The results of a run.
-
-    Attributes:
-        found: The number of contacts in the scope, without those whose call went on as another contact.
-        known: The number of these that had a record; of named contacts, those that need no message.
-        through: For a window by hand: all contacts that ended before this are done.
-        skipped: Spans of time that are too far back: no pass searches them any more.
-        stopped: Why the run ended early.
-        harmless: The next run goes on, and the operator need not look.
-        contacts: Contacts by name, each with a status and a detail.
-    """
-
-    found: int = 0
-    known: int = 0
-    enqueued: int = 0
-    handed_on: int = 0
-    expired_claims: int = 0
-    enqueued_again: int = 0
-    through: datetime | None = None
-    skipped: list[Window] = field(default_factory=list)
-    stopped: str | None = None
-    harmless: bool = True
-    contacts: list[dict[str, str]] = field(default_factory=list)
-
-    def name(self, contact_id: str, status: str, detail: str) -> None:
-        """Name a contact, unless there are too many."""
-        if len(self.contacts) < MOST_LISTED:
-            self.contacts.append({"contactId": contact_id, "status": status, "detail": detail})
 
 
 @dataclass(slots=True)
@@ -129,7 +96,7 @@ class Reconciliation:
         except NotReady as failure:
             self.counts.stopped, self.counts.harmless = str(failure), False
         self._report()
-        return self._answer()
+        return self.counts.answer(self.request, paused=self.parts.paused)
 
     def _work(self) -> None:
         if self.request.contacts is not None:
@@ -157,6 +124,7 @@ class Reconciliation:
     def _expire(self, record: Record) -> None:
         if self.parts.ledger.expire_claim(record, self.parts.clock.now()).expired_claim:
             self.counts.expired_claims += 1
+            self.parts.report.of_source(Source.RECONCILE)
             self.parts.report.claim_expired(record.contact_id)
             self.parts.report.publish()
             self.counts.name(record.contact_id, Status.UNCERTAIN, CLAIM_EXPIRED)
@@ -198,7 +166,7 @@ class Reconciliation:
             for one in sorted(Pass, key=lambda one: positions[one].at - self._target(one)):
                 while (step := positions[one].next_step(self._target(one))) is not None:
                     positions[one] = self._take_step(one, positions[one], step)
-                    self.parts.report.progress("reconciling", **self._progress(), position=step.end.isoformat())
+                    self.parts.report.progress("reconciling", **self.counts.progress(), position=step.end.isoformat())
         finally:
             self._stands = max(positions[one].stands(self._target(one), self._now) for one in Pass)
 
@@ -321,14 +289,20 @@ class Reconciliation:
         elif self.request.dry_run:
             self.counts.name(contact_id, "dry run", "would be enqueued")
         else:
-            if record is not None:
-                if self.parts.waiting.named(record, back_by(self._now, DELAY), self._now):
-                    self.parts.queue.send(contact_id, Source.OPERATOR, timedelta(0))
-            else:
-                self._leave(contact_id, Source.OPERATOR)
-                self.parts.queue.send(contact_id, Source.OPERATOR, timedelta(0))
-            self.counts.enqueued += 1
-            self.counts.name(contact_id, "enqueued", "the worker looks at it next")
+            self._enqueue_by_name(contact_id, record)
+
+    def _enqueue_by_name(self, contact_id: str, record: Record | None) -> None:
+        if record is not None:
+            noted = self.parts.waiting.named(record, back_by(self._now, DELAY), self._now)
+        else:
+            noted = self._leave(contact_id, Source.OPERATOR)
+        if not noted:
+            self.counts.known += 1
+            self.counts.name(contact_id, "known", "its record has changed just now; name it again if need be")
+            return
+        self.parts.queue.send(contact_id, Source.OPERATOR, timedelta(0))
+        self.counts.enqueued += 1
+        self.counts.name(contact_id, "enqueued", "the worker looks at it next")
 
     # ---------------------------------------------------------------- time, report and answer
 
@@ -344,22 +318,10 @@ class Reconciliation:
         if self.over.left() < self.reserve:
             raise TooLittleTime("the time of this run is used up; the next one goes on")
 
-    def _progress(self) -> dict[str, object]:
-        counts = self.counts
-        return {
-            "found": counts.found,
-            "known": counts.known,
-            "enqueued": counts.enqueued,
-            "handedOn": counts.handed_on,
-            "enqueuedAgain": counts.enqueued_again,
-            "stopped": counts.stopped,
-        }
-
     def _report(self) -> None:
         counts, report = self.counts, self.parts.report
         scheduled = self.request.window is None and self.request.contacts is None
         if not self.request.dry_run:
-            skipped = sum(((one.end - one.start).total_seconds() for one in counts.skipped), 0.0)
             for metric, number in {
                 Metric.FOUND: counts.found,
                 Metric.KNOWN: counts.known,
@@ -367,8 +329,8 @@ class Reconciliation:
                 Metric.ENQUEUED_AGAIN: counts.enqueued_again,
                 Metric.HANDED_ON: counts.handed_on,
                 Metric.METHOD_NOT_SEARCHED: len(self._search.not_searched),
-                Metric.SKIPPED_MINUTES: round(skipped / 60),
-                **({Metric.RECONCILED: 1} if scheduled and (counts.stopped is None or counts.harmless) else {}),
+                Metric.SKIPPED_MINUTES: counts.skipped_minutes,
+                **({Metric.RECONCILED: 1} if scheduled and not counts.needs_a_look else {}),
                 **({Metric.PAUSED: int(self.parts.paused)} if scheduled else {}),
             }.items():
                 report.counted(metric, number)
@@ -378,26 +340,6 @@ class Reconciliation:
                 report.gauge(Metric.POSITION_STANDS, self._stands.total_seconds())
             if self._oldest_claim is not None:
                 report.gauge(Metric.OLDEST_CLAIM_AGE, self._oldest_claim)
-        report.progress("reconciled", **self._progress())
-        if counts.stopped is not None and not counts.harmless:
-            report.stopped(counts.stopped)
-
-    def _answer(self) -> dict[str, object]:
-        """Return the answer as JSON; times in UTC."""
-        counts, request = self.counts, self.request
-        return {
-            "window": _shown(request.window),
-            "scope": request.scope.value,
-            "dryRun": request.dry_run,
-            "paused": self.parts.paused,
-            **self._progress(),
-            "deadOwners": counts.expired_claims,
-            "through": counts.through.isoformat() if counts.through else None,
-            "skipped": [_shown(one) for one in counts.skipped],
-            "needsALook": counts.stopped is not None and not counts.harmless,
-            "contacts": counts.contacts,
-        }
-
-
-def _shown(window: Window | None) -> dict[str, str] | None:
-    return None if window is None else {"from": window.start.isoformat(), "to": window.end.isoformat()}
+        report.progress("reconciled", **self.counts.progress())
+        if counts.needs_a_look:
+            report.stopped(str(counts.stopped))
