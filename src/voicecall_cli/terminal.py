@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from voicecall_sync.contact import contact_id_of
 from voicecall_sync.errors import InvalidInput
-from voicecall_sync.times import moment_of
+from voicecall_sync.parse import moment_of
 
 INTERRUPTED = 130
 """The exit status after Ctrl-C."""

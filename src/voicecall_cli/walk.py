@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from voicecall_cli.target import Target
-from voicecall_sync.times import Window, moment_of
+from voicecall_sync.parse import moment_of
+from voicecall_sync.times import Window
 
 WIDEST = timedelta(hours=24)
 """How much one run is asked for at the most, so that there is something to show now and then."""

@@ -6,7 +6,8 @@ in this order. Each imports only from those above it, and a test checks that:
     outcome                   the outcome of one contact's update, as frozen values
     errors                    the errors before a contact is claimed, and what they become
     clock                     the two clocks, handed in; deadlines, and the moments of one contact
-    times                     moments in ISO 8601, and windows of time
+    times                     spans of time
+    parse                     text -> moment, boolean
     contact                   Contact, FoundContact and Asked, as values; scopes
     connect/fields            what contact flow events and described contacts share; Amazon Connect's spelling
     connect/events            contact flow event, contact event -> Asked, Contact

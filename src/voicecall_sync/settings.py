@@ -21,9 +21,9 @@ from voicecall_sync.calls import METHODS, CallRules
 from voicecall_sync.contact import Scope
 from voicecall_sync.eligibility import Eligibility
 from voicecall_sync.errors import WrongSettings
+from voicecall_sync.parse import boolean_of, moment_of
 from voicecall_sync.reconciliation.request import ReconcileDefaults
 from voicecall_sync.salesforce.custom_fields import CustomField, parse_setting
-from voicecall_sync.times import moment_of
 
 SENDING = ("SCRT_ENDPOINT_BASE", "JWT_SECRET_ID", "IDEMPOTENCY_TABLE", "CONNECT_INSTANCE_ID", "CONTACT_QUEUE_URL")
 """The variables of the functions that send."""
@@ -278,10 +278,10 @@ def _searches_per_second(values: Mapping[str, str]) -> float:
 
 
 def _flag(name: str, values: Mapping[str, str]) -> bool:
-    text = values[name].lower()
-    if text not in {"true", "false"}:
+    flag = boolean_of(values[name])
+    if flag is None:
         raise WrongSettings(f"{name} must be true or false")
-    return text == "true"
+    return flag
 
 
 def _number(name: str, values: Mapping[str, str], least: float, most: float, of: str) -> float:

@@ -40,7 +40,7 @@ READING_ORDER = listed(voicecall_sync.__doc__)
 
 # --- the folders' rules ----------------------------------------------------------------------------------------------
 
-VALUES = ("outcome", "errors", "clock", "times", "contact", "calls")
+VALUES = ("outcome", "errors", "clock", "times", "parse", "contact", "calls")
 RULES = {
     "connect/": VALUES,
     "salesforce/": VALUES,
@@ -79,6 +79,7 @@ PURE = (
         "errors",
         "outcome",
         "times",
+        "parse",
         "contact",
         "connect/fields",
         "connect/events",
@@ -91,6 +92,7 @@ PURE = (
         "ledger/record",
     ),
     *("queue/messages", "queue/coming_back", "reconciliation/request", "eligibility", "reconciliation/positions"),
+    "reconciliation/counts",
 )
 
 

@@ -21,7 +21,7 @@ from voicecall_sync.connect.fields import (
 from voicecall_sync.contact import Asked, Contact, contact_id_of, usable_id
 from voicecall_sync.errors import InvalidInput, NotOurs
 from voicecall_sync.outcome import Source
-from voicecall_sync.times import moment_of
+from voicecall_sync.parse import moment_of
 
 FINISHED_EVENT_TYPE = "COMPLETED"
 """The earlier event DISCONNECTED does not do: after-contact work may go on, and talk time is not known yet."""

@@ -15,7 +15,8 @@ from datetime import datetime, timedelta
 
 from voicecall_sync.contact import SEARCHED, Scope, contact_id_of
 from voicecall_sync.errors import InvalidInput
-from voicecall_sync.times import Window, moment_of
+from voicecall_sync.parse import moment_of
+from voicecall_sync.times import Window
 
 FIRST_AFTER = timedelta(minutes=30)
 """The time that contact events have before the reconciliation looks at a call."""

@@ -21,6 +21,7 @@ from types import MappingProxyType
 
 from voicecall_sync.contact import is_empty
 from voicecall_sync.errors import WrongSettings
+from voicecall_sync.parse import boolean_of, instant_of
 
 PREFIX = "sfdc-"
 """An attribute with this prefix, in upper or lower case, fills the custom field that the rest names."""
@@ -244,10 +245,10 @@ def _number(text: str) -> Scalar:
 
 
 def _boolean(text: str) -> Scalar:
-    word = text.strip().lower()
-    if word not in {"true", "false"}:
+    value = boolean_of(text)
+    if value is None:
         raise ValueError("not true or false")
-    return word == "true"
+    return value
 
 
 def _date(text: str) -> Scalar:
@@ -265,17 +266,12 @@ def parse_time(text: str) -> datetime:
     """Return an ISO 8601 moment in UTC.
 
     Raises:
-        ValueError: It is not such a moment, or has no zone: "10:00" alone is another moment in each office.
+        ValueError: It is not such a moment, or has no zone.
     """
-    expected = "not a time with its zone, such as 2026-11-22T09:30:00Z"
-    try:
-        moment = datetime.fromisoformat(text.strip())
-        in_utc = moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise ValueError(expected) from None
-    if moment.tzinfo is None:
-        raise ValueError(expected)
-    return in_utc
+    moment = instant_of(text)
+    if moment is None:
+        raise ValueError("not a time with its zone, such as 2026-11-22T09:30:00Z")
+    return moment
 
 
 def utc_text(moment: datetime) -> str:

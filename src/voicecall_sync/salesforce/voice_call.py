@@ -17,6 +17,7 @@ from types import MappingProxyType
 from voicecall_sync.calls import callback_accepted
 from voicecall_sync.contact import CallSubType, Contact, Initiation, is_empty
 from voicecall_sync.errors import InvalidInput
+from voicecall_sync.parse import boolean_of
 from voicecall_sync.salesforce.custom_fields import (
     PREFIX,
     CustomField,
@@ -227,7 +228,7 @@ def _one_of(*values: str) -> Callable[[object], str]:
 
 def _boolean(value: object) -> bool:
     if isinstance(value, str):
-        value = {"true": True, "false": False}.get(value.strip().lower())
+        value = boolean_of(value)
     if not isinstance(value, bool):
         raise ValueError("true or false")  # noqa: TRY004 - see above
     return value
