@@ -8,14 +8,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
+from typing import assert_never
 
 from voicecall_sync.errors import InvalidInput
 from voicecall_sync.outcome import Source
 
 CALLBACK_DIALED, CALLBACK_QUEUED = "CALLBACK_CUSTOMER_FIRST_DIALED", "CALLBACK_CUSTOMER_FIRST_QUEUED"
 """The two legs of a callback that calls the customer first (Administrator Guide); the second one only waits."""
+
+UNKNOWN_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+"""The ``completed_at`` of a contact whose COMPLETED event did not say when it was sent."""
 
 # The id becomes the last segment of a URL's path. Letters, digits, "-" and "_" need no quoting there. A dot is not
 # allowed, because ".." is a path of its own. The API's limit is 256 characters.
@@ -159,6 +163,17 @@ class Asked:
     contact_id: str
     details: Mapping[str, object]
     event_time: datetime | None = None
+
+    @property
+    def completed_at(self) -> datetime | None:
+        """When the COMPLETED event was sent: after-contact work is over. None for a source that cannot know that."""
+        match self.source:
+            case Source.CONTACT_EVENT:
+                return self.event_time or UNKNOWN_TIME
+            case Source.CONTACT_FLOW | Source.RECONCILE | Source.OPERATOR:
+                return None
+            case _:
+                assert_never(self.source)
 
 
 def usable_id(value: object) -> str:

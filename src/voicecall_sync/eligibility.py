@@ -27,9 +27,9 @@ from datetime import datetime, timedelta
 from itertools import accumulate
 
 from voicecall_sync.calls import CallRules
-from voicecall_sync.contact import Asked, Contact, Scope
+from voicecall_sync.contact import UNKNOWN_TIME, Asked, Contact, Scope
 from voicecall_sync.errors import NotOurs, NotYet
-from voicecall_sync.ledger.record import UNKNOWN_TIME, Record
+from voicecall_sync.ledger.record import Record
 from voicecall_sync.outcome import Awaited, Source
 
 WRAP_UP_WAIT = timedelta(hours=4)
@@ -97,7 +97,7 @@ class Eligibility:
         ended = contact.disconnected_at
         if contact.connected_to_agent_at is None or ended is None:
             return
-        completed_at = asked.event_time or UNKNOWN_TIME if asked.source is Source.CONTACT_EVENT else None
+        completed_at = asked.completed_at
         if completed_at is None and record is not None:
             completed_at = record.completed_at or _claimed_for_an_event(record)
         if completed_at is None and contact.work_ended_at is None:

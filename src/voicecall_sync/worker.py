@@ -28,7 +28,7 @@ from voicecall_sync.contact import Asked, Contact
 from voicecall_sync.eligibility import Eligibility, still_up
 from voicecall_sync.errors import InvalidInput, LedgerUnavailable, NotFinishedYet, NotListed, NotOurs, QueueUnavailable
 from voicecall_sync.ledger.claims import Ledger
-from voicecall_sync.ledger.record import EXPIRED_AFTER, UNKNOWN_TIME, Record
+from voicecall_sync.ledger.record import EXPIRED_AFTER, Record
 from voicecall_sync.ledger.waiting import Return, Waiting
 from voicecall_sync.outcome import Awaited, Outcome, Source, State, Status
 from voicecall_sync.queue import coming_back
@@ -225,8 +225,7 @@ class Worker:
 
     def _note(self, asked: Asked, record: Record | None, outcome: Outcome, back_by: datetime) -> None:
         if record is None or record.state is State.NOT_APPLIED:
-            completed_at = asked.event_time or UNKNOWN_TIME if asked.source is Source.CONTACT_EVENT else None
-            why = Return(outcome.detail, back_by, outcome.awaits, completed_at)
+            why = Return(outcome.detail, back_by, outcome.awaits, asked.completed_at)
             self.waiting.come_back(asked.contact_id, asked.source, record, why, self.clock.now())
 
     def _set_apart(self, message: Message, outcome: Outcome) -> None:

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voicecall_sync.calls import METHODS, CallRules
-from voicecall_sync.contact import Asked, Contact, Recording
+from voicecall_sync.contact import UNKNOWN_TIME, Asked, Contact, Recording
 from voicecall_sync.eligibility import Eligibility, next_look, still_up
 from voicecall_sync.errors import NotListed, NotOurs, NotYet
-from voicecall_sync.ledger.record import UNKNOWN_TIME, Record
+from voicecall_sync.ledger.record import Record
 from voicecall_sync.outcome import Awaited, Source, State
 
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)

@@ -21,8 +21,6 @@ LOST_AFTER = timedelta(hours=2)
 EXPIRED_AFTER = timedelta(seconds=60)
 """A claim expires this long after ``ownerUntil``, because clocks differ."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-UNKNOWN_TIME = _EPOCH
-"""The ``completed_at`` of a contact whose COMPLETED event did not say when it was sent."""
 MOST_ATTEMPTS = 1_000_000
 
 _HISTORY = (
