@@ -343,7 +343,7 @@ def _event(contact_id: str, sent_at: datetime) -> dict[str, Any]:
 
 def main(arguments: Sequence[str]) -> int:
     """Play a day; return 0 if it ended as it must."""
-    given = _parser().parse_args(arguments)
+    options = _parser().parse_args(arguments)
     console = tables.console()
     forget_own_environment()
     log_path = local_folder() / "day.log"
@@ -357,11 +357,11 @@ def main(arguments: Sequence[str]) -> int:
         os.environ["RECONCILE_NOT_BEFORE"] = beginning.isoformat()
         ledger = Ledger()
         with contextlib.redirect_stdout(CountingLog(file, ledger)):
-            day = Day(stack, clock, given.calls, given.seed, ordinary=given.ordinary)
+            day = Day(stack, clock, options.calls, options.seed, ordinary=options.ordinary)
             day.ledger = ledger
             for hour in day.play():
                 _progress(day, hour)
-        return _told(console, day, given, time.monotonic() - started, shown(log_path))
+        return _told(console, day, options, time.monotonic() - started, shown(log_path))
 
 
 def _progress(day: Day, hour: timedelta) -> None:
@@ -373,7 +373,7 @@ def _progress(day: Day, hour: timedelta) -> None:
     )
 
 
-def _told(console: Console, day: Day, given: argparse.Namespace, seconds: float, log: str) -> int:
+def _told(console: Console, day: Day, options: argparse.Namespace, seconds: float, log: str) -> int:
     wrong, early, uncertain, dollars = day.wrong(), day.too_early(), day.uncertain(), day.dollars()
     ledger, updated = day.ledger, len(day.finished) - uncertain - len(wrong)
     table = tables.table_of("What", "How many")
@@ -397,7 +397,7 @@ def _told(console: Console, day: Day, given: argparse.Namespace, seconds: float,
     ):
         table.add_row(what, number)
     console.print(table)
-    console.print(f"{given.calls} calls, seed {given.seed}, in {seconds:.0f} s; an invocation is taken to last")
+    console.print(f"{options.calls} calls, seed {options.seed}, in {seconds:.0f} s; an invocation is taken to last")
     console.print(f"{BUSY.total_seconds()} s at {MEMORY_GB} GB. The functions' log: {log}")
     for line in wrong[:20]:
         console.print(f"wrong: {line}")

@@ -49,25 +49,25 @@ def main(arguments: Sequence[str]) -> int:
     way = parser.add_mutually_exclusive_group()
     way.add_argument("--keep", action="store_true", help="keep the stack running afterwards, as `stack` does")
     way.add_argument("--to-queue", action="store_true", help="put the event into the running stack's contact queue")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     variables = stack.running()
-    if given.to_queue and variables is None:
+    if options.to_queue and variables is None:
         parser.error("--to-queue needs a running stack: start `python3 -m tools stack` in another terminal")
     examples = Examples.at(datetime.now(UTC)) if variables is None else stack.examples()
     try:
-        event = examples.read(given.event_file)
+        event = examples.read(options.event_file)
     except OSError as failure:
-        parser.error(f"{given.event_file}: {failure.strerror}")
+        parser.error(f"{options.event_file}: {failure.strerror}")
     except ValueError as failure:
-        parser.error(f"{given.event_file} holds no JSON: {failure}")
+        parser.error(f"{options.event_file} holds no JSON: {failure}")
     forget_own_environment()
-    if given.to_queue and variables is not None:
+    if options.to_queue and variables is not None:
         os.environ |= variables
         return _send(event)
     with contextlib.ExitStack() as opened:
         kept: LocalStack | None = None
         log: LocalLog | None = LocalLog(sys.stderr)
-        if variables is None and given.keep:
+        if variables is None and options.keep:
             kept = opened.enter_context(stack.started(stack.PORTS, examples=examples))
             variables = settings_for(kept)
         elif variables is None:
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str]) -> int:
             variables = settings_for(own)
             log = None
         os.environ |= variables
-        status = _invoke(given.handler or handler_for(event), event, log)
+        status = _invoke(options.handler or handler_for(event), event, log)
         if kept is not None:
             stack.keep(kept)
     return status

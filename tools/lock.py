@@ -85,12 +85,12 @@ class CannotLockError(Exception):
 
 def main(arguments: Sequence[str]) -> int:
     """Write the locks anew; return the exit status."""
-    given = _parser().parse_args(arguments)
+    options = _parser().parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         try:
             uv = _fetch_uv(Path(folder))
             for lock in LOCKS:
-                changed = _renew(uv, lock, upgrade=given.upgrade)
+                changed = _renew(uv, lock, upgrade=options.upgrade)
                 print(f"{lock.path}: {'changed' if changed else 'as it was'}", flush=True)
         except CannotLockError as failure:
             print(failure, file=sys.stderr)

@@ -42,11 +42,11 @@ def main(arguments: Sequence[str]) -> int:
         "--artifact", type=Path, default=ARTIFACT, metavar="FOLDER", help="a built function; without it, `sam build`'s"
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="where to; without it, to the standard output")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        text = bill_of_materials(given.artifact)
-        if given.output:
-            given.output.write_text(text, encoding="utf-8")
+        text = bill_of_materials(options.artifact)
+        if options.output:
+            options.output.write_text(text, encoding="utf-8")
         else:
             print(text, end="")
     except (CannotListError, OSError) as failure:

@@ -73,16 +73,16 @@ _PARTS = (
 def main(arguments: Sequence[str]) -> int:
     """Keep a stack running until Ctrl-C; return the exit status."""
     parser = _parser()
-    given = parser.parse_args(arguments)
-    if given.sam and not given.artifact.is_dir():
-        parser.error(f"--sam needs the function as built, in {shown(given.artifact)}: run `sam build` first")
-    if given.container_address and not sam.is_one_address(given.container_address):
+    options = parser.parse_args(arguments)
+    if options.sam and not options.artifact.is_dir():
+        parser.error(f"--sam needs the function as built, in {shown(options.artifact)}: run `sam build` first")
+    if options.container_address and not sam.is_one_address(options.container_address):
         parser.error("--container-address takes one address of this machine, such as Docker's bridge, 172.17.0.1")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     forget_own_environment()
     try:
         with contextlib.ExitStack() as opened:
-            _run(given, opened)
+            _run(options, opened)
     except PortTakenError as taken:
         print(taken, file=sys.stderr)
         return 2
@@ -105,16 +105,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(given: argparse.Namespace, opened: contextlib.ExitStack) -> None:
-    ports = Ports(**{part.option: getattr(given, f"{part.option}_port") for part in _PARTS})
-    certificate = issue(_own_folder("certificate")) if given.sam else None
+def _run(options: argparse.Namespace, opened: contextlib.ExitStack) -> None:
+    ports = Ports(**{part.option: getattr(options, f"{part.option}_port") for part in _PARTS})
+    certificate = issue(_own_folder("certificate")) if options.sam else None
     stack = opened.enter_context(started(ports, Examples.at(utc_now()), certificate))
-    if given.container_address:
+    if options.container_address:
         reached = [urlsplit(url).port or 0 for url in (stack.gateway.url, stack.salesforce.url)]
-        opened.enter_context(sam.relayed(given.container_address, reached))
+        opened.enter_context(sam.relayed(options.container_address, reached))
     print(_welcome(stack), flush=True)
     if certificate is not None:
-        print(_prepare_sam(stack, certificate, given.artifact, given.container_address), flush=True)
+        print(_prepare_sam(stack, certificate, options.artifact, options.container_address), flush=True)
     keep(stack)
 
 

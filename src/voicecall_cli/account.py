@@ -1,4 +1,4 @@
-"""What became of contacts that a backfill enqueued: follows the queue, then asks the ledger."""
+"""The states of contacts that a backfill enqueued: follows the queue, then asks the ledger."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ MOST_LOOKED_AT = 10_000
 DEAD_LETTERED = "in the dead-letter queue"
 IGNORED = "ignored"
 DONE = "updated, or ignored"
-"""What a window's contacts that are no longer open are: the index of open records holds neither."""
+"""Contacts of a window that are no longer open. The index of open records holds neither of the two."""
 _CLOCKS_DIFFER = timedelta(minutes=1)
 
 
 @dataclass(slots=True)
 class Account:
-    """What became of contacts.
+    """The states of contacts.
 
     Attributes:
-        counts: How many are in a state, or what else became of them.
-        need: Those that need a person.
-        waits: Those whose message was met, and comes back.
-        untouched: How many the worker has not looked at yet, or is just at.
+        counts: State, or another result -> the number of contacts.
+        need: The contacts that need an operator.
+        waits: The contacts whose message was processed, and comes back.
+        untouched: The number of contacts that the worker has not processed yet, or is processing now.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -63,7 +63,7 @@ class Account:
 
 
 def of_named(target: Target, contact_ids: Sequence[str]) -> Account:
-    """Return what became of contacts, by their ids."""
+    """Return the states of contacts, by their ids."""
     account, now = Account(), datetime.now(UTC)
     for contact_id in contact_ids:
         record = records.read(target, contact_id)
@@ -75,9 +75,9 @@ def of_named(target: Target, contact_ids: Sequence[str]) -> Account:
 
 
 def of_found(target: Target, enqueued: int, since: datetime) -> Account:
-    """Return what became of contacts that the reconciliation found since a moment; only what is open is looked at.
+    """Return the states of contacts that the reconciliation found since a moment. It reads open records only.
 
-    What the schedule's own runs found meanwhile is among them.
+    Contacts that scheduled runs found meanwhile are among them.
     """
     account, now = Account(), datetime.now(UTC)
     backlog = OpenContacts(target.table, lambda: str(uuid4()))

@@ -1,4 +1,4 @@
-"""``attention``: what needs a person, and what waits, without looking for it contact by contact."""
+"""``attention``: the contacts that need an operator, and the contacts that wait, in one list."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Group:
     """Contacts that have something in common.
 
     Attributes:
-        key: What JSON calls it.
-        more: Whether there are more than are held here.
+        key: Its name in JSON.
+        more: Whether there are more contacts than are listed here.
     """
 
     key: str
@@ -53,11 +53,11 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What there is.
+    """The contacts and messages found.
 
     Attributes:
-        needs: What needs a person, a group for each reason.
-        waits: What goes on by itself.
+        needs: The contacts that need an operator, a group for each reason.
+        waits: The contacts that are retried without an operator.
     """
 
     needs: Sequence[Group]
@@ -67,7 +67,7 @@ class _Found:
 
     @property
     def needed(self) -> bool:
-        """Tell whether something needs a person. An invalid message may name no contact."""
+        """Tell whether something needs an operator. An invalid message may not name a contact."""
         return self.dead_letters.total > 0 or any(group.records for group in self.needs)
 
 
@@ -79,13 +79,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def run(given: argparse.Namespace, target: Target, console: Console) -> int:
-    """Show what needs a person; return 1 if something does."""
-    found = _look(target, given.limit, datetime.now(UTC))
-    if given.json:
-        said = {group.key: group.as_json() for group in (*found.needs, found.waits)}
+def run(options: argparse.Namespace, target: Target, console: Console) -> int:
+    """Show the contacts that need an operator; return 1 if there are any."""
+    found = _look(target, options.limit, datetime.now(UTC))
+    if options.json:
+        groups = {group.key: group.as_json() for group in (*found.needs, found.waits)}
         numbers = queues.as_json(found.contacts, found.dead_letters)
-        print_json({"needsAttention": found.needed, **said, "queues": numbers})
+        print_json({"needsAttention": found.needed, **groups, "queues": numbers})
     else:
         _show(found, target, console)
     return 1 if found.needed else 0
@@ -107,7 +107,7 @@ def _look(target: Target, limit: int, now: datetime) -> _Found:
             limit,
         ),
         _group("REJECTED", "REJECTED: refused for good", _newest(backlog, State.REJECTED), limit),
-        _group("CLAIMED", "CLAIMED, stuck: the invocation died", stuck, limit),
+        _group("CLAIMED", "CLAIMED, stuck: the claim expired", stuck, limit),
         _group(
             "DEAD_LETTERED", "in the dead-letter queue: not applied, and not tried again by itself", iter(dead), limit
         ),

@@ -1,7 +1,7 @@
 """``backfill``: lets the reconciliation find and enqueue the calls of a span of time, or calls by name.
 
-Nothing is kept between two runs of this command: the ledger knows which contacts were met. So whatever interrupts it,
-the same command goes on.
+The command keeps nothing between two starts, because the ledger knows which contacts were found. If it is interrupted,
+the same command continues.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scope",
         choices=SEARCHED,
-        help="which of a span; what is deployed (ReconcileScope) if not given, unless that is none",
+        help="which contacts of a span; by default the deployed ReconcileScope, which must not be `none`",
     )
     parser.add_argument("--dry-run", action="store_true", help="enqueue nothing, and list what would be enqueued")
     parser.add_argument(
@@ -61,43 +61,43 @@ def _minutes(text: str) -> int:
     return int(text)
 
 
-def _wrong(given: argparse.Namespace) -> str | None:
-    """Return what is wrong with the options together, None if nothing is."""
-    spans = given.start is not None or given.end is not None or given.scope is not None
-    if given.contact:
-        return "--contact goes with none of --from, --to and --scope" if spans else None
-    if given.start is None or given.end is None:
+def _wrong(options: argparse.Namespace) -> str | None:
+    """Return how the options contradict each other; None if they do not."""
+    spans = options.start is not None or options.end is not None or options.scope is not None
+    if options.contact:
+        return "--contact does not go with --from, --to or --scope" if spans else None
+    if options.start is None or options.end is None:
         return "give --from and --to, or --contact"
-    if given.start >= given.end:
+    if options.start >= options.end:
         return "--from must be before --to"
-    if given.start >= datetime.now(UTC):
+    if options.start >= datetime.now(UTC):
         return "--from must be a moment in the past"
     return None
 
 
-def run(given: argparse.Namespace, target: Target, console: Console) -> int:
-    """Backfill; return 1 if something needs a person, or was not done."""
-    return _run_named(given, target, console) if given.contact else _run_span(given, target, console)
+def run(options: argparse.Namespace, target: Target, console: Console) -> int:
+    """Backfill; return 1 if a contact needs an operator, or a part was not done."""
+    return _run_named(options, target, console) if options.contact else _run_span(options, target, console)
 
 
 # ---------------------------------------------------------------------------------------------------- a span of time
 
 
-def _run_span(given: argparse.Namespace, target: Target, console: Console) -> int:
+def _run_span(options: argparse.Namespace, target: Target, console: Console) -> int:
     begun = datetime.now(UTC)
-    walk = Walk(Window(given.start, min(given.end, begun)), given.scope, given.dry_run)
+    walk = Walk(Window(options.start, min(options.end, begun)), options.scope, options.dry_run)
     became: Account | None = None
     interrupted = False
     try:
         _walk(walk, target)
         if walk.enqueued and not walk.paused:
-            became = account.followed(target, lambda: account.of_found(target, walk.enqueued, begun), given.follow)
+            became = account.followed(target, lambda: account.of_found(target, walk.enqueued, begun), options.follow)
     except KeyboardInterrupt:
         interrupted = True
-    except (BotoCoreError, ClientError, LedgerUnavailable):  # credentials that ran out in the middle of it, perhaps
-        _tell_span(walk, None, given, target, console)
+    except (BotoCoreError, ClientError, LedgerUnavailable):  # for example, the credentials expired meanwhile
+        _tell_span(walk, None, options, target, console)
         raise
-    _tell_span(walk, became, given, target, console)
+    _tell_span(walk, became, options, target, console)
     if interrupted:
         say("interrupted. A run under way ends by itself; the same command goes on, for the ledger knows what is done")
         return INTERRUPTED
@@ -111,8 +111,10 @@ def _walk(walk: Walk, target: Target) -> None:
         walk.run(target, lambda at: bar.update(task, completed=(at - begun).total_seconds() // 60))
 
 
-def _tell_span(walk: Walk, became: Account | None, given: argparse.Namespace, target: Target, console: Console) -> None:
-    if given.json:
+def _tell_span(
+    walk: Walk, became: Account | None, options: argparse.Namespace, target: Target, console: Console
+) -> None:
+    if options.json:
         print_json({**walk.as_json(), "became": became and became.as_json()})
         return
     span = f"{shown(walk.window.start)} to {shown(walk.at)} UTC"
@@ -152,12 +154,12 @@ def _list(walk: Walk, console: Console) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
-    """What the reconciliation said of contacts that were named.
+class _NamedRun:
+    """The reconciliation's answer about contacts that the operator named.
 
     Attributes:
         contacts: Contact -> its status and a detail.
-        stopped: Why it did not come to all of them.
+        stopped: Why the run stopped before the last contact.
     """
 
     contacts: Mapping[str, tuple[str, str]]
@@ -175,49 +177,49 @@ class _Said:
         return {"contacts": contacts, "paused": self.paused, "stopped": self.stopped}
 
 
-def _run_named(given: argparse.Namespace, target: Target, console: Console) -> int:
-    named = list(dict.fromkeys(given.contact))
-    said = _asked_for(target, {"contactIds": named, **({"dryRun": True} if given.dry_run else {})})
-    if isinstance(said, str):
-        console.print(Text(f"The reconciliation did not do it: {said}", style="red"))
+def _run_named(options: argparse.Namespace, target: Target, console: Console) -> int:
+    named = list(dict.fromkeys(options.contact))
+    answer = _asked_for(target, {"contactIds": named, **({"dryRun": True} if options.dry_run else {})})
+    if isinstance(answer, str):
+        console.print(Text(f"The reconciliation did not do it: {answer}", style="red"))
         return NOT_DONE
-    if not given.json:
-        _tell_said(said, console)
-    minutes = given.follow if said.enqueued and not said.paused else 0
+    if not options.json:
+        _tell_named(answer, console)
+    minutes = options.follow if answer.enqueued and not answer.paused else 0
     try:
         became = account.followed(target, lambda: account.of_named(target, named), minutes)
     except KeyboardInterrupt:
         say("interrupted. What was enqueued goes on by itself")
         return INTERRUPTED
-    if given.json:
-        print_json({**said.as_json(), "became": became.as_json()})
-    elif not given.dry_run:
+    if options.json:
+        print_json({**answer.as_json(), "became": became.as_json()})
+    elif not options.dry_run:
         _tell_became(became, target, console)
-    undone = said.stopped is not None or (said.paused and said.enqueued)
+    undone = answer.stopped is not None or (answer.paused and answer.enqueued)
     return NOT_DONE if undone or became.need else 0
 
 
-def _asked_for(target: Target, request: Mapping[str, object]) -> _Said | str:
-    """Ask for contacts by name; return what was said of them, or why nothing was."""
+def _asked_for(target: Target, request: Mapping[str, object]) -> _NamedRun | str:
+    """Ask for contacts by name; return the answer, or why there is no answer."""
     answer = target.reconcile(request)
     if answer.failed is not None:
         return answer.failed
     value: Mapping[str, Any] = answer.value
     try:
         contacts = {str(one["contactId"]): (str(one["status"]), str(one["detail"])) for one in value["contacts"]}
-        return _Said(contacts, bool(value["paused"]), str(value["stopped"]) if value["stopped"] else None)
+        return _NamedRun(contacts, bool(value["paused"]), str(value["stopped"]) if value["stopped"] else None)
     except (KeyError, TypeError) as unreadable:
         return f"its answer cannot be read ({type(unreadable).__name__})"
 
 
-def _tell_said(said: _Said, console: Console) -> None:
+def _tell_named(answer: _NamedRun, console: Console) -> None:
     table = table_of("contact", "done", "detail")
-    for contact_id, (status, detail) in said.contacts.items():
+    for contact_id, (status, detail) in answer.contacts.items():
         table.add_row(contact_id, status, Text(detail))
     console.print(table)
-    if said.stopped is not None:
-        console.print(Text(f"Stopped: {said.stopped}. The same command goes on.", style="red"))
-    if said.paused and said.enqueued:
+    if answer.stopped is not None:
+        console.print(Text(f"Stopped: {answer.stopped}. The same command goes on.", style="red"))
+    if answer.paused and answer.enqueued:
         console.print(Text(PAUSED, style="yellow"))
 
 

@@ -1,9 +1,13 @@
 """The options of ``voicecall-sync``, and which command runs.
 
-What it works on beside a stack on AWS is handed in: the local stack is there for development alone.
+The caller may hand in the local stack, which is for development only.
 
-Exit status: 0 as asked, 1 something needs a person or was not done, 2 no stack, no credentials or wrong options,
-130 interrupted.
+Exit status:
+
+- 0: done as asked.
+- 1: a contact needs an operator, or a part was not done.
+- 2: no stack, no credentials or wrong options.
+- 130: interrupted.
 """
 
 from __future__ import annotations
@@ -73,7 +77,7 @@ COMMANDS = {
         backfill.run,
     ),
     "redrive": Command(
-        "move what lies in the dead-letter queue back to the contact queue",
+        "move the messages of the dead-letter queue back to the contact queue",
         "redrive --dry-run",
         redrive.add_options,
         redrive.run,
@@ -91,15 +95,15 @@ def main(
         program: The words that start it, as help texts and suggested command lines have them.
         local: Finds the local stack, for ``--local``; None where no such stack can be.
     """
-    given = parsed(arguments, program=program, local=local is not None)
+    options = parsed(arguments, program=program, local=local is not None)
     try:
-        target = local() if local is not None and given.local else _deployed(given, program)
-        return COMMANDS[given.command].run(given, target, tables.console())
+        target = local() if local is not None and options.local else _deployed(options, program)
+        return COMMANDS[options.command].run(options, target, tables.console())
     except (CannotOperateError, LedgerUnavailable) as failure:
         print(failure, file=sys.stderr)
     except (BotoCoreError, ClientError) as failure:
         print(deployed.explained(failure), file=sys.stderr)
-    except BrokenPipeError:  # `| head` has seen enough; nothing more may be written, not even at the end
+    except BrokenPipeError:  # `| head` has closed the pipe; Python must not write to it at the end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
@@ -109,25 +113,25 @@ def main(
 
 
 def parsed(arguments: Sequence[str], *, program: Sequence[str] = (PROGRAM,), local: bool = False) -> argparse.Namespace:
-    """Read the arguments; what is wrong with them is said, and the process ends."""
+    """Read the arguments. If they are wrong, print why and end the process."""
     parser, commands = _parsers(" ".join(program), local=local)
-    given = parser.parse_args(arguments)
-    complaint = given.wrong(given) if "wrong" in given else None
+    options = parser.parse_args(arguments)
+    complaint = options.wrong(options) if "wrong" in options else None
     if complaint:
-        commands[given.command].error(complaint)
-    if given.local and (given.stack or given.region or given.profile):
-        parser.error("--local goes with none of --stack, --region and --profile")
-    return given
+        commands[options.command].error(complaint)
+    if options.local and (options.stack or options.region or options.profile):
+        parser.error("--local does not go with --stack, --region or --profile")
+    return options
 
 
-def _deployed(given: argparse.Namespace, program: Sequence[str]) -> Target:
-    options = [
+def _deployed(options: argparse.Namespace, program: Sequence[str]) -> Target:
+    flags = [
         word
         for name in ("stack", "region", "profile")
-        if (value := getattr(given, name))
+        if (value := getattr(options, name))
         for word in (f"--{name}", str(value))
     ]
-    return deployed.found(given.stack or deployed.DEFAULT_STACK, given.region, given.profile, (*program, *options))
+    return deployed.found(options.stack or deployed.DEFAULT_STACK, options.region, options.profile, (*program, *flags))
 
 
 def _parsers(program: str, *, local: bool) -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:

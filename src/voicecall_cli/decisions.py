@@ -51,14 +51,14 @@ def add_close_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
-def release(given: argparse.Namespace, target: Target, console: Console) -> int:
+def release(options: argparse.Namespace, target: Target, console: Console) -> int:
     """Let one contact, or all that match, be sent once more; return 0 if that was done."""
-    return _release_many(given, target, console) if given.state else _release_one(given, target, console)
+    return _release_many(options, target, console) if options.state else _release_one(options, target, console)
 
 
-def close(given: argparse.Namespace, target: Target, console: Console) -> int:
+def close(options: argparse.Namespace, target: Target, console: Console) -> int:
     """Note that an UNCERTAIN contact's update was found in Salesforce; return 0 if that was done."""
-    record = _decidable(given.contact, {State.UNCERTAIN}, "closed", target, console)
+    record = _decidable(options.contact, {State.UNCERTAIN}, "closed", target, console)
     if record is None:
         return NOT_DONE
     sought = evidence.evidence_of(record)
@@ -70,7 +70,7 @@ def close(given: argparse.Namespace, target: Target, console: Console) -> int:
         *records.earlier_update(record),
         "Closing it says that this update was found in Salesforce. It is never sent again, and open no more.",
     )
-    if not given.yes and not ask(evidence.question(sought)):
+    if not options.yes and not ask(evidence.question(sought)):
         return _unchanged(console)
     if not _backlog(target).close(record, target.operator(), _now()):
         return _moved_on(target, record, console)
@@ -81,8 +81,8 @@ def close(given: argparse.Namespace, target: Target, console: Console) -> int:
 # --------------------------------------------------------------------------------------------------- one contact
 
 
-def _release_one(given: argparse.Namespace, target: Target, console: Console) -> int:
-    record = _decidable(given.contact, RELEASABLE | {State.NOT_APPLIED}, "released", target, console)
+def _release_one(options: argparse.Namespace, target: Target, console: Console) -> int:
+    record = _decidable(options.contact, RELEASABLE | {State.NOT_APPLIED}, "released", target, console)
     if record is None:
         return NOT_DONE
     waits = record.state is State.NOT_APPLIED
@@ -90,18 +90,18 @@ def _release_one(given: argparse.Namespace, target: Target, console: Console) ->
         _tell_of_its_message(record, console)
     else:
         _warn(record, console)
-    if given.dry_run:
+    if options.dry_run:
         console.print(Text(f"It would be {'enqueued again' if waits else 'released'}. Nothing was changed."))
         return 0
-    if not given.yes and not ask("Enqueue it again?" if waits else "Release it?"):
+    if not options.yes and not ask("Enqueue it again?" if waits else "Release it?"):
         return _unchanged(console)
     if not (_name(target, record) if waits else _backlog(target).release(record, target.operator(), _now())):
         return _moved_on(target, record, console)
-    return _enqueue(given, target, record, console)
+    return _enqueue(options, target, record, console)
 
 
 def _tell_of_its_message(record: Record, console: Console) -> None:
-    """Say what enqueuing a contact again does, which waits already."""
+    """Say what it does to enqueue a contact that waits already."""
     console.print(Text("It certainly was not applied. It gets a new message; its record notes that it was named."))
     if record.dead_lettered_at is not None:
         console.print(Text("Its old message stays in the dead-letter queue, and does no harm."))
@@ -117,7 +117,7 @@ def _name(target: Target, record: Record) -> bool:
     return waiting.named(record, back_by(now, _AT_ONCE), now)
 
 
-def _enqueue(given: argparse.Namespace, target: Target, record: Record, console: Console) -> int:
+def _enqueue(options: argparse.Namespace, target: Target, record: Record, console: Console) -> int:
     """Send the message of a contact whose record is written already."""
     waits = record.state is State.NOT_APPLIED
     try:
@@ -125,18 +125,18 @@ def _enqueue(given: argparse.Namespace, target: Target, record: Record, console:
     except QueueUnavailable as failure:
         done = "" if waits else "The ledger has the release, but "
         later = "" if record.dead_lettered_at is not None else f" {_ENQUEUED_LATER}."
-        said = f"{failure}. {done}{'no' if done else 'No'} message was sent.{later} Or run the same command again."
-        console.print(Text(said, style="red"))
+        problem = f"{failure}. {done}{'no' if done else 'No'} message was sent.{later} Or run the same command again."
+        console.print(Text(problem, style="red"))
         return NOT_DONE
     console.print(Text(f"{'enqueued' if waits else 'released and enqueued'} {record.contact_id}", style="green"))
-    if given.now:
+    if options.now:
         return watch.until_settled(target, record, console)
     console.print(Text("The worker sends it next, as Amazon Connect describes it, if its call has ended."))
     return 0
 
 
 def _warn(record: Record, console: Console) -> None:
-    """Say what releasing a contact risks: of a refused one nothing, unless an update was sent before it."""
+    """Say the risk of releasing a contact. A refused one has a risk only if it was released before."""
     uncertain = record.state is State.UNCERTAIN
     if not uncertain:
         console.print(Text(f"{records.REFUSED} Releasing it allows one more."))
@@ -149,8 +149,8 @@ def _warn(record: Record, console: Console) -> None:
     console.print(Text(f"It may be a second update. {records.SECOND_UPDATE}", style="yellow"))
 
 
-def _show_paragraphs(console: Console, *said: str) -> None:
-    for paragraph in said:
+def _show_paragraphs(console: Console, *paragraphs: str) -> None:
+    for paragraph in paragraphs:
         console.print(Text(paragraph))
         console.print()
 
@@ -194,21 +194,21 @@ def _unchanged(console: Console) -> int:
 # --------------------------------------------------------------------------------------------------- many contacts
 
 
-def _wrong(given: argparse.Namespace) -> str | None:
+def _wrong(options: argparse.Namespace) -> str | None:
     """Return what is wrong with the options of `release` together, None if nothing is."""
-    restricted = given.http_status is not None or given.since is not None or given.until is not None
-    if (given.contact is None) == (given.state is None):
+    restricted = options.http_status is not None or options.since is not None or options.until is not None
+    if (options.contact is None) == (options.state is None):
         return "name one CONTACT, or all of a --state"
-    if given.state is None and restricted:
+    if options.state is None and restricted:
         return "--http-status, --since and --until go with --state"
-    if given.state is not None and given.now:
+    if options.state is not None and options.now:
         return "--now goes with one CONTACT"
     return None
 
 
-def _release_many(given: argparse.Namespace, target: Target, console: Console) -> int:
+def _release_many(options: argparse.Namespace, target: Target, console: Console) -> int:
     backlog = _backlog(target)
-    found = _matching(backlog, given)
+    found = _matching(backlog, options)
     if not found:
         console.print(Text("No contact matches. Nothing was changed."))
         return 0
@@ -216,13 +216,13 @@ def _release_many(given: argparse.Namespace, target: Target, console: Console) -
     console.print(records.listing(found[:MOST_SHOWN], console.width))
     if len(found) > MOST_SHOWN:
         console.print(Text(f"…and {len(found) - MOST_SHOWN} more"))
-    _warn_of_many(found, State(given.state), target, console)
-    if given.dry_run:
+    _warn_of_many(found, State(options.state), target, console)
+    if options.dry_run:
         console.print(Text("They would be released. Nothing was changed."))
         return 0
-    restricted = given.http_status is not None or given.since is not None or given.until is not None
+    restricted = options.http_status is not None or options.since is not None or options.until is not None
     wanted = "yes" if restricted else str(len(found))
-    if not given.yes and not ask(f"Release all {len(found)}?", wanted):
+    if not options.yes and not ask(f"Release all {len(found)}?", wanted):
         return _unchanged(console)
     return _release_all(backlog, found, target, console)
 
@@ -235,20 +235,20 @@ def _warn_of_many(found: Sequence[Record], state: State, target: Target, console
     else:
         console.print(Text("The last attempt of each applied nothing. Releasing them allows one more of each."))
     if before:
-        said = f"Released before: {before}. An earlier update of these may have been applied."
-        console.print(Text(said, style="yellow"))
+        warning = f"Released before: {before}. An earlier update of these may have been applied."
+        console.print(Text(warning, style="yellow"))
     if before or state is State.UNCERTAIN:
         console.print(Text(f"It may be a second update. {records.SECOND_UPDATE}", style="yellow"))
 
 
-def _matching(backlog: OpenContacts, given: argparse.Namespace) -> list[Record]:
+def _matching(backlog: OpenContacts, options: argparse.Namespace) -> list[Record]:
     """Return what matches, the newest first, and read no further than that."""
     found = []
-    for record in backlog.open(State(given.state), newest_first=True):
-        if given.since is not None and (record.since is None or record.since < given.since):
+    for record in backlog.open(State(options.state), newest_first=True):
+        if options.since is not None and (record.since is None or record.since < options.since):
             break
-        too_new = given.until is not None and (record.since is None or record.since >= given.until)
-        other = given.http_status is not None and record.http_status != given.http_status
+        too_new = options.until is not None and (record.since is None or record.since >= options.until)
+        other = options.http_status is not None and record.http_status != options.http_status
         if not too_new and not other:
             found.append(record)
     return found
@@ -271,7 +271,7 @@ def _release_all(backlog: OpenContacts, found: Sequence[Record], target: Target,
     except QueueUnavailable as unavailable:
         failure = f"{unavailable}. The last one was released without a message. {_ENQUEUED_LATER}."
     finally:
-        console.print(Text(f"released {counts[True]}; moved on meanwhile and left alone {counts[False]}"))
+        console.print(Text(f"released {counts[True]}; skipped, because they moved on meanwhile: {counts[False]}"))
     return _left(len(found) - counts.total(), failure, console, interrupted=interrupted)
 
 

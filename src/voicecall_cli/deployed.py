@@ -45,11 +45,11 @@ _LOG_GROUPS = {
 }
 """Function -> the output that names its log group."""
 _OF_FINISHED_CALLS = ("ReconcileFunctionArn", "ContactQueueFunctionArn")
-"""The outputs that name the functions that find and update finished calls; what the second has goes before."""
+"""The outputs that name the functions for finished calls. Variables of the second replace the first one's."""
 _METRIC_LAGS = timedelta(minutes=15)
 LONGEST_INVOCATION_SECONDS = 900
 BUSY_FOR_SECONDS = 20 * 60
-"""How long to wait for a function that runs already and may run once at a time."""
+"""How long to wait for a function that is running and must not run twice at a time."""
 BUSY_PAUSE_SECONDS = 5
 _ORDINARY = Config(
     connect_timeout=5,
@@ -57,13 +57,13 @@ _ORDINARY = Config(
     retries={"mode": "standard", "total_max_attempts": 4},
 )
 _BRIEF = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1})
-"""For what a command can do without."""
+"""For values that a command does not need."""
 _INVOKING = Config(
     connect_timeout=5,
     read_timeout=LONGEST_INVOCATION_SECONDS + 30,
-    # A second try of an invocation whose answer was lost would be a second run.
+    # If an invocation's answer is lost, a second request would be a second run.
     retries={"total_max_attempts": 1},
-    # A connection on which nothing comes for minutes is forgotten by what stands between.
+    # Routers drop a connection that is silent for minutes.
     tcp_keepalive=True,
 )
 
@@ -134,7 +134,7 @@ class Deployed:
         return from_cloudwatch(self._client("logs"), groups, contact_id, since)
 
     def operator(self) -> str:
-        """Return the name of the user or the role's session, up to an @; the machine's user where AWS tells none."""
+        """Return the name of the user or of the role's session, up to an @. If AWS fails: the machine's user."""
         try:
             arn = str(self._client("sts").get_caller_identity()["Arn"])
         except (BotoCoreError, ClientError):
@@ -150,7 +150,7 @@ class Deployed:
         return self._client("sqs")
 
     def _age_of_oldest_message(self, queue: str) -> timedelta | None:
-        """Return what CloudWatch has; None where it has nothing, or may not be asked."""
+        """Return the age that CloudWatch has; None if it has none or refuses the request."""
         now = datetime.now(UTC)
         try:
             answer = self._client("cloudwatch", _BRIEF).get_metric_statistics(
@@ -207,7 +207,7 @@ class Deployed:
                 answer = functions.invoke(FunctionName=arn, InvocationType="RequestResponse", Payload=payload.encode())
                 break
             except functions.exceptions.TooManyRequestsException:
-                # It did not run: that another run is under way, of the schedule's say, is no reason to give up.
+                # This one did not run. Another run is under way, for example the schedule's: wait for it.
                 if time.monotonic() > latest:
                     return Answer({}, "the function was busy all the time (TooManyRequestsException)")
                 if not told:

@@ -1,15 +1,15 @@
-"""What shows in Salesforce whether one record's PATCH was applied, and what does not.
+"""The columns in Salesforce that show whether one record's PATCH was applied.
 
-The record says which properties the PATCH carried, never their values. From the names follow the columns of VoiceCall
-to look at, the SOQL to read them, and what a value in them proves. The sources of the rules:
+The record says which properties the PATCH carried, never their values. The names lead to the columns of VoiceCall to
+look at. They also lead to the SOQL for them, and to what a value in them proves. The sources of the rules:
 
     Object     Salesforce Object Reference: VoiceCall, VoiceCallRecording
     Update     Voice Developer Guide: Update a Voice Call Record
     Create     Voice Developer Guide: Create a Voice Call Record
     CTRDataSync  Voice Developer Guide: CTRDataSync
 
-No column proves that a PATCH was *not* applied: it is applied later, its state cannot be queried, and the pages name
-no longest delay (Update). So an empty column can only ever be a reason for a person, after a long wait.
+No column proves that a PATCH was *not* applied. Salesforce applies it later, its state cannot be queried, and the pages
+do not name a longest delay (Update). So an empty column only tells an operator something after a long wait.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ ALWAYS = (
     "CreatedDate",
     "SystemModstamp",
 )
-"""Columns that help for every record. CallEndDateTime is not among them: it is never empty (Object), so who looks for
-it closes contacts that were never updated."""
+"""Columns that help for every record. CallEndDateTime is not among them, because it is never empty (Object). An
+operator who looks for it closes contacts that were never updated."""
 PROCESSED = ("CustomerHoldDuration", "NumberOfHolds")
 """They have no value until an update was applied (CTRDataSync); an update that lacks them writes 0 (Update)."""
 OTHER_WRITERS = (
@@ -67,11 +67,11 @@ class Rule:
 
 RULES: Mapping[str, Rule] = MappingProxyType(
     {
-        # Never empty (Object): whatever created the row has filled it.
+        # Never empty (Object), because it is filled when the row is created.
         "startTime": Rule("CallStartDateTime", "never empty: no proof alone"),
         "enqueueTime": Rule("CallQueuedDateTime"),
         "acceptTime": Rule("CallAcceptDateTime"),
-        # "Salesforce sets this value to zero (0) if no value is passed" (Update), whoever sent it.
+        # "Salesforce sets this value to zero (0) if no value is passed" (Update). Every update does that.
         "totalHoldDuration": Rule("CustomerHoldDuration", "0 may come from any update"),
         "numberOfHolds": Rule("NumberOfHolds", "0 may come from any update"),
         "longestHoldDuration": Rule("LongestHoldDuration"),
@@ -233,15 +233,15 @@ def what_to_compare(evidence: Evidence) -> str:
 
 
 def when_to_close(evidence: Evidence) -> str:
-    """Say what proves that the values of the PATCH are in Salesforce: from it, or from another that sent the same."""
+    """Say what proves that Salesforce has the values of the PATCH. Another update may have sent the same."""
     if not evidence.recognisable:
-        return f"No row can show it, for nothing that its PATCH carried can be recognised. But {_LOG}."
+        return f"No row can show it, because nothing that its PATCH carried can be recognised. But {_LOG}."
     also = "" if evidence.perhaps_in_call else f", and {_listed(PROCESSED)} filled (0 counts)"
     return f"One row has {_listed(evidence.compared)} as they were sent{also}: its values are there. Or {_LOG}."
 
 
 def when_to_release(evidence: Evidence) -> str:
-    """Say what lets a person risk a second update. It is never proof."""
+    """Say when an operator may risk a second update. It is never proof."""
     risk = "No update shows so far. This one may still be applied later; then there are two."
     if not evidence.perhaps_in_call:
         return f"Hours after {_sent(evidence)}, {_listed(PROCESSED)} are empty in every row. {risk}"
@@ -283,7 +283,7 @@ def _named(name: str) -> str:
 
 def _columns(rows: Sequence[tuple[str, str]]) -> str:
     width = max(len(name) for name, _ in rows)
-    return "\n".join(f"  {name:{width}}  {said}" for name, said in rows)
+    return "\n".join(f"  {name:{width}}  {text}" for name, text in rows)
 
 
 def _sent(evidence: Evidence) -> str:

@@ -20,7 +20,7 @@ class Paced:
     Args:
         ask: Gets a page; see ``Connect.search_page``.
         clock: Lets time pass between two requests.
-        a_second: How many requests.
+        a_second: The number of requests.
     """
 
     def __init__(self, ask: Ask, clock: Clock, a_second: float) -> None:
@@ -30,7 +30,7 @@ class Paced:
         self._asked_before = False
 
     def __call__(self, request: Mapping[str, object]) -> Mapping[str, Any]:
-        """Ask for a page; between two of them some time passes."""
+        """Ask for a page, after a pause if it is not the first one."""
         if self._asked_before:
             self._clock.sleep(self._pause)
         self._asked_before = True
@@ -42,11 +42,11 @@ class Finding:
     """The contacts found in a span of time.
 
     Attributes:
-        first: How many to find at the most.
+        first: The largest number of contacts to find.
         now: The time of day.
-        at: All contacts that ended before it were found, unless there were more than asked for.
+        at: All contacts that ended before it were found, unless there are more than `first`.
         contacts: By their ids, in the order in which they were found.
-        handed_on: How many were left out because their call went on as another contact.
+        handed_on: The number of contacts left out because their call went on as another contact.
         more: There may be more than these.
     """
 
@@ -63,7 +63,7 @@ class Finding:
         self.at = self.window.start
 
     def run(self, search: ContactSearch, come_to: Callable[[datetime], None]) -> None:
-        """Search until enough were found, or the end; what the search raises passes through."""
+        """Search until enough contacts were found, or the span ends. The search's exceptions pass through."""
         walk = Position(self.window.start, self.scope, self.now)
         while (step := walk.next_step(self.window.end)) is not None:
             try:

@@ -1,4 +1,4 @@
-"""What the log says of a contact: from CloudWatch Logs, or from the file that local invocations write."""
+"""The log's lines about a contact: from CloudWatch Logs, or from the file that local invocations write."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SHOWN = (
     *("level", "message", "source", "status", "detail", "state", "trueState", "httpStatus"),
     *("differs", "propertiesSentBefore", "requestId"),
 )
-"""The fields that are repeated: those that the function writes about a contact, no other."""
+"""The fields that the commands show: only those that the function writes about a contact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,12 @@ class LogLine:
 
     @property
     def by(self) -> str:
-        """Return who asked for what the line tells of, as far as it says."""
+        """Return the line's source, or the function that wrote it."""
         return str(self.fields.get("source") or self.function)
 
     @property
     def text(self) -> str:
-        """Return what it says, in one sentence."""
+        """Return the line as one sentence."""
         parts = [str(self.fields.get("message", ""))]
         if "trueState" in self.fields:
             parts.append(f"truly {self.fields['trueState']}")
@@ -76,13 +76,13 @@ class LogLines:
 
 
 def from_cloudwatch(client: Any, groups: Mapping[str, str], contact_id: str, since: datetime) -> LogLines:  # noqa: ANN401
-    """Search log groups for a contact, a bounded number of lines and for a bounded time.
+    """Search log groups for a contact. The number of lines and the time are bounded.
 
     Args:
         client: A client of CloudWatch Logs.
-        groups: Function -> log group. One that does not exist is one without lines.
+        groups: Function -> log group. A log group that does not exist has no lines.
         contact_id: The contact; letters, digits, - and _ only.
-        since: Nothing older is looked at.
+        since: Older lines are not read.
     """
     found = [_in_group(client, function, group, contact_id, since) for function, group in groups.items()]
     lines = [line for of_group, _ in found for line in of_group]
@@ -111,7 +111,7 @@ def _in_group(
 
 
 def from_file(path: Path, contact_id: str, since: datetime) -> LogLines:
-    """Search a file that holds a JSON object in each line; one that is not there holds none."""
+    """Search a file with a JSON object in each line. A missing file has no lines."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError:

@@ -1,9 +1,9 @@
-"""What would become of a contact: described, mapped and judged as the worker does it. Nothing is written or sent.
+"""Foresees the update of a contact: described, mapped and judged as the worker does it. It writes and sends nothing.
 
     Outlooks.of(CONTACT) ─> record ─> description ─> VoiceCall ─> verdict
 
-A contact without a record is judged as if its contact event came now; one with a record, as its own message would be.
-Only what reads is used here: the ledger's record, Amazon Connect's descriptions and the project's own rules.
+A contact without a record is judged as if its contact event came now. A contact with a record is judged as its own
+message would be. The command reads the ledger's record, Amazon Connect's descriptions and the project's own rules.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class Verdict:
     """Whether a contact would be sent, and why not.
 
     Attributes:
-        detail: Why not, or what it takes; no value of the contact in it.
-        due: For LATER: when it is looked at again; None where an event decides that.
-        otherwise: What would become of it without what the detail names; None where that is not worth knowing.
+        detail: The reason, or the condition. It holds no value of the contact.
+        due: For LATER: when the worker looks again; None if an event decides that.
+        otherwise: The verdict without the condition in the detail; None if it would be the same.
     """
 
     sent: Sent
@@ -82,7 +82,7 @@ class Field:
 
     Attributes:
         kind: Its JSON type.
-        value: As JSON writes it. It comes from outside, and is shown only where that was asked for.
+        value: As JSON. It comes from outside, and is shown only if the operator asks for it.
     """
 
     name: str
@@ -92,10 +92,10 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What would become of a contact.
+    """The foreseen update of a contact.
 
     Attributes:
-        contact: As Amazon Connect describes it; None where it does not, or where the contact is not a finished call.
+        contact: As Amazon Connect describes it; None if it does not, or if the contact is not a finished call.
         failed: Why Amazon Connect did not describe it; None where it answered.
     """
 
@@ -120,7 +120,7 @@ class Outlook:
 
     @property
     def left_out(self) -> Mapping[str, tuple[str, str]]:
-        """Return the names of what is left out, each with what it is and why. Attributes' names come from outside."""
+        """Return the names left out, each with its kind and the reason. Attributes' names come from outside."""
         if self.voice_call is None or self.contact is None:
             return {}
         attributes = self.voice_call.attributes_left_out
@@ -133,7 +133,7 @@ class Outlook:
 
     @property
     def missing_for_creation(self) -> tuple[str, ...]:
-        """Name what Salesforce needs to create a record and would not get; the secret knows the call center."""
+        """Name the properties that Salesforce would lack to create a record. The secret knows the call center."""
         return self.voice_call.with_call_center("-").missing_for_creation() if self.voice_call else ()
 
     def unused(self, configured: Mapping[str, CustomField]) -> tuple[str, ...]:
@@ -161,7 +161,7 @@ class Outlook:
 
 
 class Outlooks:
-    """Tells what would become of contacts.
+    """Foresees the updates of contacts.
 
     Args:
         target: Whose contacts; its ledger and its Amazon Connect are only read.
@@ -181,7 +181,7 @@ class Outlooks:
         self.connect = Connect(lambda: target.connect, self.settings.instance_id, clock)
 
     def of(self, contact_id: str) -> Outlook:
-        """Return what would become of a contact.
+        """Return the foreseen update of a contact.
 
         Raises:
             LedgerUnavailable: The table failed.
@@ -213,16 +213,16 @@ def explained(failure: ConnectUnavailable) -> str:
     Raises:
         CannotOperateError: The operator has no right to ask.
     """
-    said = str(failure)
-    if "AccessDenied" in said:
-        raise CannotOperateError(f"{said}: docs/operations.md lists the rights that a preview needs")
-    if said.endswith("DescribeContact: ResourceNotFoundException"):
+    problem = str(failure)
+    if "AccessDenied" in problem:
+        raise CannotOperateError(f"{problem}: docs/operations.md lists the rights that a preview needs")
+    if problem.endswith("DescribeContact: ResourceNotFoundException"):
         return "Amazon Connect does not know this contact: it is older than 24 months, or of another instance"
-    return said
+    return problem
 
 
 def _asked(contact_id: str, record: Record | None) -> Asked:
-    """Return what the contact's message would say: its event's, or that of the one who left its record waiting."""
+    """Return the content of the contact's message: from its event, or from the source that left its record waiting."""
     if record is None:
         return Asked(Source.CONTACT_EVENT, contact_id, {})
     source = Source(record.first_source) if record.first_source in list(Source) else Source.CONTACT_EVENT
@@ -235,7 +235,7 @@ def _asked(contact_id: str, record: Record | None) -> Asked:
 
 
 def _judged(rules: Eligibility, contact: Contact, asked: Asked, record: Record | None, now: datetime) -> Verdict:
-    """Judge a finished contact; one that ended too early is judged once more, as if it had not."""
+    """Judge a finished contact. If it ended too early, judge it once more without that limit."""
     verdict = _required(rules, contact, asked, record, now)
     if verdict.sent is Sent.NO and rules.not_before is not None:
         without = _required(replace(rules, not_before=None), contact, asked, record, now)
@@ -264,7 +264,7 @@ def _may_wrap_up(contact: Contact, now: datetime) -> bool:
 
 
 def _standing(record: Record | None, judged: Verdict, now: datetime) -> Verdict:
-    """Return what the record says against it, or when its message is there; without a record, what was judged."""
+    """Return why the record prevents it, or when its message is due. Without a record, return the judgement."""
     if record is None:
         return judged
     if record.state is not State.NOT_APPLIED:
@@ -272,7 +272,7 @@ def _standing(record: Record | None, judged: Verdict, now: datetime) -> Verdict:
     if record.since is None:
         return Verdict(Sent.NO, f"its record says that it was ignored: {record.detail or '-'}", otherwise=judged)
     if record.dead_lettered_at is not None:
-        detail = f"its message lies in the dead-letter queue: {record.detail or '-'}"
+        detail = f"its message is in the dead-letter queue: {record.detail or '-'}"
         return Verdict(Sent.NO, detail, otherwise=judged)
     return judged if judged.sent in {Sent.NO, Sent.UNKNOWN} else _waiting(record, judged, now)
 
@@ -290,7 +290,7 @@ def _decided(record: Record, now: datetime) -> str:
     if record.state not in _DECIDED:
         return "its record's state is unknown, because the record was changed by hand"
     if record.claim_expired(now):
-        return "its record says CLAIMED, and its invocation died"
+        return "its record says CLAIMED, and its claim expired"
     by_flow = record.state is State.UPDATED and record.source == Source.CONTACT_FLOW
     answered = f", HTTP {record.http_status}" if record.http_status not in {None, HTTPStatus.OK} else ""
     return f"its record says {record.state}{' by a contact flow' if by_flow else ''}{answered}"

@@ -1,7 +1,7 @@
-"""``preview``: what would become of a contact, or of the first contacts of a span of time, before anything is sent.
+"""``preview``: foresees the update of a contact, or of the first contacts of a span of time. It sends nothing.
 
-Nothing is claimed, written or sent, no token is made, and no secret is read. Values are shown only where they were
-asked for, and only on the operator's own terminal.
+The command does not claim, write or send, makes no token and reads no secret. It shows values only if the operator asks
+for them, and only on the operator's own terminal.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ USUAL_FIRST = 20
 MOST_FIRST = 500
 NOT_DONE = 1
 DESCRIBED_PER_SECOND = 1
-"""Each may be of another agent, and an account may ask for two names of agents a second: the worker needs the rest."""
+"""Each contact may have another agent. An account may ask for two agents' names a second; the worker needs the rest."""
 _WIDE = 120
-"""With fewer columns than this, what would become of a contact stands below it."""
+"""With fewer columns than this, the verdict stands below the contact."""
 _LONGEST_NAME = 64
 _MOST_NAMES = 20
 
@@ -57,7 +57,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scope",
         choices=SEARCHED,
-        help="which of a span; what is deployed (ReconcileScope), or all where that is none",
+        help="which contacts of a span; by default the deployed ReconcileScope, or `all` instead of `none`",
     )
     parser.add_argument(
         "--first", type=_first, metavar="N", help=f"how many of a span ({USUAL_FIRST}; {MOST_FIRST} at the most)"
@@ -76,47 +76,47 @@ def _first(text: str) -> int:
     return number
 
 
-def _wrong(given: argparse.Namespace) -> str | None:
-    """Return what is wrong with the options together, None if nothing is."""
-    if given.contact:
-        spans = any(one is not None for one in (given.start, given.end, given.scope, given.first))
+def _wrong(options: argparse.Namespace) -> str | None:
+    """Return how the options contradict each other; None if they do not."""
+    if options.contact:
+        spans = any(one is not None for one in (options.start, options.end, options.scope, options.first))
         if spans:
-            return "CONTACT goes with none of --from, --to, --scope and --first"
-        return _wrong_values(given)
-    if given.start is None or given.end is None:
+            return "CONTACT does not go with --from, --to, --scope or --first"
+        return _wrong_values(options)
+    if options.start is None or options.end is None:
         return "give CONTACT, or --from and --to"
-    if given.start >= given.end:
+    if options.start >= options.end:
         return "--from must be before --to"
-    if given.start >= datetime.now(UTC):
+    if options.start >= datetime.now(UTC):
         return "--from must be a moment in the past"
-    return "--values goes with one CONTACT" if given.values else None
+    return "--values goes with one CONTACT" if options.values else None
 
 
-def _wrong_values(given: argparse.Namespace) -> str | None:
-    if given.values and given.json:
+def _wrong_values(options: argparse.Namespace) -> str | None:
+    if options.values and options.json:
         return "--values and --json do not go together"
-    if given.values and not sys.stdout.isatty():
+    if options.values and not sys.stdout.isatty():
         return "--values needs your own terminal as standard output: values go into no file, pipe or log"
     return None
 
 
-def run(given: argparse.Namespace, target: Target, console: Console) -> int:
-    """Preview; return 1 if Amazon Connect did not tell all that was asked for."""
+def run(options: argparse.Namespace, target: Target, console: Console) -> int:
+    """Preview; return 1 if Amazon Connect did not answer every request."""
     outlooks = Outlooks(target, SystemClock())
-    if given.contact:
-        return _run_one(given, target, outlooks, console)
-    return _run_span(given, target, outlooks, console)
+    if options.contact:
+        return _run_one(options, target, outlooks, console)
+    return _run_span(options, target, outlooks, console)
 
 
 # ------------------------------------------------------------------------------------------------------ one contact
 
 
-def _run_one(given: argparse.Namespace, target: Target, outlooks: Outlooks, console: Console) -> int:
-    outlook = outlooks.of(given.contact)
-    if given.json:
+def _run_one(options: argparse.Namespace, target: Target, outlooks: Outlooks, console: Console) -> int:
+    outlook = outlooks.of(options.contact)
+    if options.json:
         print_json({**outlook.as_json(), "paused": outlooks.settings.paused})
     else:
-        _show(outlook, outlooks, target, console, values=given.values)
+        _show(outlook, outlooks, target, console, values=options.values)
     return NOT_DONE if outlook.failed else 0
 
 
@@ -128,9 +128,9 @@ def _show(outlook: Outlook, outlooks: Outlooks, target: Target, console: Console
         _show_update(outlook, outlooks, console, values=values)
     console.print()
     words = ("show", outlook.contact_id) if outlook.record else ("backfill", "--contact", outlook.contact_id)
-    said = "Its story, and what to do" if outlook.record else "To have it updated, should its event not come"
+    heading = "Its story, and what to do" if outlook.record else "To have it updated, should its event not come"
     console.print(Text("Nothing was claimed, written or sent.", style="bold"))
-    console.print(Text(f"{said}:\n  {command_for(target, *words)}"), soft_wrap=True)
+    console.print(Text(f"{heading}:\n  {command_for(target, *words)}"), soft_wrap=True)
 
 
 def _head(outlook: Outlook) -> Table:
@@ -159,8 +159,8 @@ def _record(outlook: Outlook) -> Text:
 
 def _verdict(outlook: Outlook, *, brief: bool = False) -> Text:
     verdict = outlook.verdict
-    said = verdict.sent.value if brief and verdict.sent is Sent.YES else verdict.text
-    return Text(printable(said), style=_STYLES[verdict.sent])
+    text = verdict.sent.value if brief and verdict.sent is Sent.YES else verdict.text
+    return Text(printable(text), style=_STYLES[verdict.sent])
 
 
 _STYLES = {Sent.YES: "green", Sent.LATER: "yellow", Sent.NO: "red", Sent.UNKNOWN: "red"}
@@ -183,8 +183,8 @@ def _show_update(outlook: Outlook, outlooks: Outlooks, console: Console, *, valu
         console.print(_left_out(outlook))
     if missing := outlook.missing_for_creation:
         console.print()
-        said = "If the call has no VoiceCall yet, Salesforce creates none. It would need: "
-        console.print(Text(f"{said}{', '.join(missing)}", style="yellow"))
+        warning = "If the call has no VoiceCall yet, Salesforce does not create it. It would need: "
+        console.print(Text(f"{warning}{', '.join(missing)}", style="yellow"))
 
 
 def _fields(heading: str, fields: Sequence[Field], *, values: bool) -> Table:
@@ -209,11 +209,11 @@ def _names(names: Sequence[str]) -> str:
 # -------------------------------------------------------------------------------------------------- a span of time
 
 
-def _run_span(given: argparse.Namespace, target: Target, outlooks: Outlooks, console: Console) -> int:
+def _run_span(options: argparse.Namespace, target: Target, outlooks: Outlooks, console: Console) -> int:
     now = datetime.now(UTC)
     usual = outlooks.settings.scope
-    scope = Scope(given.scope) if given.scope else (Scope.ALL if usual is Scope.NONE else usual)
-    finding = Finding(Window(given.start, min(given.end, now)), scope, given.first or USUAL_FIRST, now)
+    scope = Scope(options.scope) if options.scope else (Scope.ALL if usual is Scope.NONE else usual)
+    finding = Finding(Window(options.start, min(options.end, now)), scope, options.first or USUAL_FIRST, now)
     found: list[Outlook] = []
     problem, interrupted = None, False
     try:
@@ -223,7 +223,7 @@ def _run_span(given: argparse.Namespace, target: Target, outlooks: Outlooks, con
         interrupted = True
     except ConnectUnavailable as failure:
         problem = explained(failure)
-    if given.json:
+    if options.json:
         print_json(_as_json(finding, found, problem, paused=outlooks.settings.paused))
     else:
         _tell(finding, found, problem, outlooks, target, console)
@@ -267,8 +267,8 @@ def _tell(
     if found:
         console.print(_listing(found, console.width))
     counts = Counter(outlook.verdict.sent for outlook in found)
-    said = "; ".join(f"{sent.value} {counts[sent]}" for sent in Sent if counts[sent])
-    console.print(Text(f"Looked at {len(found)}{f': {said}' if said else ''}", style="bold"))
+    verdicts = "; ".join(f"{sent.value} {counts[sent]}" for sent in Sent if counts[sent])
+    console.print(Text(f"Looked at {len(found)}{f': {verdicts}' if verdicts else ''}", style="bold"))
     if finding.handed_on:
         console.print(Text(f"Left out because the call went on as another contact: {finding.handed_on}"))
     if problem is not None:

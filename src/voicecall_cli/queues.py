@@ -15,7 +15,7 @@ from voicecall_sync.errors import InvalidInput
 from voicecall_sync.queue.api import BATCH, REASON
 
 MOST_SAMPLED = BATCH
-"""How many messages of the dead-letter queue are looked at: one receive."""
+"""How many messages of the dead-letter queue are read: one receive."""
 _WAIT_SECONDS = 1
 _NUMBERS = tuple(f"ApproximateNumberOfMessages{which}" for which in ("", "NotVisible", "Delayed"))
 _RUNNING = frozenset({"RUNNING", "CANCELLING"})
@@ -30,7 +30,7 @@ class Depth:
         ready: Messages that can be received now.
         in_flight: Messages that were received and not deleted: in work, or waiting to come back.
         delayed: New messages that SQS holds back.
-        oldest: How old the oldest message is; None where that is not known.
+        oldest: The age of the oldest message; None if unknown.
     """
 
     ready: int
@@ -62,12 +62,12 @@ class Depth:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message of the dead-letter queue, as far as it may be shown.
+    """The part of a message in the dead-letter queue that may be shown.
 
     Attributes:
-        contact_id: The contact it is about; "" where it names none.
+        contact_id: The contact it is about; "" if it does not name a contact.
         sent_at: When it came into a queue.
-        reason: Why it is here; "" where that is not said.
+        reason: Why it is here; "" if it does not say.
     """
 
     contact_id: str
@@ -77,11 +77,11 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A redrive, as SQS tells of it.
+    """A redrive, as SQS describes it.
 
     Attributes:
         status: RUNNING, COMPLETED, CANCELLING, CANCELLED or FAILED.
-        to_move: How many messages there were when it started, about; 0 where that is not said.
+        to_move: About how many messages there were when it started; 0 if SQS does not say.
         failure: Why it failed.
     """
 
@@ -98,7 +98,7 @@ class Move:
 
 
 class Queues:
-    """Both queues. Every method raises what botocore raises.
+    """Both queues. Every method raises botocore's exceptions.
 
     Args:
         client: A client of SQS.
@@ -128,7 +128,7 @@ class Queues:
         return self._depth(self._dead_letter_url)
 
     def sample(self) -> list[DeadLetter]:
-        """Look at some messages of the dead-letter queue; nothing is hidden from others meanwhile."""
+        """Read some messages of the dead-letter queue. They stay visible to other readers."""
         answer = self._client.receive_message(
             QueueUrl=self._dead_letter_url,
             MaxNumberOfMessages=MOST_SAMPLED,
@@ -143,21 +143,21 @@ class Queues:
     def start_move(self) -> None:
         """Let SQS move all of the dead-letter queue to the contact queue.
 
-        The destination is always named: without it SQS cannot move a message that was sent to the dead-letter queue
-        directly (CouldNotDetermineMessageSource), and all of ours, and the rule's, were.
+        The request always names the destination, because our functions and the rule send to the dead-letter queue
+        directly. Without a destination SQS cannot move such messages (CouldNotDetermineMessageSource).
         """
         self._client.start_message_move_task(
             SourceArn=self._arn(self._dead_letter_url), DestinationArn=self._arn(self._contact_url)
         )
 
     def latest_move(self) -> Move | None:
-        """Return the latest redrive of the dead-letter queue; None where there was none lately."""
+        """Return the latest redrive of the dead-letter queue; None if SQS lists no redrive."""
         answer = self._client.list_message_move_tasks(SourceArn=self._arn(self._dead_letter_url), MaxResults=1)
         return next(map(_move, answer.get("Results", [])), None)
 
     def _depth(self, url: str) -> Depth:
-        said = self._client.get_queue_attributes(QueueUrl=url, AttributeNames=list(_NUMBERS))["Attributes"]
-        ready, in_flight, delayed = (int(said.get(name, 0)) for name in _NUMBERS)
+        numbers = self._client.get_queue_attributes(QueueUrl=url, AttributeNames=list(_NUMBERS))["Attributes"]
+        ready, in_flight, delayed = (int(numbers.get(name, 0)) for name in _NUMBERS)
         return Depth(ready, in_flight, delayed, self._age(url.rpartition("/")[2]))
 
     def _arn(self, url: str) -> str:
@@ -177,13 +177,13 @@ def as_json(contacts: Depth, dead_letters: Depth) -> dict[str, object]:
 
 def _dead_letter(message: Mapping[str, Any]) -> DeadLetter:
     attributes = message.get("MessageAttributes", {})
-    said = (str(attributes.get(name, {}).get("StringValue", "")) for name in (REASON, _EVENTBRIDGES_REASON))
+    reasons = (str(attributes.get(name, {}).get("StringValue", "")) for name in (REASON, _EVENTBRIDGES_REASON))
     try:
         contact_id = asked_in(message["Body"]).contact_id
     except InvalidInput:
         contact_id = ""
     sent_at = datetime.fromtimestamp(int(message["Attributes"]["SentTimestamp"]) / 1000, UTC)
-    return DeadLetter(contact_id, sent_at, next(filter(None, said), ""))
+    return DeadLetter(contact_id, sent_at, next(filter(None, reasons), ""))
 
 
 def _move(task: Mapping[str, Any]) -> Move:

@@ -61,7 +61,7 @@ def details(record: Record) -> Table:
 
 
 def read(target: Target, contact_id: str) -> Record | None:
-    """Return what the ledger says of a contact, None for nothing.
+    """Return a contact's record; None if the ledger does not have one.
 
     Raises:
         LedgerUnavailable: The table failed.
@@ -71,7 +71,7 @@ def read(target: Target, contact_id: str) -> Record | None:
 
 
 def as_json(record: Record) -> dict[str, object]:
-    """Return a record as JSON, in the table's spelling and without what is not known; times in UTC."""
+    """Return a record as JSON, in the table's spelling, without unknown fields; times in UTC."""
     fields = {
         "contactId": record.contact_id,
         "state": record.state.value if record.state else None,
@@ -134,18 +134,18 @@ def waiting(records: Iterable[Record], width: int) -> Table:
 
 
 def dead_lettered(record: Record) -> bool:
-    """Tell whether its message lies in the dead-letter queue, so that nothing tries it again by itself."""
+    """Tell whether its message is in the dead-letter queue, so that it is not retried without an operator."""
     return record.state is State.NOT_APPLIED and record.since is not None and record.dead_lettered_at is not None
 
 
 def needs_a_person(record: Record, now: datetime) -> bool:
-    """Tell whether only a person can go on with it."""
+    """Tell whether an operator must decide."""
     undecided_or_refused = record.state in {None, State.UNCERTAIN, State.REJECTED}
     return undecided_or_refused or dead_lettered(record) or record.claim_expired(now)
 
 
 def undecided(record: Record, now: datetime) -> bool:
-    """Tell whether only Salesforce can show what became of it."""
+    """Tell whether only Salesforce can show the result."""
     return record.state is State.UNCERTAIN or record.claim_expired(now)
 
 
@@ -155,7 +155,7 @@ def released_before(record: Record) -> bool:
 
 
 def earlier_update(record: Record) -> Sequence[str]:
-    """Return what is known of the update before an operator's release, as one paragraph; none if there was none."""
+    """Return a paragraph about the update before an operator's release; nothing if there was no release."""
     if not released_before(record):
         return ()
     at = f"{shown(record.released_at, seconds=True)} UTC" if record.released_at else "an unknown time"
@@ -218,14 +218,14 @@ def _updated(record: Record) -> Sequence[str]:
                 " It is never sent again. Whether Salesforce has the update is not known."
             ),
         )
-    said = "Salesforce accepted the update; it works it off later, and does not tell how that went. Nothing to do."
+    accepted = "Salesforce accepted the update; it applies it later and does not report the result. Nothing to do."
     if record.source != Source.CONTACT_FLOW:
-        return (said,)
+        return (accepted,)
     return (
-        said,
+        accepted,
         (
-            "A contact flow asked for it: if that was in mid-call, the finished call's times and durations were not"
-            " sent any more. If an event came later, the log's line DUPLICATE says in what it differs."
+            "A contact flow asked for it: if that was during the call, the finished call's times and durations were"
+            " not sent any more. If an event came later, the log's line DUPLICATE says in what it differs."
         ),
     )
 
@@ -241,7 +241,7 @@ def _claimed(target: Target, record: Record, now: datetime) -> Sequence[str]:
         )
     return (
         (
-            "Its invocation died between claim and settle: whether Salesforce got the update is unknown."
+            "Its invocation ended between claim and settle: whether Salesforce got the update is unknown."
             f" (It should have been over more than {EXPIRED_AFTER.seconds} s ago.)"
         ),
         f"{_next_run(target)} makes it UNCERTAIN; only then can it be closed or released.",
@@ -258,27 +258,27 @@ def _not_applied(target: Target, record: Record, now: datetime) -> Sequence[str]
     due = "may be sent now" if record.due(now) else f"may be sent from {shown(record.retry_at, seconds=True)} UTC on"
     released = record.released_at is not None and (record.settled_at is None or record.released_at >= record.settled_at)
     known = f"{record.released_by or 'An operator'} released it" if released else "It certainly was not applied"
-    said = (
+    waits = (
         f"{known}, and it {due}. It waits in the contact queue, and its message is back by"
         f" {shown(record.back_by, seconds=True)} UTC at the latest. {TRIED_FOR.days} days after its first failure the"
         " message goes to the dead-letter queue."
     )
     again = f"To send it a new message now:\n  {command_for(target, 'release', record.contact_id)}"
     if not record.lost(now):
-        return (said, again)
+        return (waits, again)
     lost = f"That is two hours past: the message is lost. {_next_run(target)} sends another, unless it is paused."
-    return (said, lost, again)
+    return (waits, lost, again)
 
 
 def _dead_lettered(target: Target, record: Record) -> Sequence[str]:
     release, redrive = command_for(target, "release", record.contact_id), command_for(target, "redrive")
     return (
         (
-            "It certainly was not applied. Its message lies in the dead-letter queue, and nothing tries it again by"
+            "It certainly was not applied. Its message is in the dead-letter queue, and it is not tried again by"
             " itself; detail says why."
         ),
         f"Correct the cause, then enqueue this contact again, for another {TRIED_FOR.days} days:\n  {release}",
-        f"Or everything that lies in the dead-letter queue:\n  {redrive}",
+        f"Or everything that is in the dead-letter queue:\n  {redrive}",
     )
 
 
@@ -289,7 +289,7 @@ def _next_run(target: Target) -> str:
 
 
 def _state(record: Record) -> Text:
-    return styled(record.state.value) if record.state else Text("none that we know", style="red")
+    return styled(record.state.value) if record.state else Text("unknown", style="red")
 
 
 def _while_waiting(record: Record, at: datetime | None) -> Text | None:

@@ -1,4 +1,4 @@
-"""``redrive``: lets SQS move what lies in the dead-letter queue back to the contact queue (StartMessageMoveTask)."""
+"""``redrive``: lets SQS move the messages of the dead-letter queue to the contact queue (StartMessageMoveTask)."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
-def run(given: argparse.Namespace, target: Target, console: Console) -> int:
+def run(options: argparse.Namespace, target: Target, console: Console) -> int:
     """Redrive the queue; return 0 if everything was moved."""
     queues = target.queues
     latest = queues.latest_move()
-    if latest is not None and latest.running and not given.dry_run:
+    if latest is not None and latest.running and not options.dry_run:
         say("a redrive is under way already: this shows how far it is")
         return _watched(queues, None, target, console)
     depth = queues.dead_letters()
@@ -41,10 +41,10 @@ def run(given: argparse.Namespace, target: Target, console: Console) -> int:
         console.print(Text("The dead-letter queue is empty."))
         return 0
     _show(depth, queues.sample(), console)
-    if given.dry_run:
+    if options.dry_run:
         console.print(Text("Nothing was moved."))
         return 0
-    if not given.yes and not ask(f"Move about {depth.total} messages back to the contact queue?"):
+    if not options.yes and not ask(f"Move about {depth.total} messages back to the contact queue?"):
         console.print(Text("Nothing was moved."))
         return NOT_DONE
     queues.start_move()

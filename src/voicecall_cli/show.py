@@ -1,4 +1,4 @@
-"""``show CONTACT``: all that the ledger and the log say of one contact, and what to do about it."""
+"""``show CONTACT``: the ledger's record and the log's lines of one contact, and what the operator can do."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def run(given: argparse.Namespace, target: Target, console: Console) -> int:
-    """Show the contact; return 0, or 1 where the ledger has no record of it."""
+def run(options: argparse.Namespace, target: Target, console: Console) -> int:
+    """Show the contact; return 0, or 1 if the ledger has no record of it."""
     now = datetime.now(UTC)
-    record = records.read(target, given.contact)
-    means = records.meaning(target, record, now) if record else _unknown(target, given.contact)
-    since = given.since or now - LOOKED_BACK
+    record = records.read(target, options.contact)
+    means = records.meaning(target, record, now) if record else _unknown(target, options.contact)
+    since = options.since or now - LOOKED_BACK
     depths = target.queues.contacts(), target.queues.dead_letters()
-    if given.json:
-        log = target.log_lines(given.contact, since)
-        said = {
+    if options.json:
+        log = target.log_lines(options.contact, since)
+        report = {
             "record": records.as_json(record) if record else None,
             "meaning": list(means),
             "evidence": evidence_of(record).as_json() if record and records.undecided(record, now) else None,
@@ -44,16 +44,16 @@ def run(given: argparse.Namespace, target: Target, console: Console) -> int:
             "log": [line.as_json() for line in log.lines],
             "logComplete": log.whole,
         }
-        print_json(said)
+        print_json(report)
     else:
-        console.print(records.details(record) if record else Text(f"The ledger has no record of {given.contact}."))
+        console.print(records.details(record) if record else Text(f"The ledger has no record of {options.contact}."))
         for paragraph in means:
             console.print()
             console.print(Text(paragraph))
         console.print()
         console.print(queues.lines(*depths))
         console.print()
-        _show_log(target.log_lines(given.contact, since), since, console)
+        _show_log(target.log_lines(options.contact, since), since, console)
     return 0 if record else 1
 
 
@@ -81,10 +81,10 @@ def _unknown(target: Target, contact_id: str) -> tuple[str, ...]:
         ),
         "- Its event has just come: the contact queue holds it back for 90 seconds.",
         (
-            "- Its event is invalid, or the rule could not deliver it: then it lies in the dead-letter queue:\n"
+            "- Its event is invalid, or the rule could not deliver it: then it is in the dead-letter queue:\n"
             f"  {command_for(target, 'redrive', '--dry-run')}"
         ),
-        "- It is not ours: no voice contact, not finished yet, of another instance (IGNORED in the log).",
+        "- It is out of scope: not a voice contact, not finished yet, or of another instance (IGNORED in the log).",
         f"- The id is another: {contact_id} must be the ContactId, of the leg that was transferred for example.",
         "- It was claimed more than 25 months ago, and forgotten since.",
     )

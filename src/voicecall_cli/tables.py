@@ -1,4 +1,4 @@
-"""What all tables that a command shows have in common: the console, the columns, the colour of a status."""
+"""The look that all commands' tables share: the console, the columns, the colour of a status."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _STYLES = {
 
 
 def console() -> Console:
-    """Return the console for standard output: as wide as the terminal or COLUMNS say, else wide enough to be read."""
+    """Return the console for standard output: as wide as the terminal or COLUMNS say, else wide enough to read."""
     wide_enough = sys.stdout.isatty() or "COLUMNS" in os.environ
     return Console(width=None if wide_enough else _WIDTH_OF_PIPES, highlight=False)
 

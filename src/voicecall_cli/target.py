@@ -1,4 +1,4 @@
-"""What the commands work on, whether it is a stack on AWS or the one on this machine."""
+"""The stack that the commands work on, be it on AWS or on this machine."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _OURS = frozenset(name for name, kind in vars(errors).items() if isinstance(kind
 
 
 class CannotOperateError(Exception):
-    """There is nothing to work on, or no right to; the message says what, and what to do."""
+    """The stack or a right is missing. The message says which, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a function returned.
+    """A function's answer.
 
     Attributes:
-        value: Empty where it returned no object, or failed.
-        failed: Why it did not return, None where it did.
+        value: The object that it returned; empty if it did not return one, or failed.
+        failed: Why it did not return; None if it did.
     """
 
     value: Mapping[str, object]
@@ -76,7 +76,7 @@ class Target(Protocol):
         ...
 
     def variables(self) -> Mapping[str, str]:
-        """Return what is set of the functions that find and update finished calls."""
+        """Return the variables of the functions that find and update finished calls."""
         ...
 
     def reconcile(self, request: Mapping[str, object]) -> Answer:
@@ -84,11 +84,11 @@ class Target(Protocol):
         ...
 
     def log_lines(self, contact_id: str, since: datetime) -> LogLines:
-        """Return what the log says of a contact."""
+        """Return the log's lines about a contact."""
         ...
 
     def operator(self) -> str:
-        """Return the name under which releases and the like are noted."""
+        """Return the operator's name, which the ledger notes for a release."""
         ...
 
 
@@ -98,7 +98,7 @@ def command_for(target: Target, *words: str) -> str:
 
 
 def reason(kind: str, message: str) -> str:
-    """Name a failure of a function's. Its message is repeated only where it is ours: another may hold a value.
+    """Name a function's failure. Only our own message is repeated, because another one may hold a value.
 
     Args:
         kind: The exception's type, as Lambda gives it.

@@ -23,17 +23,17 @@ def ask(question: str, wanted: str = "yes") -> bool:
     print(f"{question} Type {wanted} to go on: ", end="", file=sys.stderr, flush=True)
     line = sys.stdin.readline()
     if not line.endswith("\n"):
-        print(file=sys.stderr)  # nobody pressed Enter
+        print(file=sys.stderr)  # standard input ended before Enter
     return line.strip() == wanted
 
 
 def say(text: str) -> None:
-    """Tell what is going on, on standard error."""
+    """Print progress to standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
 def progress() -> Progress:
-    """Return a progress bar on standard error; none where nobody watches."""
+    """Return a progress bar on standard error. It is off unless standard error is a terminal."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -51,9 +51,9 @@ def print_json(value: object) -> None:
 
 
 def printable(text: str, longest: int | None = None) -> str:
-    """Return text that comes from outside as it may reach a terminal: without control characters, and on one line.
+    """Return outside text made safe for a terminal: without control characters, and on one line.
 
-    What is not printable stands there as Python escapes it. Rich's markup is left to ``Text``, which reads none.
+    Characters that are not printable are escaped as in Python. ``Text`` does not interpret Rich's markup.
 
     Args:
         text: A value or a name that a caller, a flow or a campaign list may have chosen.
@@ -67,11 +67,11 @@ def moment(text: str) -> datetime:
     """Read an argument that is a moment.
 
     Raises:
-        argparse.ArgumentTypeError: It is none.
+        argparse.ArgumentTypeError: It is not a moment with its zone.
     """
     found = moment_of(text)
     if found is None:
-        raise argparse.ArgumentTypeError(f"{text} is no moment with its zone, such as 2026-11-01T00:00:00Z")
+        raise argparse.ArgumentTypeError(f"{text} is not a moment with its zone, such as 2026-11-01T00:00:00Z")
     return found
 
 
@@ -79,7 +79,7 @@ def contact(text: str) -> str:
     """Read an argument that is a contact id.
 
     Raises:
-        argparse.ArgumentTypeError: It is none.
+        argparse.ArgumentTypeError: It is not a valid contact id.
     """
     try:
         return contact_id_of(text, "CONTACT")
@@ -88,13 +88,13 @@ def contact(text: str) -> str:
 
 
 def positive(text: str) -> int:
-    """Read an argument that is a whole number above nought.
+    """Read an argument that is a whole number above zero.
 
     Raises:
-        argparse.ArgumentTypeError: It is none.
+        argparse.ArgumentTypeError: It is not such a number.
     """
     if not text.isascii() or not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text} is no whole number above 0")
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
     return int(text)
 
 

@@ -1,7 +1,7 @@
 """Drives the reconciliation over a span of time, run by run, until it came to the end.
 
-A run is told from where on it looks, and answers how far it came. Nothing is kept between two runs: the ledger knows
-which contacts were met already.
+A run is told where it starts, and answers how far it came. The command keeps nothing between two runs, because the
+ledger knows which contacts were found already.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from voicecall_sync.parse import moment_of
 from voicecall_sync.times import Window
 
 WIDEST = timedelta(hours=24)
-"""How much one run is asked for at the most, so that there is something to show now and then."""
+"""The longest span for one run, so that the command shows progress now and then."""
 NARROWEST = timedelta(minutes=1)
 
 
@@ -26,10 +26,10 @@ class Walk:
 
     Attributes:
         at: All contacts that ended before it are done.
-        width: How much the next run is asked for.
-        searched_from: Where the search began later than asked for, because of RECONCILE_NOT_BEFORE.
-        listed: What a dry run would enqueue; a run names a thousand at the most.
-        problem: Why it was left; None where it came to the end, or was interrupted.
+        width: The span for the next run.
+        searched_from: Where the search began, if RECONCILE_NOT_BEFORE made it begin later than asked.
+        listed: The contacts that a dry run would enqueue; a run names a thousand at the most.
+        problem: Why it stopped; None if it came to the end, or was interrupted.
     """
 
     window: Window
@@ -56,7 +56,7 @@ class Walk:
         return self.at >= self.window.end
 
     def run(self, target: Target, come_to: Callable[[datetime], None]) -> None:
-        """Ask for one run after the other, until the end or a problem. Each of them gets on, or is asked for less."""
+        """Ask for one run after the other, until the end or a problem. After a run without progress, ask for less."""
         while not self.finished and self.problem is None:
             asked = Window(self.at, min(self.at + self.width, self.window.end))
             answer = target.reconcile(self._request(asked))
@@ -81,7 +81,7 @@ class Walk:
         """Count what a run did, and go on from where it came to.
 
         Raises:
-            KeyError, TypeError, ValueError: It is not the answer of a reconciliation.
+            KeyError, TypeError, ValueError: It is not a valid answer of the reconciliation.
         """
         searched = {name: _moment(answer["window"][name]) for name in ("from", "to")}
         through = _moment(answer["through"])

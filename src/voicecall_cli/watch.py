@@ -1,4 +1,4 @@
-"""Watches what becomes of a contact that was just enqueued."""
+"""Watches a contact that was just enqueued, until it is settled."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NOT_DONE = 1
 
 
 def until_settled(target: Target, before: Record, console: Console) -> int:
-    """Show what becomes of a contact, or what it waits for; return 0 once it is UPDATED.
+    """Show the contact's states, or the reason why it waits; return 0 once it is UPDATED.
 
     Args:
         target: Where it is.
@@ -46,7 +46,7 @@ def until_settled(target: Target, before: Record, console: Console) -> int:
 
 
 def _watched(target: Target, contact_id: str) -> tuple[Record | None, Record | None]:
-    """Return the record as it was at first, and as it is once the contact is settled or the time is over."""
+    """Return the record as it was first. Return it also as it is once the contact is settled or the time is over."""
     latest = time.monotonic() + LONGEST_SECONDS
     first = last = records.read(target, contact_id)
     while last is not None and not _settled(last) and time.monotonic() < latest:
@@ -58,7 +58,7 @@ def _watched(target: Target, contact_id: str) -> tuple[Record | None, Record | N
 
 
 def _met(before: Record, first: Record | None, last: Record) -> bool:
-    """Tell whether the worker has looked at it: a try, or a message that comes back, leaves its trace."""
+    """Tell whether the worker has processed it: an attempt, or a message that comes back, changes the record."""
     failures = before.failures if before.state is State.NOT_APPLIED else 0  # a release counts anew
     tried = last.attempts > before.attempts or last.failures != failures
     return tried or first is None or first.back_by != last.back_by

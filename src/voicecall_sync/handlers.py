@@ -18,7 +18,7 @@ def update_voice_call(event: object, context: object) -> dict[str, str]:
 
 
 def contact_queue(event: object, context: object) -> dict[str, object]:
-    """Work off messages of the contact queue: contact events, and what the others left there.
+    """Process messages of the contact queue: contact events, and messages of our own.
 
     Returns:
         ``{"batchItemFailures": [{"itemIdentifier": …}]}``: the messages that come back.

@@ -75,7 +75,7 @@ def _checked(make: Callable[[_Parts], Any]) -> Callable[[_Parts], Any]:
     """Turn what botocore and requests raise at wrong variables of their own into WrongSettings."""
 
     @functools.wraps(make)
-    def checked(parts: _Parts) -> Any:  # noqa: ANN401 - whatever it makes
+    def checked(parts: _Parts) -> Any:  # noqa: ANN401 - the parts of a function
         try:
             return make(parts)
         except (BotoCoreError, OSError, ValueError) as failure:

@@ -77,7 +77,7 @@ def operate(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Operate:
-    """Runs a command here, with what somebody types; in a terminal of 80 columns."""
+    """Runs a command here, with an operator's answers, in a terminal of 80 columns."""
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr(boto3, "Session", session)
 
@@ -230,7 +230,7 @@ class Working:
     Attributes:
         slept: how often it slept.
         idle: the worker does not work.
-        interrupted: somebody presses Ctrl-C.
+        interrupted: The operator presses Ctrl-C.
     """
 
     def __init__(self, mapping: EventSourceMapping, sandbox: Sandbox) -> None:

@@ -51,7 +51,7 @@ def test_each_kind(
     assert done.out.startswith(heading)
 
 
-def test_what_waits_is_counted_and_shown_with_when_it_is_back(
+def test_waiting_contacts_are_counted_and_shown_with_their_return(
     operate: Operate, deployed: DeployedStack, put: Callable[..., str]
 ) -> None:
     contacts = [put("NOT_APPLIED", since=NOW - age, failures=3, backBy=NOW + 3600) for age in range(20, 32)]

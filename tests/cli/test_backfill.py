@@ -137,7 +137,7 @@ def test_a_paused_worker_is_not_waited_for(
     assert "The worker is paused (parameter Paused)" in done.flat
 
 
-def test_what_lies_before_the_first_day_is_not_touched_and_that_is_said(
+def test_calls_before_the_first_day_are_skipped_with_a_note(
     operate: Operate, deployed: DeployedStack, stack: LocalStack, hung_up: Callable[[str], str]
 ) -> None:
     contact_id = hung_up(new_id())
@@ -288,7 +288,7 @@ def test_it_goes_on_from_where_a_run_came_to(script: Script) -> None:
     assert "found 8, of these known 5" in said
 
 
-def test_a_run_that_does_not_get_on_is_asked_for_less(script: Script) -> None:
+def test_after_a_run_without_progress_the_span_is_halved(script: Script) -> None:
     _, target, _ = script(
         came_to(f"{DATE}T00:00:00+00:00"),
         came_to(f"{DATE}T00:00:00+00:00"),
@@ -306,7 +306,7 @@ def test_a_run_that_does_not_get_on_is_asked_for_less(script: Script) -> None:
     ]
 
 
-def test_a_minute_that_does_not_fit_into_a_run_ends_it(script: Script) -> None:
+def test_a_minute_too_full_for_a_run_ends_the_backfill(script: Script) -> None:
     status, target, said = script(*[came_to(f"{DATE}T00:00:00+00:00")] * 12)
 
     assert (status, len(target.asked)) == (1, 12)
@@ -315,7 +315,7 @@ def test_a_minute_that_does_not_fit_into_a_run_ends_it(script: Script) -> None:
     assert f"Not searched: {DATE} 00:00 to {NEXT_DATE} 00:00 UTC." in said
 
 
-def test_a_function_whose_clock_is_behind_does_not_keep_it_busy(script: Script) -> None:
+def test_a_function_with_a_late_clock_ends_the_backfill(script: Script) -> None:
     window = {"from": f"{DATE}T00:00:00+00:00", "to": f"{DATE}T23:59:58+00:00"}
 
     status, target, _ = script(answer(window=window, through=window["to"]))
@@ -391,7 +391,7 @@ def test_interrupted_while_the_queue_empties(script: Script, stack: LocalStack, 
     assert "the same command goes on" in said
 
 
-def test_credentials_that_run_out_do_not_take_the_account_with_them(
+def test_after_credentials_expire_the_account_is_still_shown(
     script: Script, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(ClientError):

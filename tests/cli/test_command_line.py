@@ -1,4 +1,4 @@
-"""Which stack is meant, and what is said where there is none."""
+"""Which stack a command works on, and the message if there is no such stack."""
 
 import re
 
@@ -75,9 +75,9 @@ def test_no_region(operate: Operate, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_such_profile(operate: Operate) -> None:
-    refused = operate("--profile", "nobody", "attention")
+    refused = operate("--profile", "unknown", "attention")
 
-    assert (refused.status, refused.err.split(":")[0]) == (2, "there is no AWS profile nobody")
+    assert (refused.status, refused.err.split(":")[0]) == (2, "there is no AWS profile unknown")
 
 
 def test_an_aws_that_cannot_be_reached(operate: Operate, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +99,7 @@ def test_no_local_stack(monkeypatch: pytest.MonkeyPatch, tmp_path: object, capsy
 def test_the_local_stack_goes_with_no_name(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         from_a_clone(["--local", "--stack", "x", "attention"])
-    assert "--local goes with none of --stack" in capsys.readouterr().err
+    assert "--local does not go with --stack" in capsys.readouterr().err
 
 
 def test_help_from_a_clone_says_how_it_is_started(capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,21 +117,24 @@ def test_the_installed_command_knows_no_local_stack(operate: Operate) -> None:
     ("words", "complaint"),
     [
         (("show", "../x"), "CONTACT must be a contact id"),
-        (("attention", "--limit", "0"), "0 is no whole number above 0"),
+        (("attention", "--limit", "0"), "0 is not a whole number above 0"),
         (("release",), "name one CONTACT, or all of a --state"),
         (("release", "abc", "--state", "REJECTED"), "name one CONTACT, or all of a --state"),
         (("release", "abc", "--http-status", "400"), "go with --state"),
         (("release", "--state", "REJECTED", "--now"), "--now goes with one CONTACT"),
         (("release", "--state", "UPDATED"), "invalid choice"),
-        (("backfill", "--from", "2026-11-01", "--to", "2026-11-02T00:00:00Z"), "2026-11-01 is no moment with its zone"),
+        (
+            ("backfill", "--from", "2026-11-01", "--to", "2026-11-02T00:00:00Z"),
+            "2026-11-01 is not a moment with its zone",
+        ),
         (("backfill", "--from", "2026-11-02T00:00:00Z", "--to", "2026-11-01T00:00:00Z"), "--from must be before --to"),
         (("backfill", "--from", "2026-11-01T00:00:00Z"), "give --from and --to, or --contact"),
-        (("backfill", "--contact", "abc", "--scope", "all"), "--contact goes with none of --from, --to and --scope"),
+        (("backfill", "--contact", "abc", "--scope", "all"), "--contact does not go with --from, --to or --scope"),
         (("backfill", "--contact", "abc", "--follow", "soon"), "soon is not a number of minutes"),
         (("backfill", "--from", "2999-01-01T00:00:00Z", "--to", "2999-01-02T00:00:00Z"), "a moment in the past"),
         (("preview",), "give CONTACT, or --from and --to"),
         (("preview", "--from", "2020-11-01T00:00:00Z"), "give CONTACT, or --from and --to"),
-        (("preview", "abc", "--first", "3"), "CONTACT goes with none of --from, --to, --scope and --first"),
+        (("preview", "abc", "--first", "3"), "CONTACT does not go with --from, --to, --scope or --first"),
         (("preview", *SPAN, "--first", "501"), "501 is more than 500"),
         (("preview", *SPAN, "--values"), "--values goes with one CONTACT"),
         (("preview", "abc", "--values", "--json"), "--values and --json do not go together"),

@@ -435,7 +435,7 @@ def test_many_are_released_by_what_they_have_in_common(
         assert sum(contact_id in said.out for contact_id in wanted) == 20
         assert "…and 3 more" in said.out
     assert before == {"REJECTED"}
-    assert "released 23; moved on meanwhile and left alone 0" in done.out
+    assert "released 23; skipped, because they moved on meanwhile: 0" in done.out
     assert {message.json["contactId"] for message in stack.queue.messages} == wanted
     assert {stack.state(contact_id) for contact_id in wanted} == {"NOT_APPLIED"}
     assert {stack.state(contact_id) for contact_id in others} == {"REJECTED", "UNCERTAIN"}
@@ -466,13 +466,13 @@ def test_those_that_moved_on_are_counted(
     stack.gateway.before = release_the_second
     done = operate("--stack", deployed.name, "release", "--state", "UNCERTAIN", "--yes")
 
-    assert "released 1; moved on meanwhile and left alone 1" in done.out
+    assert "released 1; skipped, because they moved on meanwhile: 1" in done.out
     assert {stack.state(contact_id) for contact_id in (first, second)} == {"NOT_APPLIED"}
 
 
 @pytest.mark.parametrize("state", ["UNCERTAIN", "REJECTED"])
 @pytest.mark.parametrize("before", [0, 2])
-def test_many_are_warned_of_where_an_update_may_have_been_applied(
+def test_releasing_many_warns_of_updates_that_may_be_applied(
     operate: Operate, deployed: DeployedStack, put: Callable[..., str], state: str, before: int
 ) -> None:
     for _ in range(before):

@@ -1,4 +1,4 @@
-"""What is to be looked for in Salesforce, from a record's source and the names of the properties its PATCH carried."""
+"""The columns to compare in Salesforce, by a record's source and the names of its PATCH's properties."""
 
 import re
 from datetime import UTC, datetime
@@ -42,7 +42,7 @@ def said(found: Evidence) -> str:
         ("disconnectReason", "DisconnectReason"),
     ],
 )
-def test_a_column_is_read_and_compared_if_its_property_was_carried(name: str, column: str) -> None:
+def test_a_column_is_compared_if_its_property_was_carried(name: str, column: str) -> None:
     carried, other = of(name), of("toNumber")
 
     assert (carried.compared, carried.silent) == ({column: name}, {})
@@ -86,7 +86,7 @@ def test_every_property_of_a_patch_has_a_rule() -> None:
     assert {"startTime", "callAttributes", "disconnectReason"} <= names <= evidence.RULES.keys()
 
 
-def test_the_query_asks_by_key_for_all_rows_and_for_nothing_personal() -> None:
+def test_the_query_reads_all_rows_and_nothing_personal() -> None:
     (query,) = of(*evidence.RULES.keys() - {"recordingLocation"}).queries
 
     assert query.endswith(f" FROM VoiceCall WHERE VendorCallKey = '{CONTACT_ID}'")
@@ -103,7 +103,7 @@ def test_a_recording_is_asked_for_where_it_was_sent() -> None:
 
 
 @pytest.mark.parametrize("key", ["x' OR Name != '", "a'", "a\\", "", "a b", "é"])
-def test_what_is_not_a_contact_id_does_not_get_into_a_query(key: str) -> None:
+def test_an_invalid_contact_id_does_not_get_into_a_query(key: str) -> None:
     with pytest.raises(InvalidInput):
         of("queue", contact_id=key)
 
@@ -123,7 +123,7 @@ def test_the_columns_stay_in_a_terminal_of_80() -> None:
     assert max(len(line) for line in lines if line.startswith("  ")) <= 80
 
 
-def test_the_names_of_custom_fields_are_for_the_operator_to_add() -> None:
+def test_the_operator_adds_the_names_of_custom_fields() -> None:
     assert "API names of your custom fields" in evidence.where_to_look(of("callAttributes"))
     assert "custom" not in evidence.where_to_look(of("queue"))
 
@@ -139,7 +139,7 @@ def test_a_finished_call() -> None:
 
 
 @pytest.mark.parametrize("source", ["contact-flow", "", "edited"])
-def test_an_update_from_mid_call_is_not_missed_by_what_it_never_carried(source: str) -> None:
+def test_an_update_during_the_call_has_its_own_evidence(source: str) -> None:
     found = of(*MID_CALL, source=source)
     told = said(found)
 

@@ -1,4 +1,4 @@
-"""How a deployed function is called: once, whatever happens, and patiently where it is busy."""
+"""How a command invokes a deployed function: once, even after a failure, and patiently while it is busy."""
 
 import json
 from collections.abc import Callable, Iterator

@@ -100,7 +100,7 @@ def test_who_had_the_contact_before_settles_it_no_more(stack: LocalStack, headin
     assert stack.record(contact_id) == decided
 
 
-def test_a_table_left_behind_is_empty_if_no_contact_is_in_it(stack: LocalStack, sandbox: Sandbox) -> None:
+def test_a_retained_table_without_contacts_is_empty(stack: LocalStack, sandbox: Sandbox) -> None:
     section = PAGE.split("## A failed first deployment\n")[1].split("\n## ")[0]
     found = re.search(r"^aws dynamodb scan (.*?)\n```", section, re.DOTALL | re.MULTILINE)
     assert found is not None
@@ -136,7 +136,7 @@ def rows(heading: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("line", OPERATE)
 def test_its_commands_are_commands(line: str) -> None:
-    gone_by = re.sub(r"\b20\d\d-", "2020-", line)  # a moment to begin at lies in the past, whatever today is
+    gone_by = re.sub(r"\b20\d\d-", "2020-", line)  # a moment to begin at must be in the past
     assert parsed(shlex.split(gone_by)).command in COMMANDS
 
 
@@ -151,7 +151,7 @@ def test_it_shows_every_command() -> None:
     assert {name.strip("`").split()[0] for name in rows("The commands")} == set(COMMANDS)
 
 
-def test_its_runbook_has_every_column_and_says_what_a_value_proves() -> None:
+def test_the_runbook_says_what_each_column_proves() -> None:
     section = PAGE.split("### UNCERTAIN\n")[1].split("\n### ")[0]
     table = [line.split("|") for line in section.splitlines() if line.startswith("| ")]
     described = {

@@ -184,7 +184,7 @@ def test_a_recording_that_is_not_waited_for(preview: Preview, stack: LocalStack)
 
 
 @deployed_with(RECONCILE_NOT_BEFORE="2999-01-01T00:00:00Z")
-def test_a_contact_of_before_the_first_day_and_what_would_become_of_it_otherwise(
+def test_a_contact_before_the_first_day_gets_a_second_verdict(
     preview: Preview, stack: LocalStack, put: Callable[..., str]
 ) -> None:
     early = "would not be sent: it ended before RECONCILE_NOT_BEFORE: not ours to update"
@@ -224,7 +224,7 @@ def test_what_a_record_says_goes_before(preview: Preview, stack: LocalStack, put
         ("UNCERTAIN", {}, f"{NO} its record says UNCERTAIN"),
         ("REJECTED", {"httpStatus": 400}, f"{NO} its record says REJECTED, HTTP 400"),
         ("CLAIMED", {"ownerUntil": LATER}, f"{NO} its record says CLAIMED"),
-        ("CLAIMED", {"ownerUntil": NOW - 3000}, f"{NO} its record says CLAIMED, and its invocation died"),
+        ("CLAIMED", {"ownerUntil": NOW - 3000}, f"{NO} its record says CLAIMED, and its claim expired"),
         ("EDITED", {}, f"{NO} its record's state is unknown, because the record was changed by hand"),
         ("NOT_APPLIED", WAITS, f"would be sent: {BACK}"),
         ("NOT_APPLIED", {**WAITS, "retryAt": LATER}, f"not yet: {BACK}"),
@@ -237,7 +237,7 @@ def test_what_a_record_says_goes_before(preview: Preview, stack: LocalStack, put
         (
             "NOT_APPLIED",
             {**WAITS, **dead},
-            f"{NO} its message lies in the dead-letter queue: {dead['detail']}; {OTHERWISE}",
+            f"{NO} its message is in the dead-letter queue: {dead['detail']}; {OTHERWISE}",
         ),
         ("NOT_APPLIED", MISSED, f"{NO} not missed: it was connected to an agent"),
     ]
@@ -284,7 +284,7 @@ def test_what_is_left_out_and_what_is_lacking_are_named(preview: Preview) -> Non
         "totalHoldDuration property no recordingLocation",
         "queue property Amazon Connect has no name for it any more",
         "No custom field is filled.",
-        "Salesforce creates none. It would need: toNumber",
+        "Salesforce does not create it. It would need: toNumber",
     ):
         assert line in shown.flat
     assert "forty" not in shown.out
@@ -363,7 +363,7 @@ def test_no_values_unless_asked_for(
     assert CUSTOMER not in on_a_terminal(finished(new_id()))[1]
 
 
-def test_text_from_outside_does_not_reach_the_terminal_as_it_is(
+def test_text_from_outside_is_escaped_for_the_terminal(
     on_a_terminal: Callable[..., tuple[int, str]], stack: LocalStack
 ) -> None:
     hostile = f"{ESC}[2J{ESC}]0;title\x07"

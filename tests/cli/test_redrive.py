@@ -1,4 +1,4 @@
-"""``redrive``: SQS moves what lies in the dead-letter queue, always to the contact queue."""
+"""``redrive``: SQS moves the messages of the dead-letter queue, always to the contact queue."""
 
 import json
 from collections.abc import Callable

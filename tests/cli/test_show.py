@@ -82,7 +82,7 @@ def test_as_json(operate: Operate, deployed: DeployedStack, put: Callable[..., s
 @pytest.mark.parametrize(
     ("state", "values"), [("UNCERTAIN", {"claimedAt": LONG_AGO}), ("CLAIMED", {"ownerUntil": LONG_AGO})]
 )
-def test_what_to_look_for_in_salesforce_is_said_of_all_that_may_have_been_sent(
+def test_every_contact_perhaps_sent_is_shown_with_its_evidence(
     operate: Operate, deployed: DeployedStack, put: Callable[..., str], state: str, values: dict[str, object]
 ) -> None:
     contact_id = put(state, **values, releasedAt=LONG_AGO, releasedBy="jane")
@@ -185,13 +185,13 @@ def test_who_closed_a_contact_is_read_and_not_guessed(
     [
         ("UPDATED", {"httpStatus": 200}, "Nothing to do"),
         ("UPDATED", {"httpStatus": 204}, "Nothing to do"),
-        ("UPDATED", {"source": "contact-flow", "httpStatus": 200}, "if that was in mid-call"),
+        ("UPDATED", {"source": "contact-flow", "httpStatus": 200}, "if that was during the call"),
         ("CLAIMED", {"ownerUntil": int(time.time()) + 600}, "Look again after that"),
-        ("CLAIMED", {"ownerUntil": LONG_AGO}, "died between claim and settle"),
+        ("CLAIMED", {"ownerUntil": LONG_AGO}, "ended between claim and settle"),
         ("NOT_APPLIED", {"retryAt": int(time.time()) + 600}, "it may be sent from"),
         ("NOT_APPLIED", {"retryAt": LONG_AGO, "backBy": int(time.time()) + 600}, "its message is back by"),
         ("NOT_APPLIED", {"backBy": LONG_AGO - 7200}, "the message is lost"),
-        ("NOT_APPLIED", {"deadLetteredAt": LONG_AGO}, "nothing tries it again by itself"),
+        ("NOT_APPLIED", {"deadLetteredAt": LONG_AGO}, "it is not tried again by itself"),
         ("NOT_APPLIED", {"since": None, "open": None}, "It was ignored"),
         ("NOT_APPLIED", {"releasedAt": LONG_AGO, "releasedBy": "jane"}, "by jane"),
         ("REJECTED", {}, " release "),

@@ -42,7 +42,7 @@ def test_the_help_of_test_names_our_option() -> None:
     assert "--coverage" in tools(ROOT, AS_A_MODULE, "test", "--help").stdout
 
 
-def test_a_file_of_tests_is_named_from_where_the_user_is() -> None:
+def test_a_file_of_tests_is_relative_to_the_users_folder() -> None:
     listed = tools(ROOT / "tests" / "unit", AS_A_PATH, "test", "test_clock.py", "--collect-only", "--quiet")
     assert listed.returncode == 0, listed.stdout
     assert "tests/unit/test_clock.py::" in listed.stdout

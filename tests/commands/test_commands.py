@@ -72,7 +72,7 @@ def test_a_stack_works_its_queue_off(run: Run, running_stack: str, environment: 
 
 
 def outcomes(log: Path, contact: str) -> list[tuple[str, str]]:
-    """What the log says became of a contact, each time with its source; a line that is being written is left out."""
+    """The contact's outcomes in the log, each with its source, without an unfinished line."""
     whole = log.read_text(encoding="utf-8").rpartition("\n")[0]
     lines = [json.loads(line) for line in whole.splitlines()]
     return [
@@ -146,8 +146,8 @@ def test_a_stack_keeps_the_events_of_its_contacts_for_sam(running_stack: str, en
 
 
 def test_invoke_ignores_what_a_killed_stack_left(run: Run, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        gone = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        gone = f"http://127.0.0.1:{closed.getsockname()[1]}"
     (tmp_path / "env.json").write_text(json.dumps({"UpdateVoiceCallFunction": {"SCRT_ENDPOINT_BASE": gone}}))
 
     done = run("invoke", "events/contact-flow.json", VOICECALL_SYNC_LOCAL=str(tmp_path))

@@ -47,7 +47,7 @@ def test_contact_flows_are_answered_at_once(demo: subprocess.CompletedProcess[st
     ]
 
 
-def test_events_wait_in_the_queue_and_one_that_comes_twice_sends_nothing(
+def test_events_wait_in_the_queue_and_a_repetition_sends_nothing(
     demo: subprocess.CompletedProcess[str],
 ) -> None:
     assert rows(section(demo.stdout, "Calls end: each event waits"), 0, 1, 3, 4) == [
@@ -133,7 +133,7 @@ def test_keeps_the_functions_log_out_of_the_tables(demo: subprocess.CompletedPro
     assert "demo.log" in demo.stdout
 
 
-def test_shows_the_functions_log_when_asked_to_and_fits_into_a_narrower_terminal(run: Run) -> None:
+def test_shows_the_log_and_fits_into_a_narrow_terminal(run: Run) -> None:
     shown = run("demo", "--logs", COLUMNS="80")
 
     assert '"message":"contact UPDATED"' in shown.stderr

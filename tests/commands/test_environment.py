@@ -1,4 +1,4 @@
-"""The set-up: when it is needed, and what is said to somebody who cannot have it."""
+"""The set-up: when it is needed, and the message to a user who cannot have it."""
 
 import ast
 import contextlib
@@ -118,7 +118,7 @@ def test_the_set_up_shows_how_far_it_is(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "target").iterdir()} == {"first-1.0.dist-info", "second-1.0.dist-info"}
 
 
-def test_a_package_that_the_lock_does_not_know_is_not_installed(tmp_path: Path) -> None:
+def test_a_package_outside_the_lock_is_not_installed(tmp_path: Path) -> None:
     lock = tmp_path / "some.lock"
     lock.write_text(wheel(tmp_path, "first"), "utf-8")
     with zipfile.ZipFile(tmp_path / "first-1.0-py3-none-any.whl", "a") as archive:

@@ -196,8 +196,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--windows", type=int, nargs="*", default=[100, 1000, 10_000], help="(100 1000 10000)")
     parser.add_argument("--known", type=int, nargs="*", default=[1000, 10_000, 100_000], help="(1000 10000 100000)")
     parser.add_argument("--python", default=find_python(), help="a Python 3.13, if none is found")
-    given = parser.parse_args(arguments)
-    if given.python is None:
+    options = parser.parse_args(arguments)
+    if options.python is None:
         parser.error("no Python 3.13 is found, Lambda's own: name one with --python")
     forget_own_environment()
     console = tables.console()
@@ -206,21 +206,21 @@ def main(arguments: Sequence[str]) -> int:
         console.print("building the artifact, and fetching Lambda's runtime ...")
         fetch_sam(scratch / "sam")
         fetch_client(scratch / "client")
-        kit = Kit.of(scratch / "client", scratch / "sam", given.python)
+        kit = Kit.of(scratch / "client", scratch / "sam", options.python)
         certificate = _certificate(scratch)
         stack = opened.enter_context(LocalStack(certificate=certificate))
         _furnish(stack)
-        bench = Bench(kit, _build(scratch, given.python), stack, scratch)
-        if "contacts" in given.only:
+        bench = Bench(kit, _build(scratch, options.python), stack, scratch)
+        if "contacts" in options.only:
             for kind in HANDLERS:
-                starts = [bench.cold(kind) for _ in range(given.starts)]
+                starts = [bench.cold(kind) for _ in range(options.starts)]
                 cold = {name: [start[name] for start in starts] for name in starts[0]}
                 console.print(f"cold starts of the {kind} done; warm contacts ...")
-                _show_contacts(console, kind, cold, bench.warm(kind, given.contacts, rounds=ROUNDS))
-        if "connections" in given.only:
-            _show_patches(console, bench.patches(given.patches, rounds=ROUNDS))
-        if "windows" in given.only:
-            for title, sizes, known in (("enqueued", given.windows, 0), ("known already", given.known, 1)):
+                _show_contacts(console, kind, cold, bench.warm(kind, options.contacts, rounds=ROUNDS))
+        if "connections" in options.only:
+            _show_patches(console, bench.patches(options.patches, rounds=ROUNDS))
+        if "windows" in options.only:
+            for title, sizes, known in (("enqueued", options.windows, 0), ("known already", options.known, 1)):
                 _show_growth(console, title, _growing(bench, certificate, sizes, known))
     return 0
 
