@@ -6,7 +6,7 @@
     │   └── NotListed           its initiation method does not count
     ├── NotReady            a failure on our side; nothing was claimed or sent     sync -> RETRY_LATER
     │   ├── WrongSettings       a variable is missing or wrong
-    │   ├── SecretUnusable      the secret cannot be read, or does not have one of the four forms
+    │   ├── SecretUnusable      the secret cannot be read, has another form, or is for another endpoint
     │   ├── ConnectUnavailable  Amazon Connect did not describe the contact
     │   │   └── SearchRefused       it refused the search's filters
     │   ├── NotFinishedYet      the event says finished, the described contact does not
@@ -19,8 +19,8 @@
     └── Redeliver           raised for a contact event that was given directly, so that it comes again
 
 Messages name fields, variables and operations. They appear in logs, in contact flows and in the dead-letter queue. So
-they never hold a value of an event, a secret or a record. Between claim and settle, a failure is a value instead of an
-exception: see ``outcome.Settlement``.
+they never hold a value of an event, a secret or a record. One exception is the endpoint that a secret states. Between
+claim and settle, a failure is a value instead of an exception: see ``outcome.Settlement``.
 """
 
 from __future__ import annotations

@@ -40,6 +40,7 @@ OPTIONAL: Mapping[str, str] = {
     "VOICEMAIL_ATTRIBUTE": "vm_flag",
     "OPT_OUT_ATTRIBUTE": "NoVoiceCallSync",
     "RECORDING_WAIT_MINUTES": "5",
+    "ALLOW_TEST_ENDPOINT": "false",
     "LOG_LEVEL": "INFO",
     "POWERTOOLS_SERVICE_NAME": "voicecall-sync",
     "RECONCILE_SCOPE": "none",
@@ -50,6 +51,8 @@ OPTIONAL: Mapping[str, str] = {
 }
 """Name -> default."""
 _NETLOC = re.compile(r"([a-z0-9-]+(\.[a-z0-9-]+)*|\[::1\])(:\d{1,5})?", re.ASCII | re.IGNORECASE)
+# A sandbox, a developer org and the like have a label of their own: MyDomain--Uat.sandbox.my.salesforce-scrt.com.
+_SALESFORCE = re.compile(r"([a-z0-9-]+\.)+my\.salesforce-scrt\.com", re.ASCII | re.IGNORECASE)
 _METHOD = re.compile(r"[A-Z][A-Z_]{0,59}", re.ASCII)
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
@@ -59,7 +62,7 @@ class Settings:
     """The settings of the functions that send, checked.
 
     Attributes:
-        endpoint_base: https, or plain http on a loopback address.
+        endpoint_base: Salesforce's, by https; or a loopback address; or a test's, by https.
         eligibility: Which contacts are updated, and how long the worker waits for a recording.
         queue_url, dead_letter_url: The queues; the second is "" for a function other than the worker.
         ca_bundle: File or folder of the certificate authorities to trust.
@@ -142,7 +145,7 @@ def read(*more: str) -> Settings:
     # The library requests reads these variables too, for a network with its own certificate authority.
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or where()
     return Settings(
-        endpoint_base=_endpoint(values["SCRT_ENDPOINT_BASE"]),
+        endpoint_base=_endpoint(values["SCRT_ENDPOINT_BASE"], test=_flag("ALLOW_TEST_ENDPOINT", values)),
         secret_id=values["JWT_SECRET_ID"],
         org_id=values["SALESFORCE_ORG_ID"],
         call_center_api_name=values["CALL_CENTER_API_NAME"],
@@ -218,7 +221,8 @@ def _rules(values: Mapping[str, str]) -> CallRules:
     return CallRules(methods, values["OPT_OUT_ATTRIBUTE"], values["VOICEMAIL_ATTRIBUTE"])
 
 
-def _endpoint(text: str) -> str:
+def _endpoint(text: str, *, test: bool) -> str:
+    """Return the endpoint. The token goes there, so it must be Salesforce's unless a test is declared."""
     wrong = WrongSettings(
         "SCRT_ENDPOINT_BASE must be an address such as https://MyDomain.my.salesforce-scrt.com, with or without"
         " /telephony/v1; plain http for a loopback address only"
@@ -231,9 +235,16 @@ def _endpoint(text: str) -> str:
     path = parts.path.rstrip("/")
     if parts.query or parts.fragment or "@" in parts.netloc or path not in {"", "/telephony/v1"}:
         raise wrong
-    loopback = parts.scheme == "http" and _is_loopback(parts.hostname)
-    if not _NETLOC.fullmatch(parts.netloc) or not (parts.scheme == "https" or loopback) or not text.isascii():
+    loopback = _is_loopback(parts.hostname)
+    if not _NETLOC.fullmatch(parts.netloc) or not text.isascii():
         raise wrong
+    if parts.scheme != "https" and not (parts.scheme == "http" and loopback):
+        raise wrong
+    if not (test or loopback or _SALESFORCE.fullmatch(parts.hostname or "")):
+        raise WrongSettings(
+            "SCRT_ENDPOINT_BASE must be a host of my.salesforce-scrt.com; only a test, with ALLOW_TEST_ENDPOINT true,"
+            " goes to another"
+        )
     return f"{parts.scheme}://{parts.netloc}{path}"
 
 

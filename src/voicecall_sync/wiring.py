@@ -158,7 +158,7 @@ class _Parts:
         read_secret = functools.partial(_read_secret, self._clients.quick("secretsmanager"), settings.secret_id)
         return Pipeline(
             ledger=ledger,
-            tokens=TokenSource(read_secret, settings.org_id, settings.call_center_api_name),
+            tokens=TokenSource(read_secret, settings.org_id, settings.call_center_api_name, settings.endpoint_base),
             salesforce=Salesforce(settings.endpoint_base, settings.ca_bundle),
             breaker=Breaker(self._clock, self._clients.timings),
             endpoint_base=settings.endpoint_base,

@@ -17,7 +17,7 @@ import pytest
 
 from tests.conftest import QUICK
 from tests.support.contacts import contact_event, flow_event, new_id
-from tests.support.sandbox import Context, Sandbox, ShiftedClock
+from tests.support.sandbox import Context, Sandbox, ShiftedClock, send_to
 from tools.local.certificates import Certificate, issue, issue_from_unknown_authority
 from tools.local.gateway import Fault
 from tools.local.ministack import MiniStack
@@ -131,7 +131,7 @@ def test_a_server_that_speaks_first_gets_nothing(stack: LocalStack, monkeypatch:
 
     stack.gateway.before = lambda operation: operation == "PutItem" and spoken.wait(20)  # type: ignore[assignment]
     with server(tire) as port:
-        monkeypatch.setenv("SCRT_ENDPOINT_BASE", f"http://127.0.0.1:{port}")
+        send_to(f"http://127.0.0.1:{port}", stack, monkeypatch)
         assert Sandbox().invoke(flow_event(contact_id)).status == "RETRY_LATER"
     assert not any(received)
     assert stack.state(contact_id) == "NOT_APPLIED"
@@ -140,7 +140,7 @@ def test_a_server_that_speaks_first_gets_nothing(stack: LocalStack, monkeypatch:
 def test_a_name_with_several_addresses_is_tried_one_by_one(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of localhost's addresses, one at the least has nobody listening on this port."""
     contact_id = new_id()
-    monkeypatch.setenv("SCRT_ENDPOINT_BASE", stack.salesforce.url.replace("127.0.0.1", "localhost"))
+    send_to(stack.salesforce.url.replace("127.0.0.1", "localhost"), stack, monkeypatch)
     assert Sandbox().invoke(flow_event(contact_id)).status == "UPDATED"
     assert stack.salesforce.applied(contact_id) == 1
 
@@ -279,7 +279,9 @@ def test_a_name_that_hangs_is_asked_for_before_the_claim(stack: LocalStack, tmp_
     resolv.write_text(f"nameserver {NAME_SERVER}\n")
     program = [sys.executable, "-c", ASKS_FOR_A_NAME, json.dumps(flow_event(contact_id))]
     apart = ["unshare", "--mount", "sh", "-c", f'mount --bind {resolv} /etc/resolv.conf && exec "$@"', "sh"]
-    environment = {**os.environ, **stack.environment(), "SCRT_ENDPOINT_BASE": "https://slow.example.com"}
+    elsewhere = "https://slow.example.com"
+    stack.put_secret(stack.provisioned_secret(elsewhere))
+    environment = {**os.environ, **stack.environment(), "SCRT_ENDPOINT_BASE": elsewhere}
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mute:
         mute.bind((NAME_SERVER, 53))
         mute.settimeout(60)

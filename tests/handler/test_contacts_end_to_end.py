@@ -430,6 +430,24 @@ def test_a_stored_jwt_that_expired_is_reported_before_any_claim(stack: LocalStac
     assert not stack.was_claimed(contact_id)
 
 
+@pytest.mark.parametrize("event_of", [flow_event, contact_event])
+def test_a_secret_for_another_endpoint_sends_nothing_and_claims_nothing(
+    stack: LocalStack, event_of: Callable[[str], dict[str, Any]]
+) -> None:
+    contact_id = new_id()
+    stack.connect.put_contact(described(contact_id))
+    stack.put_secret(stack.provisioned_secret("https://example.my.salesforce-scrt.com/telephony/v1/"))
+    result = Sandbox().invoke(event_of(contact_id))
+    said = result.raised or str(result.answer)
+    assert "RETRY_LATER" in said
+    assert (
+        f"for the endpoint https://example.my.salesforce-scrt.com, and SCRT_ENDPOINT_BASE is {stack.salesforce.url}"
+        in said
+    )
+    assert not stack.was_claimed(contact_id)
+    assert stack.salesforce.received == []
+
+
 def test_no_fresh_secret_after_a_refusal(stack: LocalStack, sandbox: Sandbox) -> None:
     assert sandbox.invoke(flow_event(new_id())).status == "UPDATED"
     stack.put_secret("no secret at all")

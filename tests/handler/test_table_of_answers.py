@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.contacts import contact_event, flow_event, new_id
-from tests.support.sandbox import Context, Sandbox
+from tests.support.sandbox import Context, Sandbox, send_to
 from tools.local.gateway import Fault
 from tools.local.misbehaviour import (
     Answer,
@@ -225,7 +225,7 @@ def test_a_host_that_does_not_resolve(
     stack: LocalStack, finished: Finished, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     contact_id = finished(new_id())
-    monkeypatch.setenv("SCRT_ENDPOINT_BASE", "https://nowhere.invalid")
+    send_to("https://nowhere.invalid", stack, monkeypatch)
     result = Sandbox().invoke(event_of(source, contact_id))
     assert result.status == ("RETRY_LATER" if source == FLOW else "raised")
     assert not stack.was_claimed(contact_id)
@@ -242,7 +242,7 @@ def test_a_connection_that_is_not_accepted_in_time(
         for one in waiting:  # the queue of a listener that never accepts: once full, the kernel ignores the next
             one.setblocking(False)  # noqa: FBT003 - socket's own signature
             one.connect_ex((host, port))
-        monkeypatch.setenv("SCRT_ENDPOINT_BASE", f"http://{host}:{port}")
+        send_to(f"http://{host}:{port}", stack, monkeypatch)
         result = Sandbox().invoke(event_of(source, contact_id), Context(remaining=8.0))
         for one in waiting:
             one.close()

@@ -157,7 +157,8 @@ def test_the_first_deployment_sends_nothing_and_after_going_live_a_contact_event
     """The README's two deployments, to try and to go live; then it is paused."""
     required = {
         "ConnectInstanceArn": INSTANCE_ARN,
-        "ScrtEndpointBase": aws.salesforce.url,
+        "ScrtEndpointBase": "https://example.my.salesforce-scrt.com",
+        "TestEndpoint": aws.salesforce.url,
         "JwtSecretArn": client("secretsmanager").describe_secret(SecretId=aws.secret)["ARN"],
     }
     early, called, not_called, from_flow, late = (new_id() for _ in range(5))

@@ -280,7 +280,17 @@ def test_the_scope_follows_the_source_unless_it_is_chosen(
 
 REFUSED = {
     "ConnectInstanceArn": ["12345678-1234-1234-1234-123456789012", "<right>/contact/1"],
-    "ScrtEndpointBase": ["http://example.my.salesforce-scrt.com", "example.my.salesforce-scrt.com"],
+    "ScrtEndpointBase": [
+        "http://example.my.salesforce-scrt.com",
+        "example.my.salesforce-scrt.com",
+        "https://example.com",
+        "https://my.salesforce-scrt.com",
+        "https://example.my.salesforce-scrt.com.example.com",
+        "https://example.com/x.my.salesforce-scrt.com",
+        "https://examplemy.salesforce-scrt.com",
+        "http://127.0.0.1:8443",
+    ],
+    "TestEndpoint": ["http://example.com", "example.com"],
     "JwtSecretArn": ["salesforce/key", "arn:aws:secretsmanager:us-east-1:111122223333:secret:*"],
     "JwtSecretKmsKeyArn": ["arn:aws:kms:us-east-1:111122223333:alias/mine"],
     "SalesforceOrgId": ["00D"],
@@ -294,7 +304,12 @@ REFUSED = {
 }
 RIGHT = {
     "ConnectInstanceArn": ["arn:aws:connect:us-east-1:111122223333:instance/12345678-1234-1234-1234-123456789012"],
-    "ScrtEndpointBase": ["https://example.my.salesforce-scrt.com", "http://127.0.0.1:8443/telephony/v1/"],
+    "ScrtEndpointBase": [
+        "https://example.my.salesforce-scrt.com",
+        "https://example--uat.sandbox.my.salesforce-scrt.com/telephony/v1/",
+        "https://example-dev-ed.develop.my.salesforce-scrt.com",
+    ],
+    "TestEndpoint": ["", "https://simulator.example.com", "http://127.0.0.1:8443/telephony/v1/"],
     "JwtSecretArn": ["arn:aws:secretsmanager:us-east-1:111122223333:secret:salesforce/key-a1B2c3"],
     "JwtSecretKmsKeyArn": ["arn:aws:kms:us-east-1:111122223333:key/12345678-1234-1234-1234-123456789012"],
     "SalesforceOrgId": ["00D000000000001EAA"],
@@ -306,6 +321,13 @@ RIGHT = {
     "ReconcileNotBefore": ["2026-11-22T00:00:00Z", "2026-11-22T00:00:00+01:00"],
     "ReconcileSchedule": ["rate(15 minutes)", "rate(1 hour)", "cron(0/30 6-20 ? * MON-FRI *)"],
 }
+
+
+def test_a_test_endpoint_is_declared_to_the_functions(template: Template, defaults: dict[str, str]) -> None:
+    variables = template["Globals"]["Function"]["Environment"]["Variables"]
+    assert variables["ALLOW_TEST_ENDPOINT"] == {"Fn::If": ["HasTestEndpoint", "true", "false"]}
+    assert template["Conditions"]["HasTestEndpoint"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "TestEndpoint"}, ""]}]}
+    assert defaults["TestEndpoint"] == ""
 
 
 def test_every_parameter_refuses_what_cannot_be_right(template: Template, defaults: dict[str, str]) -> None:

@@ -26,6 +26,10 @@ from voicecall_sync.wiring import build
 if TYPE_CHECKING:
     from multiprocessing.sharedctypes import Synchronized
 
+    import pytest
+
+    from tools.local.stack import LocalStack
+
 UPDATE, QUEUE, RECONCILE = "update_voice_call", "contact_queue", "reconcile"
 SCHEDULED = {"detail-type": "Scheduled Event", "source": "aws.events", "detail": {}}
 
@@ -151,6 +155,12 @@ class _ClockFromOutside(ShiftedClock):
 
     def ahead(self) -> float:
         return self._shift.value
+
+
+def send_to(address: str, stack: "LocalStack", monkeypatch: "pytest.MonkeyPatch") -> None:
+    """Let what is built from here on send to another address, which the secret states, too."""
+    monkeypatch.setenv("SCRT_ENDPOINT_BASE", address)
+    stack.put_secret(stack.provisioned_secret(address))
 
 
 class Sandbox:

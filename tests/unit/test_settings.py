@@ -231,6 +231,9 @@ def test_the_instance_may_be_given_as_its_arn(environment: Environment) -> None:
         ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
         ("http://localhost:8080", "http://localhost:8080"),
         ("http://[::1]:8080", "http://[::1]:8080"),
+        ("https://127.0.0.1:8443", "https://127.0.0.1:8443"),
+        ("https://example--uat.sandbox.my.salesforce-scrt.com", "https://example--uat.sandbox.my.salesforce-scrt.com"),
+        ("https://Example.My.Salesforce-SCRT.com", "https://Example.My.Salesforce-SCRT.com"),
     ],
 )
 def test_an_endpoint_is_taken(endpoint: str, base: str, environment: Environment) -> None:
@@ -280,6 +283,32 @@ def test_another_endpoint_is_wrong(endpoint: str, environment: Environment) -> N
         read()
 
 
+OTHER_HOSTS = [
+    "https://example.com",
+    "https://my.salesforce-scrt.com",
+    "https://salesforce-scrt.com",
+    "https://examplemy.salesforce-scrt.com",
+    "https://example.my.salesforce-scrt.com.example.com",
+    "https://example.my.salesforce-scrt.computer",
+    "https://10.0.0.1:8443",
+]
+
+
+@pytest.mark.parametrize("endpoint", OTHER_HOSTS)
+def test_a_host_that_is_not_salesforces_is_for_a_declared_test_only(endpoint: str, environment: Environment) -> None:
+    environment(SCRT_ENDPOINT_BASE=endpoint)
+    with pytest.raises(WrongSettings, match=r"^SCRT_ENDPOINT_BASE must be a host of my\.salesforce-scrt\.com"):
+        read()
+    environment(ALLOW_TEST_ENDPOINT="true")
+    assert read().endpoint_base == endpoint
+
+
+def test_a_declared_test_still_takes_no_plain_http_from_elsewhere(environment: Environment) -> None:
+    environment(SCRT_ENDPOINT_BASE="http://example.com", ALLOW_TEST_ENDPOINT="true")
+    with pytest.raises(WrongSettings, match=r"^SCRT_ENDPOINT_BASE must be"):
+        read()
+
+
 VARIABLE = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
 ENDPOINTS = st.builds(
     "{}{}{}{}".format,
@@ -294,7 +323,7 @@ ENDPOINTS = st.builds(
 @given(endpoint=ENDPOINTS)
 @example(endpoint="https://example.com\\evil.com")
 def test_an_endpoint_leads_where_it_says_or_is_wrong(endpoint: str, environment: Environment) -> None:
-    environment(SCRT_ENDPOINT_BASE=endpoint)
+    environment(SCRT_ENDPOINT_BASE=endpoint, ALLOW_TEST_ENDPOINT="true")
     try:
         base = read().endpoint_base
     except WrongSettings:

@@ -162,12 +162,17 @@ class LocalStack:
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
 
-    def provisioned_secret(self) -> str:
-        """Return the secret as Salesforce provisions it."""
+    def provisioned_secret(self, endpoint: str = "") -> str:
+        """Return the secret as Salesforce provisions it.
+
+        Args:
+            endpoint: the one it states; by default the simulator's, or none where a container has another name for it.
+        """
+        stated = endpoint or ("" if self._certificate else self.salesforce.url)
         return json.dumps(
             {
                 "SALESFORCE_ORG_ID": ORG_ID,
-                "SCRT_ENDPOINT_BASE": self.salesforce.url,
+                "SCRT_ENDPOINT_BASE": stated,
                 "CALL_CENTER_API_NAME": CALL_CENTER,
                 f"{CALL_CENTER}-scrt-jwt-auth-private-key": pem(self.private_key).decode(),
             }
@@ -186,6 +191,7 @@ class LocalStack:
         """Return the variables the function needs to work against this stack, boto3's own among them."""
         variables = {
             "SCRT_ENDPOINT_BASE": self.salesforce.url,
+            "ALLOW_TEST_ENDPOINT": "true",
             "JWT_SECRET_ID": self.secret,
             "IDEMPOTENCY_TABLE": self.table,
             "CONNECT_INSTANCE_ID": INSTANCE_ID,

@@ -28,6 +28,7 @@ ISSUED_BEFORE_NOW = timedelta(minutes=1)
 
 _JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
 _PEM = re.compile(r"\s*(-----BEGIN [A-Z ]+-----)(.*?)(-----END [A-Z ]+-----)\s*", re.DOTALL)
+_ENDPOINT = re.compile(r"(?:https?://)?([a-z0-9.-]+|\[::1\])(:\d{1,5})?", re.ASCII)
 _PROVISIONED_KEY_SUFFIX = "-scrt-jwt-auth-private-key"
 _FORMS = (
     'the secret must be a JWT, {"jwt": …}, {"privateKey": PEM, "orgId": …, "callCenterApiName": …}, or the object'
@@ -67,16 +68,20 @@ class Token:
         return self.usable_from <= now < self.usable_until
 
 
-def parse_secret(text: str, org_id: str, call_center_api_name: str) -> ReadyJwt | SigningCredentials:
+def parse_secret(
+    text: str, org_id: str, call_center_api_name: str, endpoint_base: str = ""
+) -> ReadyJwt | SigningCredentials:
     """Read the secret's text, in any of its four forms.
 
     Args:
         text: The SecretString.
         org_id: Used if the secret does not have it.
         call_center_api_name: Used if the secret does not have it.
+        endpoint_base: Where its token would be sent; "" if it is not sent.
 
     Raises:
         SecretUnusable: It does not have one of these forms, or lacks a field; the message names the field, no value.
+            Or it states another endpoint; the message names both.
     """
     stripped = text.strip()
     if _JWT.fullmatch(stripped):
@@ -87,6 +92,7 @@ def parse_secret(text: str, org_id: str, call_center_api_name: str) -> ReadyJwt 
         raise SecretUnusable(_FORMS) from None
     if not isinstance(secret, dict):
         raise SecretUnusable(_FORMS)
+    _require_endpoint(secret.get("SCRT_ENDPOINT_BASE"), endpoint_base)
     if "jwt" in secret:
         token = secret["jwt"]
         if not isinstance(token, str) or not _JWT.fullmatch(token.strip()):
@@ -116,6 +122,27 @@ def _provisioned(secret: Mapping[str, object], org_id: str, call_center_api_name
         _name(secret, "SALESFORCE_ORG_ID", org_id, "SALESFORCE_ORG_ID"),
         _name(secret, "CALL_CENTER_API_NAME", default_name, "CALL_CENTER_API_NAME"),
     )
+
+
+def _require_endpoint(stated: object, endpoint_base: str) -> None:
+    """Refuse a secret that Salesforce provisioned for another endpoint: its token must not go to this one."""
+    if not stated or not endpoint_base:
+        return
+    theirs, ours = _comparable(stated), _comparable(endpoint_base)
+    if theirs is None or not _ENDPOINT.fullmatch(theirs):  # it may be anything, so it is not repeated
+        raise SecretUnusable("the secret's SCRT_ENDPOINT_BASE is not an address")
+    if theirs != ours:
+        raise SecretUnusable(
+            f"the secret is for the endpoint {theirs}, and SCRT_ENDPOINT_BASE is {ours}: nothing is sent"
+        )
+
+
+def _comparable(endpoint: object) -> str | None:
+    """Return an endpoint without what may differ in spelling; None if it is not text."""
+    if not isinstance(endpoint, str):
+        return None
+    text = endpoint.strip().lower().rstrip("/").removesuffix("/telephony/v1").rstrip("/")
+    return text if "://" in text else f"https://{text}"
 
 
 def _name(secret: Mapping[str, object], name: str, default: str, variable: str) -> str:
@@ -190,11 +217,14 @@ class TokenSource:
         read_secret: Reads the secret's text; raises ``SecretUnusable``.
         org_id: Used if the secret does not have it.
         call_center_api_name: Used if the secret does not have it.
+        endpoint_base: Where the token is sent; a secret that states another endpoint is refused.
     """
 
-    def __init__(self, read_secret: Callable[[], str], org_id: str, call_center_api_name: str) -> None:
+    def __init__(
+        self, read_secret: Callable[[], str], org_id: str, call_center_api_name: str, endpoint_base: str
+    ) -> None:
         self._read_secret = read_secret
-        self._defaults = (org_id, call_center_api_name)
+        self._defaults = (org_id, call_center_api_name, endpoint_base)
         self._credentials: ReadyJwt | SigningCredentials | None = None
         self._token: Token | None = None
 
@@ -202,7 +232,7 @@ class TokenSource:
         """Return a usable token; the cached one if possible.
 
         Raises:
-            SecretUnusable: The secret cannot be read, does not have one of the four forms, or holds an expired JWT.
+            SecretUnusable: The secret cannot be read or parsed, is for another endpoint, or holds an expired JWT.
         """
         if self._token is not None and self._token.usable(now):
             return self._token

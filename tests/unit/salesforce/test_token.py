@@ -110,7 +110,7 @@ class Vault:
 
 
 def source_over(vault: Vault, call_center: str = "") -> TokenSource:
-    return TokenSource(vault.read, "", call_center)
+    return TokenSource(vault.read, "", call_center, "https://example.my.salesforce-scrt.com")
 
 
 # --- the forms of the secret -----------------------------------------------------------------------------------------
@@ -210,6 +210,47 @@ def test_a_name_that_nobody_says_is_named(
 def test_a_jwt_for_no_call_center_needs_the_setting(sub: str | None, key: Key) -> None:
     with pytest.raises(SecretUnusable, match="CALL_CENTER_API_NAME"):
         parse_secret(stored_jwt(key, sub=sub), ORG, "")
+
+
+# --- where the token goes --------------------------------------------------------------------------------------------
+
+STATED = "https://example.my.salesforce-scrt.com/telephony/v1"
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "https://example.my.salesforce-scrt.com",
+        "https://example.my.salesforce-scrt.com/telephony/v1",
+        "https://EXAMPLE.my.salesforce-scrt.com",
+    ],
+)
+@pytest.mark.parametrize(
+    "stated",
+    [STATED, f"{STATED}/", STATED.removesuffix("/telephony/v1"), f" {STATED.upper()} ", STATED[8:], "", None],
+)
+def test_an_endpoint_may_be_spelled_otherwise(setting: str, stated: str | None, key: Key) -> None:
+    secret = {**json.loads(provisioned_form(key.pkcs8)), "SCRT_ENDPOINT_BASE": stated}
+    assert isinstance(parse_secret(json.dumps(secret), "", "", setting), SigningCredentials)
+
+
+@pytest.mark.parametrize(
+    "stated", ["https://example--uat.sandbox.my.salesforce-scrt.com", f"{STATED}:8443", "http://127.0.0.1:1"]
+)
+def test_a_secret_for_another_endpoint_gives_no_token_and_names_both(stated: str, key: Key) -> None:
+    secret = {**json.loads(provisioned_form(key.pkcs8)), "SCRT_ENDPOINT_BASE": stated.replace("/telephony/v1:", ":")}
+    with pytest.raises(SecretUnusable) as raised:
+        TokenSource(lambda: json.dumps(secret), "", "", STATED).current(NOW)
+    assert secret["SCRT_ENDPOINT_BASE"] in str(raised.value)
+    assert "https://example.my.salesforce-scrt.com" in str(raised.value)
+
+
+@pytest.mark.parametrize("stated", ["hunter2 hunter2", 5, ["hunter2"], {"a": "hunter2"}, "https://u:hunter2@x.com"])
+def test_what_a_secret_states_and_is_not_an_address_is_not_repeated(stated: object, key: Key) -> None:
+    secret = {**json.loads(provisioned_form(key.pkcs8)), "SCRT_ENDPOINT_BASE": stated}
+    with pytest.raises(SecretUnusable, match="SCRT_ENDPOINT_BASE is not an address") as raised:
+        parse_secret(json.dumps(secret), "", "", STATED)
+    assert "hunter2" not in str(raised.value)
 
 
 # --- what is no secret of ours ---------------------------------------------------------------------------------------
