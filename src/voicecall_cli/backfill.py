@@ -213,7 +213,7 @@ def _asked_for(target: Target, request: Mapping[str, object]) -> _Said | str:
 def _tell_said(said: _Said, console: Console) -> None:
     table = table_of("contact", "done", "detail")
     for contact_id, (status, detail) in said.contacts.items():
-        table.add_row(contact_id, status, Text(detail))
+        table.add_row(Text(contact_id), Text(status), Text(detail))
     console.print(table)
     if said.stopped is not None:
         console.print(Text(f"Stopped: {said.stopped}. The same command goes on.", style="red"))

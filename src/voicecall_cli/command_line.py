@@ -19,6 +19,7 @@ from rich.console import Console
 
 from voicecall_cli import attention, backfill, decisions, deployed, preview, redrive, show, tables
 from voicecall_cli.target import CannotOperateError, Target
+from voicecall_cli.terminal import printable
 from voicecall_sync.errors import LedgerUnavailable
 
 PROGRAM = "voicecall-sync"
@@ -96,7 +97,7 @@ def main(
         target = local() if local is not None and given.local else _deployed(given, program)
         return COMMANDS[given.command].run(given, target, tables.console())
     except (CannotOperateError, LedgerUnavailable) as failure:
-        print(failure, file=sys.stderr)
+        print(printable(str(failure)), file=sys.stderr)
     except (BotoCoreError, ClientError) as failure:
         print(deployed.explained(failure), file=sys.stderr)
     except BrokenPipeError:  # `| head` has seen enough; nothing more may be written, not even at the end
