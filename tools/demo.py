@@ -38,6 +38,7 @@ from tools.local.simulation import Simulation
 from tools.local.sqs import LocalQueue
 from tools.local.stack import LocalStack
 from tools.tables import Chapter, Entry, Row, Shown
+from voicecall_cli.terminal import printable, printable_json
 from voicecall_sync.connect.events import asked_by
 from voicecall_sync.outcome import State, Status
 
@@ -102,10 +103,9 @@ class Story(io.TextIOBase):
     def write(self, text: str) -> int:
         """Write on, and note what became of a contact."""
         self._log.write(text)
-        with contextlib.suppress(ValueError):
-            line = json.loads(text)
-            if isinstance(line, dict):
-                self._note(line)
+        line = printable_json(text)
+        if isinstance(line, dict):
+            self._note(line)
         return len(text)
 
     def take(self) -> list[Happening]:
@@ -322,7 +322,7 @@ def _held(queue: LocalQueue) -> str:
     told = []
     for message in queue.messages:
         reason = message.attributes.get("Reason", {}).get("StringValue", "")
-        told.append(f"{message.body}\n  {reason}")
+        told.append(f"{printable(message.body)}\n  {printable(reason)}")
     return "\n".join(told) or "empty"
 
 
@@ -365,12 +365,12 @@ def _rows(happenings: Sequence[Happening], name: Callable[[Happening], str]) -> 
 
 def _entry(record: Mapping[str, Any]) -> Entry:
     return Entry(
-        contact=record["contactId"],
-        state=record["state"],
-        source=record["source"],
+        contact=printable(record["contactId"]),
+        state=printable(record["state"]),
+        source=printable(record["source"]),
         attempts=int(record["attempts"]),
         http_status=int(record["httpStatus"]) if "httpStatus" in record else None,
-        detail=record.get("detail", ""),
+        detail=printable(record.get("detail", "")),
         at=datetime.fromtimestamp(float(record.get("settledAt") or record["metAt"]), UTC),
     )
 

@@ -33,6 +33,7 @@ from tools.invocation import (
     settings_for,
 )
 from tools.local.stack import LocalStack
+from voicecall_cli.terminal import printable
 from voicecall_sync.asked import asked_in
 from voicecall_sync.errors import InvalidInput
 from voicecall_sync.ledger.record import Record, record_of
@@ -97,7 +98,7 @@ def _invoke(handler: str, event: object, log: LocalLog | None) -> int:
     """Invoke a handler; its log is the kept stack's, or standard error where the stack ends with us."""
     answer = invoke(HANDLERS[handler], event, log or sys.stderr)
     if isinstance(answer, Raised):
-        print(f"raised: {answer.message}", file=sys.stderr)
+        print(f"raised: {printable(answer.message)}", file=sys.stderr)
         return 1
     print(json.dumps(answer, indent=2), flush=True)
     if handler == "contact_queue":
@@ -110,7 +111,7 @@ def _explain(messages: Sequence[Message], answer: Any) -> None:  # noqa: ANN401 
     failed = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
     for message in messages:
         print(
-            f"message {message.message_id}: {_meaning(message, comes_back=message.message_id in failed)}",
+            f"message {printable(message.message_id)}: {_meaning(message, comes_back=message.message_id in failed)}",
             file=sys.stderr,
         )
 
@@ -128,7 +129,7 @@ def _meaning(message: Message, *, comes_back: bool) -> str:
 
 def _said(record: Record) -> str:
     waits = record.state is State.NOT_APPLIED and record.since is not None
-    return f"{record.state}{' (it waits)' if waits else ''}, {record.detail}"
+    return f"{record.state}{' (it waits)' if waits else ''}, {printable(record.detail)}"
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import getpass
+import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from voicecall_cli import command_line
 from voicecall_cli.log_lines import LogLines, from_file
 from voicecall_cli.queues import Queues
 from voicecall_cli.target import Answer, CannotOperateError
+from voicecall_cli.terminal import printable, printable_json
 from voicecall_sync.ledger.table import Table
 from voicecall_sync.queue.api import ContactQueue
 
@@ -103,8 +105,8 @@ class KeptStack:
 
     def _answer(self, answer: object) -> Answer:
         if isinstance(answer, Raised):
-            return Answer({}, answer.message)
-        return Answer(cast("Mapping[str, object]", answer))
+            return Answer({}, printable(answer.message))
+        return Answer(cast("Mapping[str, object]", printable_json(json.dumps(answer))))
 
 
 if __name__ == "__main__":

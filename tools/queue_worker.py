@@ -22,6 +22,7 @@ from tools.local import keeper
 from tools.local.mapping import EventSourceMapping
 from tools.local.messages import utc_now
 from tools.local.stack import ROOT, LocalStack
+from voicecall_cli.terminal import printable
 from voicecall_sync.asked import asked_in
 from voicecall_sync.errors import InvalidInput
 
@@ -85,7 +86,7 @@ def _listen(reading: int, stack: LocalStack, tell: Callable[[str], None]) -> Non
             try:
                 tell(_line(json.loads(line), stack))
             except (ValueError, KeyError, TypeError):
-                tell(line.rstrip())  # what a sandbox that fails says
+                tell(printable(line.rstrip()))  # what a sandbox that fails says
 
 
 def _line(told: Mapping[str, Any], stack: LocalStack) -> str:

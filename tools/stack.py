@@ -41,6 +41,7 @@ from tools.local.messages import utc_now
 from tools.local.salesforce import Received
 from tools.local.stack import CONTACT_QUEUE, ROOT, LocalStack, Ports
 from tools.template import load
+from voicecall_cli.terminal import printable
 
 PORTS = Ports(aws=4566, salesforce=4570, ministack=4571, connect=4572, sqs=4573)
 DELAY_SECONDS = 5
@@ -202,10 +203,10 @@ def _is_over(request: Received) -> bool:
 
 
 def _line(request: Received) -> str:
-    what = f"{request.at:%H:%M:%S} {request.method} {request.path}".rstrip()
+    what = printable(f"{request.at:%H:%M:%S} {request.method} {request.path}".rstrip())
     answered = "no answer" if request.status is None else str(request.status)
     effect = "applied" if request.applied else f"not applied{f': {request.refusal}' if request.refusal else ''}"
-    return f"{what} -> {answered}, {effect}"
+    return f"{what} -> {answered}, {printable(effect)}"
 
 
 def _welcome(stack: LocalStack) -> str:

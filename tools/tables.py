@@ -14,6 +14,7 @@ from rich.text import Text
 
 from tools.local.voice_call_rules import VoiceCall
 from voicecall_cli.tables import NARROW, styled, table_of
+from voicecall_cli.terminal import printable
 
 _Line = TypeVar("_Line", str, Text)
 _SHOWN_OF_ID = 8
@@ -161,11 +162,11 @@ def _cells(shown: Shown) -> list[tuple[Text, ...]]:
     call, reason = shown.call, shown.call.disconnect_reason
     start = f"{call.start_time.astimezone(UTC):%b %d %H:%M}" if call.start_time else None
     seconds = (call.call_duration_in_seconds, call.agent_interaction_duration, call.customer_hold_duration)
-    ended = Text(reason.value, style="red" if reason.is_error else "") if reason else _known(None)
-    fields = tuple(Text(f"{name} {_plain(value)}") for name, value in call.custom_fields.items())
+    ended = Text(printable(reason.value), style="red" if reason.is_error else "") if reason else _known(None)
+    fields = tuple(Text(printable(f"{name} {_plain(value)}")) for name, value in call.custom_fields.items())
     recording = _known(_minutes(call.recording.duration) or "yes") if call.recording else Text("no", style="dim")
     return [
-        (Text(short(call.call_id), style="bold"), Text("created" if shown.created else "updated")),
+        (Text(printable(short(call.call_id)), style="bold"), Text("created" if shown.created else "updated")),
         (_known(call.from_number), _known(call.to_number)),
         (_known(call.initiation_method), _known(start)),
         tuple(_known(_minutes(duration)) for duration in seconds),
@@ -182,7 +183,7 @@ def _narrowed(cells: list[tuple[_Line, ...]]) -> list[tuple[_Line, ...]]:
 
 
 def _known(value: str | None) -> Text:
-    return Text(value) if value else Text(_UNKNOWN, style="dim")
+    return Text(printable(value)) if value else Text(_UNKNOWN, style="dim")
 
 
 def _plain(value: str | float | bool) -> str:  # noqa: FBT001 - a field's value

@@ -8,12 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from uuid import uuid4
 
 from voicecall_cli import records
 from voicecall_cli.target import Target
 from voicecall_cli.terminal import progress
-from voicecall_sync.ledger.open_contacts import OpenContacts
 from voicecall_sync.ledger.record import Record
 from voicecall_sync.outcome import Source, State
 
@@ -80,9 +78,8 @@ def of_found(target: Target, enqueued: int, since: datetime) -> Account:
     Contacts that scheduled runs found meanwhile are among them.
     """
     account, now = Account(), datetime.now(UTC)
-    backlog = OpenContacts(target.table, lambda: str(uuid4()))
     for state in (State.NOT_APPLIED, State.CLAIMED, State.UNCERTAIN, State.REJECTED):
-        for record in _found_since(backlog, state, since - _CLOCKS_DIFFER):
+        for record in _found_since(target, state, since - _CLOCKS_DIFFER):
             account.add(record, now)
     done = enqueued - account.counts.total()
     if done > 0:
@@ -90,9 +87,9 @@ def of_found(target: Target, enqueued: int, since: datetime) -> Account:
     return account
 
 
-def _found_since(backlog: OpenContacts, state: State, since: datetime) -> Iterator[Record]:
+def _found_since(target: Target, state: State, since: datetime) -> Iterator[Record]:
     """Return the open records of a state that the reconciliation made since a moment; they are not open longer."""
-    for record in islice(backlog.open(state, newest_first=True), MOST_LOOKED_AT):
+    for record in islice(records.opened(target, state, newest_first=True), MOST_LOOKED_AT):
         if record.since is None or record.since < since:
             return
         if record.first_source == Source.RECONCILE and record.met_at is not None and record.met_at >= since:

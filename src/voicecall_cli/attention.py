@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from uuid import uuid4
 
 from rich.console import Console
 from rich.text import Text
@@ -16,7 +15,6 @@ from voicecall_cli import queues, records
 from voicecall_cli.queues import Depth
 from voicecall_cli.target import Target, command_for
 from voicecall_cli.terminal import positive, print_json
-from voicecall_sync.ledger.open_contacts import OpenContacts
 from voicecall_sync.ledger.record import Record
 from voicecall_sync.outcome import State
 
@@ -92,21 +90,20 @@ def run(options: argparse.Namespace, target: Target, console: Console) -> int:
 
 
 def _look(target: Target, limit: int, now: datetime) -> _Found:
-    backlog = OpenContacts(target.table, lambda: str(uuid4()))
-    not_applied = list(islice(backlog.open(State.NOT_APPLIED), MOST_LOOKED_AT + 1))
+    not_applied = list(islice(records.opened(target, State.NOT_APPLIED), MOST_LOOKED_AT + 1))
     more = len(not_applied) > MOST_LOOKED_AT
     dead = [record for record in not_applied if records.dead_lettered(record)][::-1]
     waits = [record for record in not_applied[:MOST_LOOKED_AT] if not records.dead_lettered(record)]
-    claimed = islice(backlog.open(State.CLAIMED), MOST_LOOKED_AT)
+    claimed = islice(records.opened(target, State.CLAIMED), MOST_LOOKED_AT)
     stuck = (record for record in claimed if record.claim_expired(now))
     needs = (
         _group(
             "UNCERTAIN",
             "UNCERTAIN: sent, and its result is unknown",
-            _newest(backlog, State.UNCERTAIN),
+            _newest(target, State.UNCERTAIN),
             limit,
         ),
-        _group("REJECTED", "REJECTED: refused for good", _newest(backlog, State.REJECTED), limit),
+        _group("REJECTED", "REJECTED: refused for good", _newest(target, State.REJECTED), limit),
         _group("CLAIMED", "CLAIMED, stuck: the claim expired", stuck, limit),
         _group(
             "DEAD_LETTERED", "in the dead-letter queue: not applied, and not tried again by itself", iter(dead), limit
@@ -116,8 +113,8 @@ def _look(target: Target, limit: int, now: datetime) -> _Found:
     return _Found(needs, waiting, target.queues.contacts(), target.queues.dead_letters())
 
 
-def _newest(backlog: OpenContacts, state: State) -> Iterator[Record]:
-    return backlog.open(state, newest_first=True)
+def _newest(target: Target, state: State) -> Iterator[Record]:
+    return records.opened(target, state, newest_first=True)
 
 
 def _group(key: str, title: str, found: Iterator[Record], limit: int) -> Group:

@@ -215,7 +215,7 @@ def _asked_for(target: Target, request: Mapping[str, object]) -> _NamedRun | str
 def _tell_named(answer: _NamedRun, console: Console) -> None:
     table = table_of("contact", "done", "detail")
     for contact_id, (status, detail) in answer.contacts.items():
-        table.add_row(contact_id, status, Text(detail))
+        table.add_row(Text(contact_id), Text(status), Text(detail))
     console.print(table)
     if answer.stopped is not None:
         console.print(Text(f"Stopped: {answer.stopped}. The same command goes on.", style="red"))

@@ -23,6 +23,7 @@ from rich.console import Console
 
 from voicecall_cli import attention, backfill, decisions, deployed, preview, redrive, show, tables
 from voicecall_cli.target import CannotOperateError, Target
+from voicecall_cli.terminal import printable
 from voicecall_sync.errors import LedgerUnavailable
 
 PROGRAM = "voicecall-sync"
@@ -100,7 +101,7 @@ def main(
         target = local() if local is not None and options.local else _deployed(options, program)
         return COMMANDS[options.command].run(options, target, tables.console())
     except (CannotOperateError, LedgerUnavailable) as failure:
-        print(failure, file=sys.stderr)
+        print(printable(str(failure)), file=sys.stderr)
     except (BotoCoreError, ClientError) as failure:
         print(deployed.explained(failure), file=sys.stderr)
     except BrokenPipeError:  # `| head` has closed the pipe; Python must not write to it at the end

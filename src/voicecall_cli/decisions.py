@@ -13,7 +13,7 @@ from rich.text import Text
 
 from voicecall_cli import evidence, records, watch
 from voicecall_cli.target import Target, command_for
-from voicecall_cli.terminal import INTERRUPTED, ask, contact, moment, progress, say, shown
+from voicecall_cli.terminal import INTERRUPTED, ask, contact, moment, printable, progress, say, shown
 from voicecall_sync.errors import QueueUnavailable
 from voicecall_sync.ledger.open_contacts import RELEASABLE, OpenContacts
 from voicecall_sync.ledger.record import LOST_AFTER, Record
@@ -72,7 +72,7 @@ def close(options: argparse.Namespace, target: Target, console: Console) -> int:
     )
     if not options.yes and not ask(evidence.question(sought)):
         return _unchanged(console)
-    if not _backlog(target).close(record, target.operator(), _now()):
+    if not records.backlog(target).close(record, target.operator(), _now()):
         return _moved_on(target, record, console)
     console.print(Text(f"closed {record.contact_id}", style="green"))
     return 0
@@ -95,7 +95,7 @@ def _release_one(options: argparse.Namespace, target: Target, console: Console) 
         return 0
     if not options.yes and not ask("Enqueue it again?" if waits else "Release it?"):
         return _unchanged(console)
-    if not (_name(target, record) if waits else _backlog(target).release(record, target.operator(), _now())):
+    if not (_name(target, record) if waits else records.backlog(target).release(record, target.operator(), _now())):
         return _moved_on(target, record, console)
     return _enqueue(options, target, record, console)
 
@@ -125,7 +125,8 @@ def _enqueue(options: argparse.Namespace, target: Target, record: Record, consol
     except QueueUnavailable as failure:
         done = "" if waits else "The ledger has the release, but "
         later = "" if record.dead_lettered_at is not None else f" {_ENQUEUED_LATER}."
-        problem = f"{failure}. {done}{'no' if done else 'No'} message was sent.{later} Or run the same command again."
+        sent = f"{done}{'no' if done else 'No'} message was sent."
+        problem = f"{printable(str(failure))}. {sent}{later} Or run the same command again."
         console.print(Text(problem, style="red"))
         return NOT_DONE
     console.print(Text(f"{'enqueued' if waits else 'released and enqueued'} {record.contact_id}", style="green"))
@@ -207,8 +208,7 @@ def _wrong(options: argparse.Namespace) -> str | None:
 
 
 def _release_many(options: argparse.Namespace, target: Target, console: Console) -> int:
-    backlog = _backlog(target)
-    found = _matching(backlog, options)
+    found = _matching(target, options)
     if not found:
         console.print(Text("No contact matches. Nothing was changed."))
         return 0
@@ -224,7 +224,7 @@ def _release_many(options: argparse.Namespace, target: Target, console: Console)
     wanted = "yes" if restricted else str(len(found))
     if not options.yes and not ask(f"Release all {len(found)}?", wanted):
         return _unchanged(console)
-    return _release_all(backlog, found, target, console)
+    return _release_all(records.backlog(target), found, target, console)
 
 
 def _warn_of_many(found: Sequence[Record], state: State, target: Target, console: Console) -> None:
@@ -241,10 +241,10 @@ def _warn_of_many(found: Sequence[Record], state: State, target: Target, console
         console.print(Text(f"It may be a second update. {records.SECOND_UPDATE}", style="yellow"))
 
 
-def _matching(backlog: OpenContacts, options: argparse.Namespace) -> list[Record]:
+def _matching(target: Target, options: argparse.Namespace) -> list[Record]:
     """Return what matches, the newest first, and read no further than that."""
     found = []
-    for record in backlog.open(State(options.state), newest_first=True):
+    for record in records.opened(target, State(options.state), newest_first=True):
         if options.since is not None and (record.since is None or record.since < options.since):
             break
         too_new = options.until is not None and (record.since is None or record.since >= options.until)
@@ -269,7 +269,7 @@ def _release_all(backlog: OpenContacts, found: Sequence[Record], target: Target,
         interrupted = True
         say("interrupted; the same command goes on with the rest. The last one may lack its message for two hours")
     except QueueUnavailable as unavailable:
-        failure = f"{unavailable}. The last one was released without a message. {_ENQUEUED_LATER}."
+        failure = f"{printable(str(unavailable))}. The last one was released without a message. {_ENQUEUED_LATER}."
     finally:
         console.print(Text(f"released {counts[True]}; skipped, because they moved on meanwhile: {counts[False]}"))
     return _left(len(found) - counts.total(), failure, console, interrupted=interrupted)
@@ -285,10 +285,6 @@ def _left(left: int, failure: str, console: Console, *, interrupted: bool) -> in
     if interrupted:
         return INTERRUPTED
     return NOT_DONE if failure else 0
-
-
-def _backlog(target: Target) -> OpenContacts:
-    return OpenContacts(target.table, lambda: str(uuid4()))
 
 
 def _now() -> datetime:

@@ -29,7 +29,7 @@ from botocore.exceptions import (
 from voicecall_cli.log_lines import LogLines, from_cloudwatch
 from voicecall_cli.queues import Queues
 from voicecall_cli.target import Answer, CannotOperateError, reason
-from voicecall_cli.terminal import say
+from voicecall_cli.terminal import printable, printable_json, say
 from voicecall_sync.errors import aws_reason
 from voicecall_sync.ledger.table import Table
 from voicecall_sync.queue.api import ContactQueue
@@ -169,7 +169,7 @@ class Deployed:
 
     def _shown_variables(self, environment: Mapping[str, Any]) -> Mapping[str, str]:
         if "Error" in environment:  # encrypted with a key that the operator may not use, for example
-            code = environment["Error"].get("ErrorCode", "unknown")
+            code = printable(str(environment["Error"].get("ErrorCode", "unknown")))
             raise CannotOperateError(f"AWS does not show the variables of the functions of {self.title} ({code})")
         return environment.get("Variables") or {}
 
@@ -188,7 +188,7 @@ class Deployed:
                     " Region with --region"
                 ) from None
             raise
-        return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
+        return {output["OutputKey"]: printable(output["OutputValue"]) for output in found.get("Outputs", [])}
 
     def _output(self, name: str) -> str:
         if name not in self._outputs:
@@ -239,12 +239,12 @@ def found(stack: str, region: str | None, profile: str | None, command: Sequence
 def explained(failure: BotoCoreError | ClientError) -> str:
     """Say in a line what went wrong at AWS and what to do."""
     if isinstance(failure, ClientError):
-        return _refused(aws_reason(failure), failure.operation_name)
+        return _refused(printable(aws_reason(failure)), failure.operation_name)
     if isinstance(failure, NoCredentialsError | CredentialRetrievalError | TokenRetrievalError | SSOError):
         return "there are no AWS credentials: sign in (aws sso login, aws configure), or name a --profile"
     if isinstance(failure, HTTPClientError | AwsConnectionError):
         return f"AWS cannot be reached from here ({type(failure).__name__}): is the Region right, and the network up?"
-    return f"AWS cannot be used: {failure}"
+    return f"AWS cannot be used: {printable(str(failure))}"
 
 
 def _refused(code: str, operation: str) -> str:
@@ -256,12 +256,9 @@ def _refused(code: str, operation: str) -> str:
 
 
 def _answer(answer: Mapping[str, Any]) -> Answer:
-    try:
-        value = json.loads(answer["Payload"].read())
-    except ValueError:
-        value = None
+    value = printable_json(answer["Payload"].read())
     fields = value if isinstance(value, dict) else {}
     if answer.get("FunctionError"):
         kind, message = (str(fields.get(name, "")) for name in ("errorType", "errorMessage"))
-        return Answer({}, reason(kind or str(answer["FunctionError"]), message))
+        return Answer({}, reason(kind or printable(str(answer["FunctionError"])), message))
     return Answer(fields)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from voicecall_cli.terminal import printable_json
 from voicecall_sync.errors import aws_reason
 
 MOST_LINES = 200
@@ -137,25 +137,22 @@ def _events(client: Any, group: str, contact_id: str, since: datetime) -> Iterat
 
 
 def _timed(line: str, contact_id: str) -> LogLine | None:
-    fields = _about(line, contact_id)
+    fields = _about(line, contact_id, "timestamp")
     if fields is None:
         return None
     try:
-        at = datetime.fromisoformat(str(json.loads(line)["timestamp"])).astimezone(UTC)
+        at = datetime.fromisoformat(str(fields.pop("timestamp"))).astimezone(UTC)
     except (KeyError, ValueError):
         return None
     return LogLine(at, "", fields)
 
 
-def _about(line: str, contact_id: str) -> dict[str, object] | None:
-    """Return the fields of a line to show, None for one about something else."""
-    try:
-        fields = json.loads(line)
-    except ValueError:
-        return None
+def _about(line: str, contact_id: str, *more: str) -> dict[str, object] | None:
+    """Return the printable fields of a line; None for a line about something else."""
+    fields = printable_json(line)
     if not isinstance(fields, dict) or fields.get("contactId") != contact_id:
         return None
-    return {name: fields[name] for name in _SHOWN if name in fields}
+    return {name: fields[name] for name in (*_SHOWN, *more) if name in fields}
 
 
 def _ordered(where: str, lines: Iterable[LogLine], *, whole: bool) -> LogLines:

@@ -190,7 +190,7 @@ def _show_update(outlook: Outlook, outlooks: Outlooks, console: Console, *, valu
 def _fields(heading: str, fields: Sequence[Field], *, values: bool) -> Table:
     table = table_of(heading, "JSON type", *(["value"] if values else []))
     for one in fields:
-        table.add_row(Text(one.name), Text(one.kind), *([Text(printable(one.value))] if values else []))
+        table.add_row(Text(printable(one.name)), Text(one.kind), *([Text(printable(one.value))] if values else []))
     return table
 
 
@@ -272,7 +272,7 @@ def _tell(
     if finding.handed_on:
         console.print(Text(f"Left out because the call went on as another contact: {finding.handed_on}"))
     if problem is not None:
-        console.print(Text(f"Stopped: {problem}", style="red"))
+        console.print(Text(f"Stopped: {printable(problem)}", style="red"))
     elif finding.more:
         console.print(Text(f"There may be more: these are the first {len(finding.contacts)}; see others with --first."))
     if outlooks.settings.paused:
@@ -295,7 +295,7 @@ def _listing(found: Sequence[Outlook], width: int) -> Table:
             below = Text.assemble(f"{method or '-'}: ", verdict)
             table.add_row(Text("\n  ").join((contact_id, below)), ended, *counts)
         else:
-            table.add_row(contact_id, method or "-", ended, verdict, *counts)
+            table.add_row(contact_id, Text(method or "-"), ended, verdict, *counts)
     return table
 
 

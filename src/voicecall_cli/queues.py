@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.text import Text
 
-from voicecall_cli.terminal import lasted
+from voicecall_cli.terminal import lasted, printable
 from voicecall_sync.asked import asked_in
 from voicecall_sync.errors import InvalidInput
 from voicecall_sync.queue.api import BATCH, REASON
@@ -20,6 +20,8 @@ _WAIT_SECONDS = 1
 _NUMBERS = tuple(f"ApproximateNumberOfMessages{which}" for which in ("", "NotVisible", "Delayed"))
 _RUNNING = frozenset({"RUNNING", "CANCELLING"})
 _EVENTBRIDGES_REASON = "ERROR_CODE"
+_LONGEST_REASON = 1024
+"""The worker's own reasons are not longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,14 +185,14 @@ def _dead_letter(message: Mapping[str, Any]) -> DeadLetter:
     except InvalidInput:
         contact_id = ""
     sent_at = datetime.fromtimestamp(int(message["Attributes"]["SentTimestamp"]) / 1000, UTC)
-    return DeadLetter(contact_id, sent_at, next(filter(None, reasons), ""))
+    return DeadLetter(contact_id, sent_at, printable(next(filter(None, reasons), ""), _LONGEST_REASON))
 
 
 def _move(task: Mapping[str, Any]) -> Move:
     return Move(
         started_at=int(task.get("StartedTimestamp", 0)),
-        status=str(task.get("Status", "")),
+        status=printable(str(task.get("Status", ""))),
         moved=int(task.get("ApproximateNumberOfMessagesMoved", 0)),
         to_move=int(task.get("ApproximateNumberOfMessagesToMove", 0)),
-        failure=str(task.get("FailureReason", "")),
+        failure=printable(str(task.get("FailureReason", ""))),
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from http import HTTPStatus
+from uuid import uuid4
 
 from rich.table import Table
 from rich.text import Text
@@ -12,7 +14,8 @@ from rich.text import Text
 from voicecall_cli import evidence
 from voicecall_cli.tables import NARROW, styled, table_of
 from voicecall_cli.target import Target, command_for
-from voicecall_cli.terminal import shown
+from voicecall_cli.terminal import printable, shown
+from voicecall_sync.ledger.open_contacts import OpenContacts
 from voicecall_sync.ledger.record import EXPIRED_AFTER, Record, record_of
 from voicecall_sync.outcome import Source, State
 from voicecall_sync.queue.coming_back import TRIED_FOR
@@ -67,7 +70,43 @@ def read(target: Target, contact_id: str) -> Record | None:
         LedgerUnavailable: The table failed.
     """
     item = target.table.get(contact_id)
-    return record_of(contact_id, item) if item else None
+    return _printable(record_of(contact_id, item)) if item else None
+
+
+def opened(target: Target, state: State, *, newest_first: bool = False) -> Iterator[Record]:
+    """Return the records in an open state, the oldest first.
+
+    Raises:
+        LedgerUnavailable: The table failed.
+    """
+    return map(_printable, backlog(target).open(state, newest_first=newest_first))
+
+
+def backlog(target: Target) -> OpenContacts:
+    """Return a ledger's open contacts, to release and to close."""
+    return OpenContacts(target.table, lambda: str(uuid4()))
+
+
+def _printable(record: Record) -> Record:
+    """Return a record as it may be shown, because a person or another program may have edited it.
+
+    Its contact id, state and owner stay as they are: a write is conditional on them.
+    """
+    return replace(
+        record,
+        source=_known(record.source),
+        first_source=_known(record.first_source),
+        scope=_known(record.scope),
+        detail=printable(record.detail),
+        released_by=_known(record.released_by),
+        closed_by=_known(record.closed_by),
+        properties=tuple(map(printable, record.properties)),
+        custom_fields=tuple(map(printable, record.custom_fields)),
+    )
+
+
+def _known(text: str | None) -> str | None:
+    return None if text is None else printable(text)
 
 
 def as_json(record: Record) -> dict[str, object]:
@@ -110,9 +149,9 @@ def listing(records: Iterable[Record], width: int) -> Table:
         cells = [shown(record.since), str(record.attempts), str(record.http_status or "-")]
         detail = Text(record.detail or "-")
         if width < NARROW:
-            table.add_row(Text("\n  ").join((Text(record.contact_id), detail)), *cells)
+            table.add_row(Text("\n  ").join((_contact(record), detail)), *cells)
         else:
-            table.add_row(Text(record.contact_id), *cells, detail)
+            table.add_row(_contact(record), *cells, detail)
     return table
 
 
@@ -124,7 +163,7 @@ def waiting(records: Iterable[Record], width: int) -> Table:
         table_of("contact\ndetail", *headings) if narrow else table_of("contact", *headings, "since (UTC)", "detail")
     )
     for record in records:
-        contact, detail = Text(record.contact_id), Text(record.detail or "-")
+        contact, detail = _contact(record), Text(record.detail or "-")
         cells = (str(record.failures), shown(record.back_by))
         if narrow:
             table.add_row(Text("\n  ").join((contact, detail)), *cells)
@@ -286,6 +325,10 @@ def _next_run(target: Target) -> str:
     if target.reconciles_by_itself:
         return "The next reconciliation (every 15 minutes)"
     return f"The next reconciliation (no schedule runs here: {LOCALLY_BY_HAND})"
+
+
+def _contact(record: Record) -> Text:
+    return Text(printable(record.contact_id))
 
 
 def _state(record: Record) -> Text:

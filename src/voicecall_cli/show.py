@@ -65,7 +65,7 @@ def _show_log(log: LogLines, since: datetime, console: Console) -> None:
         table = table_of("at (UTC)", "by", "status", "detail")
         for line in log.lines:
             status = styled(str(line.fields.get("status", "-")))
-            table.add_row(shown(line.at, seconds=True), line.by or "-", status, Text(line.text))
+            table.add_row(shown(line.at, seconds=True), Text(line.by or "-"), status, Text(line.text))
         console.print(table)
     if not log.whole:
         console.print(Text("There may be more lines, which were not looked for: choose the time with --since."))

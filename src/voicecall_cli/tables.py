@@ -30,9 +30,12 @@ _STYLES = {
 
 
 def console() -> Console:
-    """Return the console for standard output: as wide as the terminal or COLUMNS say, else wide enough to read."""
+    """Return the console for standard output: as wide as the terminal or COLUMNS say, else wide enough to read.
+
+    It reads no markup. Text from outside is neither a link nor a style, and cannot break a table.
+    """
     wide_enough = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return Console(width=None if wide_enough else _WIDTH_OF_PIPES, highlight=False)
+    return Console(width=None if wide_enough else _WIDTH_OF_PIPES, highlight=False, markup=False, emoji=False)
 
 
 def table_of(*headings: str, lines: bool = False) -> Table:

@@ -53,14 +53,35 @@ def print_json(value: object) -> None:
 def printable(text: str, longest: int | None = None) -> str:
     """Return outside text made safe for a terminal: without control characters, and on one line.
 
-    Characters that are not printable are escaped as in Python. ``Text`` does not interpret Rich's markup.
+    A terminal acts on an escape code, which may fill the clipboard (OSC 52) or hide other text. So each character that
+    is not printable is escaped as in Python. ``tables.console`` reads no markup.
 
     Args:
-        text: A value or a name that a caller, a flow or a campaign list may have chosen.
+        text: A value or a name that a caller, a flow, a campaign list or another program may have chosen.
         longest: After so many characters it is cut off.
     """
     shown = text if longest is None or len(text) <= longest else f"{text[:longest]}…"
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in shown)
+
+
+def printable_json(text: str | bytes) -> object:
+    """Read JSON that comes from outside, each text in it as `printable` returns it; None if it cannot be read."""
+    try:
+        return _printable(json.loads(text))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _printable(value: object) -> object:
+    match value:
+        case str():
+            return printable(value)
+        case list():
+            return [_printable(one) for one in value]
+        case dict():
+            return {printable(name): _printable(one) for name, one in value.items()}
+        case _:
+            return value
 
 
 def moment(text: str) -> datetime:

@@ -155,6 +155,11 @@ class DeployedStack:
         self._create_function("reconcile", "", variables)
         return self
 
+    def answering(self, answer: object) -> "DeployedStack":
+        """Put a function that gives this answer behind the reconciliation's name."""
+        self._create_function("reconcile", f"def reconcile(event, context):\n    return {answer!r}\n", {})
+        return self
+
     def _create_function(self, name: str, code: str, variables: Mapping[str, str]) -> None:
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w") as archive:
