@@ -27,7 +27,7 @@ from voicecall_sync.ledger.record import Record
 from voicecall_sync.outcome import Source, State
 from voicecall_sync.queue.coming_back import DELAY
 from voicecall_sync.salesforce.custom_fields import CustomField, has_prefix
-from voicecall_sync.salesforce.voice_call import VoiceCall, from_contact
+from voicecall_sync.salesforce.voice_call import VoiceCallUpdate, from_contact
 from voicecall_sync.settings import read_previewing
 
 CALL_CENTER = "callCenterApiName"
@@ -102,7 +102,7 @@ class Outlook:
     contact_id: str
     record: Record | None
     contact: Contact | None
-    voice_call: VoiceCall | None
+    voice_call: VoiceCallUpdate | None
     verdict: Verdict
     failed: str | None = None
 

@@ -22,7 +22,7 @@ from voicecall_sync.outcome import Awaited, Outcome, Settlement, Status
 
 if TYPE_CHECKING:
     from voicecall_sync.contact import Contact
-    from voicecall_sync.salesforce.voice_call import VoiceCall
+    from voicecall_sync.salesforce.voice_call import VoiceCallUpdate
 
 NAMESPACE = "VoiceCallSync"
 UNKNOWN_SOURCE = "unknown"
@@ -143,14 +143,14 @@ class Report:
             ),
         )
 
-    def sent(self, contact: Contact, voice_call: VoiceCall, seconds: float) -> None:
+    def sent(self, contact: Contact, voice_call: VoiceCallUpdate, seconds: float) -> None:
         """Record how long Salesforce took, and name what the update lacked."""
         self._metrics.add_metric(Metric.PATCH_LATENCY, MetricUnit.Milliseconds, seconds * 1000)
         self.went_without(contact, voice_call)
         missing = dict.fromkeys(voice_call.missing_for_creation(), "not known, and a new record needs it")
         self._named(Metric.CREATION_PROPERTY_MISSING, "Salesforce creates no record for this call", contact, missing)
 
-    def went_without(self, contact: Contact, voice_call: VoiceCall) -> None:
+    def went_without(self, contact: Contact, voice_call: VoiceCallUpdate) -> None:
         """Name the values and parameters that could not be sent, and why."""
         left_out = {
             name: reason for name, reason in voice_call.left_out.items() if name in voice_call.attributes_left_out

@@ -28,7 +28,7 @@ from voicecall_sync.salesforce import answers
 from voicecall_sync.salesforce.attempt import Connection, NotSent, Reply, Salesforce, composed
 from voicecall_sync.salesforce.custom_fields import CustomField
 from voicecall_sync.salesforce.token import Token, TokenSource
-from voicecall_sync.salesforce.voice_call import VoiceCall, from_contact
+from voicecall_sync.salesforce.voice_call import VoiceCallUpdate, from_contact
 
 _STATUS = {
     State.UPDATED: Status.UPDATED,
@@ -46,7 +46,7 @@ class _Prepared:
     """All that is needed to claim and send. From here on only the table can fail on our side."""
 
     contact: Contact
-    voice_call: VoiceCall
+    voice_call: VoiceCallUpdate
     request: bytes
 
 
@@ -115,7 +115,7 @@ class Pipeline:
         """
         return self._update(contact, from_contact(contact, self.custom_fields), moments, over)
 
-    def _update(self, contact: Contact, voice_call: VoiceCall, moments: Moments, over: Record | None) -> Outcome:
+    def _update(self, contact: Contact, voice_call: VoiceCallUpdate, moments: Moments, over: Record | None) -> Outcome:
         prepared = self._prepare(contact, voice_call)
         connection = self.salesforce.connect(moments.claim_before)
         try:
@@ -149,7 +149,7 @@ class Pipeline:
             return record
         return None
 
-    def _prepare(self, contact: Contact, voice_call: VoiceCall) -> _Prepared:
+    def _prepare(self, contact: Contact, voice_call: VoiceCallUpdate) -> _Prepared:
         token = self._token()
         voice_call = voice_call.with_call_center(token.call_center_api_name)
         request = answers.patch(
@@ -233,7 +233,7 @@ class Pipeline:
         explained = f"{outcome.detail} {answers.explanation(body, prepared.voice_call)}".rstrip()
         return replace(outcome, detail=explained)
 
-    def standing(self, record: Record, moments: Moments, voice_call: VoiceCall | None = None) -> Outcome:
+    def standing(self, record: Record, moments: Moments, voice_call: VoiceCallUpdate | None = None) -> Outcome:
         """Return why nothing was sent: the contact was claimed before, or its next attempt is not yet due.
 
         Args:
@@ -268,7 +268,7 @@ class Pipeline:
         return Outcome(Status.DUPLICATE, contact_id, detail, record.state, differs=differs, final_blocked=final_blocked)
 
 
-def _nothing_to_send(voice_call: VoiceCall) -> str:
+def _nothing_to_send(voice_call: VoiceCallUpdate) -> str:
     """Return why a contact flow's update is not made. It names the fields that did not fit."""
     detail = "nothing to send: no custom field and no property; the contact keeps its one update"
     if not voice_call.left_out:
@@ -288,7 +288,7 @@ def flow_sent(record: Record) -> bool:
     return record.state in _FLOW_SENT and record.source == Source.CONTACT_FLOW
 
 
-def _final_blocked(record: Record, voice_call: VoiceCall) -> bool:
+def _final_blocked(record: Record, voice_call: VoiceCallUpdate) -> bool:
     """Tell whether the finished contact has a property that a contact flow's update lacked."""
     lacking = voice_call.properties.keys() - {*record.properties, "callAttributes"}
     return voice_call.final and flow_sent(record) and bool(lacking)

@@ -19,7 +19,7 @@ import requests
 
 from voicecall_sync.outcome import Settlement, State
 from voicecall_sync.salesforce.attempt import Answered, NotSent, Reply
-from voicecall_sync.salesforce.voice_call import VoiceCall
+from voicecall_sync.salesforce.voice_call import VoiceCallUpdate
 
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
 _LONGEST_EXPLANATION = 200
@@ -107,7 +107,7 @@ def patch(endpoint_base: str, provider_name: str, contact_id: str, token: str, b
     return requests.Request("PATCH", call_url(endpoint_base, contact_id), headers=headers, data=body).prepare()
 
 
-def explanation(body: bytes, voice_call: VoiceCall) -> str:
+def explanation(body: bytes, voice_call: VoiceCallUpdate) -> str:
     """Return the words of a refusal's body that may be logged.
 
     A body may repeat the values that we sent. So only words that cannot be a value are kept: the names of

@@ -55,7 +55,7 @@ _WHOLE_NUMBER = re.compile(r"\d{1,10}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class VoiceCall:
+class VoiceCallUpdate:
     """The properties of one PATCH, and notes on them for operators.
 
     Attributes:
@@ -75,7 +75,7 @@ class VoiceCall:
     custom_fields: tuple[str, ...] = ()
     says_something: bool = True
 
-    def with_call_center(self, api_name: str) -> VoiceCall:
+    def with_call_center(self, api_name: str) -> VoiceCallUpdate:
         """Return the same with callCenterApiName, which comes from the secret or a setting."""
         properties = {**self.properties, "callCenterApiName": api_name}
         return replace(self, properties=MappingProxyType(properties))
@@ -96,7 +96,7 @@ class VoiceCall:
         return json.dumps(dict(self.properties), separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
-def from_contact(contact: Contact, custom_fields: Mapping[str, CustomField]) -> VoiceCall:
+def from_contact(contact: Contact, custom_fields: Mapping[str, CustomField]) -> VoiceCallUpdate:
     """Map a contact onto the properties of a PATCH.
 
     For each property, a contact flow's Parameter comes before the contact's own value.
@@ -128,7 +128,7 @@ def from_contact(contact: Contact, custom_fields: Mapping[str, CustomField]) -> 
     property_names = {rule.name for rule in _PROPERTIES}
     known_names = property_names | {"callAttributes"}
     ignored = (name for name in contact.parameters if name not in known_names and not has_prefix(name))
-    return VoiceCall(
+    return VoiceCallUpdate(
         MappingProxyType(properties),
         {**left_out, **fields.left_out},
         tuple(ignored),

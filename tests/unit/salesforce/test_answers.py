@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from voicecall_sync.outcome import Settlement, State
 from voicecall_sync.salesforce.answers import call_url, explanation, meaning
 from voicecall_sync.salesforce.attempt import Answered, NoAnswer, NotSent
-from voicecall_sync.salesforce.voice_call import VoiceCall
+from voicecall_sync.salesforce.voice_call import VoiceCallUpdate
 
 NOW = datetime(2026, 11, 22, 9, 30, 0, tzinfo=UTC)
 HOUR = 3600.0
@@ -173,7 +173,7 @@ def test_a_date_and_its_seconds_mean_the_same(seconds: int) -> None:
 
 # --- what a refusal says ---------------------------------------------------------------------------------------------
 
-VOICE_CALL = VoiceCall(
+VOICE_CALL = VoiceCallUpdate(
     {
         "fromNumber": "+498912345678",
         "queue": "VIP_SUPPORT",
@@ -229,7 +229,7 @@ def test_an_explanation_never_repeats_a_value(
     properties: dict[str, str], fields: dict[str, str], data: st.DataObject
 ) -> None:
     values = [*properties.values(), *fields.values()]
-    voice_call = VoiceCall(
+    voice_call = VoiceCallUpdate(
         {**properties, "callAttributes": json.dumps(fields), "isActiveCall": False}, {}, custom_fields=tuple(fields)
     )
     echoes = data.draw(st.lists(st.sampled_from([*values, *map(str.upper, values)]), max_size=6))

@@ -32,7 +32,7 @@ from voicecall_sync.contact import CallSubType, Contact, Initiation, Recording
 from voicecall_sync.errors import InvalidInput, NotFinishedYet, NotOurs
 from voicecall_sync.outcome import Source
 from voicecall_sync.salesforce.custom_fields import parse_setting
-from voicecall_sync.salesforce.voice_call import LARGEST_BODY, VoiceCall, from_contact
+from voicecall_sync.salesforce.voice_call import LARGEST_BODY, VoiceCallUpdate, from_contact
 
 CALL_CENTER = "ContactCenter1"
 INT32_MAX = 2**31 - 1
@@ -594,7 +594,7 @@ FINISHED = st.builds(
 )
 
 
-def assert_salesforce_takes(voice_call: VoiceCall) -> None:
+def assert_salesforce_takes(voice_call: VoiceCallUpdate) -> None:
     """By the rules the simulator goes by, which were written without a look at our code."""
     sent = voice_call.with_call_center(CALL_CENTER).as_json()
     assert sent.isascii()
@@ -752,5 +752,5 @@ def test_no_message_repeats_a_parameter_or_an_attribute(name: str, spoiler: obje
 
 
 def test_a_body_is_json_in_ascii() -> None:
-    voice_call = VoiceCall({"queue": "Zoë", "isActiveCall": True}, {})
+    voice_call = VoiceCallUpdate({"queue": "Zoë", "isActiveCall": True}, {})
     assert voice_call.as_json() == b'{"queue":"Zo\\u00eb","isActiveCall":true}'
