@@ -70,6 +70,8 @@ LATE_TO_DESCRIBE = 0.01
 NO_WORK = 0.2
 """So many agents have no after-contact work: Amazon Connect then never tells of its end."""
 RECORDING_WAIT = timedelta(minutes=float(OPTIONAL["RECORDING_WAIT_MINUTES"]))
+WORK = {15: 0.4, 40: 0.3, 120: 0.25, 900: 0.04, 3 * 3600: 0.01}
+"""Seconds of after-contact work: an assumption."""
 RECORDED_AFTER = {0: 0.5, 20: 0.25, 65: 0.2, 280: 0.05}
 """Seconds from the end of after-contact work to the recording; three public contact records closed after 64 to 67."""
 LATE_RECORDINGS = 0.02
@@ -198,7 +200,7 @@ class Day:
         end, agent = self.clock.now(), self._contacts[contact_id]["AgentInfo"]
         work = timedelta()
         if self._random.random() >= NO_WORK:
-            work = timedelta(seconds=self._random.choice((15, 40, 120, 900, 3 * 3600)))
+            work = timedelta(seconds=self._random.choices(list(WORK), list(WORK.values()))[0])
             self._describe(contact_id, {"AgentInfo": {**agent, "AfterContactWorkStartTimestamp": end}})
         self.world.plan(end + work, lambda: self._end_of_work(contact_id, with_times=bool(work)))
         lag = timedelta(seconds=self._random.choices(list(RECORDED_AFTER), list(RECORDED_AFTER.values()))[0])
