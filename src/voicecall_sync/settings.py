@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import ip_address
 from urllib.parse import urlsplit
+from urllib.request import proxy_bypass
 
 from certifi import where
 
@@ -54,6 +55,8 @@ _NETLOC = re.compile(r"([a-z0-9-]+(\.[a-z0-9-]+)*|\[::1\])(:\d{1,5})?", re.ASCII
 # A sandbox, a developer org and the like have a label of their own: MyDomain--Uat.sandbox.my.salesforce-scrt.com.
 _SALESFORCE = re.compile(r"([a-z0-9-]+\.)+my\.salesforce-scrt\.com", re.ASCII | re.IGNORECASE)
 _METHOD = re.compile(r"[A-Z][A-Z_]{0,59}", re.ASCII)
+_PROXIES = ("https_proxy", "all_proxy")
+"""Names of variables, also in capital letters. HTTP_PROXY is not for https."""
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -143,9 +146,11 @@ def read(*more: str) -> Settings:
     """
     values = _values((*SENDING, *more))
     # The library requests reads these variables too, for a network with its own certificate authority.
+    endpoint = _endpoint(values["SCRT_ENDPOINT_BASE"], test=_flag("ALLOW_TEST_ENDPOINT", values))
+    _refuse_proxy(endpoint)
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or where()
     return Settings(
-        endpoint_base=_endpoint(values["SCRT_ENDPOINT_BASE"], test=_flag("ALLOW_TEST_ENDPOINT", values)),
+        endpoint_base=endpoint,
         secret_id=values["JWT_SECRET_ID"],
         org_id=values["SALESFORCE_ORG_ID"],
         call_center_api_name=values["CALL_CENTER_API_NAME"],
@@ -246,6 +251,20 @@ def _endpoint(text: str, *, test: bool) -> str:
             " goes to another"
         )
     return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+def _refuse_proxy(endpoint: str) -> None:
+    """Refuse a proxy for Salesforce: the connection there, opened before the claim, is a direct one.
+
+    botocore honours these variables for AWS. So a proxy may be set for AWS alone, with Salesforce in NO_PROXY.
+    """
+    host = urlsplit(endpoint).hostname or ""
+    set_ones = [name for name, value in os.environ.items() if name.lower() in _PROXIES and value.strip()]
+    if set_ones and not _is_loopback(host) and not proxy_bypass(host):
+        raise WrongSettings(
+            f"{min(set_ones)} is set, but the function reaches Salesforce without a proxy: add Salesforce's host to"
+            " NO_PROXY if it can be reached directly"
+        )
 
 
 def _is_loopback(host: str | None) -> bool:

@@ -128,6 +128,13 @@ def test_a_stack_writes_its_settings_for_sam(running_stack: str, environment: di
     assert {variables["SCRT_ENDPOINT_BASE"] for variables in settings.values()} == {running_stack}
 
 
+def test_no_key_is_in_the_files_of_a_stack(running_stack: str, environment: dict[str, str]) -> None:
+    assert running_stack
+    files = [path for path in Path(environment["VOICECALL_SYNC_LOCAL"]).rglob("*") if path.is_file()]
+    assert files
+    assert [path.name for path in files if b"PRIVATE KEY" in path.read_bytes()] == []
+
+
 def test_a_stack_keeps_the_events_of_its_contacts_for_sam(running_stack: str, environment: dict[str, str]) -> None:
     """Moved by the same time as the contacts it holds, whenever it was started; `sam local invoke -e` takes a file."""
     assert running_stack

@@ -448,6 +448,20 @@ def test_a_secret_for_another_endpoint_sends_nothing_and_claims_nothing(
     assert stack.salesforce.received == []
 
 
+@pytest.mark.parametrize("event_of", [flow_event, contact_event])
+def test_a_proxy_for_salesforce_is_named_before_anything_is_sent(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch, event_of: Callable[[str], dict[str, Any]]
+) -> None:
+    contact_id = new_id()
+    monkeypatch.setenv("SCRT_ENDPOINT_BASE", "https://example.my.salesforce-scrt.com")
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.com:8080")
+    result = Sandbox().invoke(event_of(contact_id))
+    said = result.raised or str(result.answer)
+    assert "RETRY_LATER" in said
+    assert "HTTPS_PROXY is set" in said
+    assert not stack.was_claimed(contact_id)
+
+
 def test_no_fresh_secret_after_a_refusal(stack: LocalStack, sandbox: Sandbox) -> None:
     assert sandbox.invoke(flow_event(new_id())).status == "UPDATED"
     stack.put_secret("no secret at all")

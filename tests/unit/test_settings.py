@@ -48,6 +48,9 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Environment:
     """Sets variables, over a complete and otherwise empty environment; None takes one away."""
     for name in (*SENDING, *WORKER_ONLY, *OPTIONAL, "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
 
     def set_variables(**variables: str | None) -> None:
         for name, value in variables.items():
@@ -334,6 +337,60 @@ def test_an_endpoint_leads_where_it_says_or_is_wrong(endpoint: str, environment:
     assert sent.hostname == stated.hostname
     assert sent.port == stated.port or not stated.port
     assert sent.path == "/telephony/v1/voiceCalls/c-1"
+
+
+# --- proxies ---------------------------------------------------------------------------------------------------------
+
+PROXY = f"http://{MARKER}:8080"
+
+
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"])
+def test_a_proxy_is_refused_by_name_because_salesforce_would_not_be_reached_by_it(
+    name: str, environment: Environment
+) -> None:
+    environment(**{name: PROXY})
+    with pytest.raises(WrongSettings, match=rf"^{name} is set, .* NO_PROXY") as raised:
+        read()
+    assert MARKER not in str(raised.value)
+    read_reconciling()  # it sends nothing to Salesforce
+
+
+@pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
+@pytest.mark.parametrize(
+    "direct",
+    [
+        "example.my.salesforce-scrt.com",
+        ".my.salesforce-scrt.com",
+        "169.254.169.254, .salesforce-scrt.com",
+        "EXAMPLE.my.salesforce-scrt.com",
+        "*",
+    ],
+)
+def test_a_proxy_may_be_for_aws_alone(name: str, direct: str, environment: Environment) -> None:
+    environment(**{"HTTPS_PROXY": PROXY, name: direct})
+    assert read().endpoint_base == HOST
+
+
+@pytest.mark.parametrize("direct", ["", "example.com", "other.my.salesforce-scrt.com", "169.254.169.254"])
+def test_a_proxy_that_leaves_out_other_hosts_is_refused(direct: str, environment: Environment) -> None:
+    environment(HTTPS_PROXY=PROXY, NO_PROXY=direct)
+    with pytest.raises(WrongSettings, match=r"^HTTPS_PROXY is set"):
+        read()
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"HTTPS_PROXY": " "},
+        {"HTTP_PROXY": PROXY},
+        {"HTTPS_PROXY": PROXY, "SCRT_ENDPOINT_BASE": "https://127.0.0.1:8443"},
+    ],
+)
+def test_what_is_no_proxy_for_salesforce_changes_nothing(
+    variables: Mapping[str, str], environment: Environment
+) -> None:
+    environment(**variables)
+    read()
 
 
 # --- the others ------------------------------------------------------------------------------------------------------

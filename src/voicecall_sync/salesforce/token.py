@@ -26,6 +26,9 @@ RENEW_BEFORE_EXPIRY = timedelta(minutes=5)
 # Salesforce's clock may be behind ours, and Salesforce refuses a token from the future.
 ISSUED_BEFORE_NOW = timedelta(minutes=1)
 
+SHORTEST_KEY_BITS = 2048
+"""The least that RFC 7518 (3.3) allows for RS256."""
+
 _JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
 _PEM = re.compile(r"\s*(-----BEGIN [A-Z ]+-----)(.*?)(-----END [A-Z ]+-----)\s*", re.DOTALL)
 _ENDPOINT = re.compile(r"(?:https?://)?([a-z0-9.-]+|\[::1\])(:\d{1,5})?", re.ASCII)
@@ -183,6 +186,8 @@ def _private_key(value: object, name: str) -> RSAPrivateKey:
         raise SecretUnusable(f"the secret's {name} cannot be read as an unencrypted private key") from None
     if not isinstance(key, RSAPrivateKey):
         raise SecretUnusable(f"the secret's {name} is not an RSA key, which RS256 needs")
+    if key.key_size < SHORTEST_KEY_BITS:
+        raise SecretUnusable(f"the secret's {name} has {key.key_size} bits, and needs {SHORTEST_KEY_BITS:,} at least")
     return key
 
 
@@ -239,7 +244,7 @@ class TokenSource:
         if isinstance(self._credentials, SigningCredentials):
             return self._issue(self._credentials, now)
         # The first token; or the stored JWT expired, and the secret may hold a new one by now.
-        self._credentials = parse_secret(self._read_secret(), *self._defaults)
+        self._credentials = self._read()
         return self._issue(self._credentials, now)
 
     def forget(self) -> None:
@@ -249,6 +254,14 @@ class TokenSource:
     def expires_at(self) -> datetime | None:
         """Return when the JWT stored in the secret expires; None if it never does, or for a private key."""
         return self._credentials.expires_at if isinstance(self._credentials, ReadyJwt) else None
+
+    def _read(self) -> ReadyJwt | SigningCredentials:
+        try:
+            return parse_secret(self._read_secret(), *self._defaults)
+        except SecretUnusable as failure:
+            message = str(failure)
+        # A new error. The first has frames whose variables hold the secret, and came of errors that hold its text.
+        raise SecretUnusable(message)
 
     def _issue(self, credentials: ReadyJwt | SigningCredentials, now: datetime) -> Token:
         self._token = issue(credentials, now)

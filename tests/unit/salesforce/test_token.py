@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import gc
 import json
 import traceback
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from types import FunctionType, ModuleType
 from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -88,6 +90,24 @@ def reveals(error: BaseException, secret: str) -> bool:
     """Tell whether the error, as a log shows it, holds eight characters in a row of the secret."""
     shown = "".join(traceback.format_exception(error))
     return any(secret[start : start + 8] in shown for start in range(len(secret) - 7))
+
+
+def reread(key: Key) -> str:
+    """The PEM as a text of its own, which only its reader keeps."""
+    return key.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def reachable(start: object) -> list[object]:
+    """All objects that an object keeps, its own code and modules left out."""
+    found: dict[int, object] = {}
+    left = [start]
+    while left:
+        one = left.pop()
+        if id(one) in found or isinstance(one, type | ModuleType | FunctionType):
+            continue
+        found[id(one)] = one
+        left += gc.get_referents(one)
+    return list(found.values())
 
 
 def body_of(pem: str) -> str:
@@ -317,6 +337,66 @@ def test_another_key_is_unusable_and_not_revealed(form: Form, key: Key) -> None:
         with pytest.raises(SecretUnusable, match=r"privateKey|private-key") as raised:
             parse_secret(form(pem), ORG, CALL_CENTER)
         assert not reveals(raised.value, body_of(pem)), what
+
+
+@pytest.mark.parametrize("form", [own_form, provisioned_form])
+@pytest.mark.parametrize("bits", [1024, 2047])
+def test_a_short_key_is_refused(form: Form, bits: int) -> None:
+    weak = rsa.generate_private_key(public_exponent=65537, key_size=bits)
+    pem = weak.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    with pytest.raises(SecretUnusable, match=f"has {bits} bits, and needs 2,048 at least") as raised:
+        parse_secret(form(pem), ORG, CALL_CENTER)
+    assert not reveals(raised.value, body_of(pem))
+
+
+def held_by(error: BaseException) -> str:
+    """All that an error holds: its message, the errors before it, and the variables of the frames they passed."""
+    shown, left = [], [error]
+    while left:
+        one = left.pop()
+        shown += [repr(one), repr(vars(one)), getattr(one, "doc", "")]
+        frames = [
+            frame
+            for frame, _ in traceback.walk_tb(one.__traceback__)
+            if "voicecall_sync" in frame.f_globals["__name__"]
+        ]
+        shown += [repr(value) for frame in frames for value in frame.f_locals.values()]
+        left += [before for before in (one.__cause__, one.__context__) if before is not None]
+    return "".join(shown)
+
+
+BROKEN: Mapping[str, Form] = {
+    "not JSON": lambda pem: f"{{{own_form(pem)}",
+    "no known form": lambda pem: json.dumps({"key": pem}),
+    "a key with no name": lambda pem: json.dumps({"privateKey": pem}),
+    "a key cut short": lambda pem: own_form(f"{pem[:400]}\n-----END PRIVATE KEY-----"),
+    "for another endpoint": lambda pem: json.dumps({"SCRT_ENDPOINT_BASE": "https://x.example.com", "privateKey": pem}),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
+def test_the_error_about_a_secret_holds_nothing_of_it_even_for_who_prints_the_frames_variables(
+    broken: Form, key: Key
+) -> None:
+    text = broken(key.pkcs8)
+
+    class Elsewhere:
+        def read(self) -> str:
+            return text
+
+    with pytest.raises(SecretUnusable) as raised:
+        TokenSource(Elsewhere().read, "", "", STATED).current(NOW)
+    held = held_by(raised.value)
+    assert "secret" in held
+    assert not any(line in held for line in key.pkcs8.splitlines()[1:6])
+
+
+def test_neither_pem_nor_secret_is_kept_beside_the_parsed_key(key: Key) -> None:
+    source = TokenSource(lambda: own_form(reread(key)), "", "", STATED)
+    source.current(NOW)
+    held = [one for one in reachable(source) if isinstance(one, str | bytes)]
+    assert any(one == CALL_CENTER for one in held)
+    assert not any(body_of(key.pkcs8)[:40] in str(one) for one in held)
 
 
 def test_an_undecodable_jwt_is_unusable_and_not_revealed(key: Key) -> None:
