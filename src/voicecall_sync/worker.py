@@ -91,7 +91,7 @@ class Worker:
     def _described(self, asked: Asked, record: Record | None) -> Contact:
         """Describe the contact, and require that it is ours to update."""
         try:
-            contact = self.connect.finished_contact(asked.contact_id, asked.source)
+            contact = self.connect.finished_contact(asked.contact_id, _vouched(asked.source, record))
         except NotFinishedYet:
             raise still_up(record, self.clock.now()) from None
         try:
@@ -227,7 +227,7 @@ class Worker:
         if record is None or record.state is State.NOT_APPLIED:
             completed_at = asked.event_time or UNKNOWN_TIME if asked.source is Source.CONTACT_EVENT else None
             why = Return(outcome.detail, back_by, outcome.awaits, completed_at)
-            self.waiting.come_back(asked.contact_id, asked.source, record, why, self.clock.now())
+            self.waiting.come_back(asked.contact_id, _vouched(asked.source, record), record, why, self.clock.now())
 
     def _set_apart(self, message: Message, outcome: Outcome) -> None:
         """Move a message to the dead-letter queue, and note that on a contact that waits for it."""
@@ -244,6 +244,19 @@ class Worker:
     def _waiting_record(self, contact_id: str) -> Record | None:
         record = self.ledger.read(contact_id)
         return record if record is not None and record.state is State.NOT_APPLIED else None
+
+
+def _vouched(source: Source, record: Record | None) -> Source:
+    """Return the source to note for a contact. A program that may send messages can name any source.
+
+    What an operator or a contact flow asked for has rights of its own, so the ledger must know of that request.
+    """
+    known = {record.source, record.first_source} if record is not None else set()
+    by_hand = record is not None and (record.released_at is not None or record.named_at is not None)
+    asks = source in {Source.OPERATOR, Source.CONTACT_FLOW}
+    if not asks or source in known or (source is Source.OPERATOR and by_hand):
+        return source
+    return next((one for one in Source if one in known), Source.RECONCILE)
 
 
 def _began(waiting: Record | None, outcome: Outcome) -> datetime | None:
