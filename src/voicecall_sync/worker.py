@@ -91,7 +91,7 @@ class Worker:
     def _described(self, asked: Asked, record: Record | None) -> Contact:
         """Describe the contact, and require that it is ours to update."""
         try:
-            contact = self.connect.finished_contact(asked.contact_id, asked.source)
+            contact = self.connect.finished_contact(asked.contact_id, _vouched(asked.source, record))
         except NotFinishedYet:
             raise still_up(record, self.clock.now()) from None
         try:
@@ -226,7 +226,7 @@ class Worker:
     def _note(self, asked: Asked, record: Record | None, outcome: Outcome, back_by: datetime) -> None:
         if record is None or record.state is State.NOT_APPLIED:
             why = Return(outcome.detail, back_by, outcome.awaits, asked.completed_at)
-            self.waiting.come_back(asked.contact_id, asked.source, record, why, self.clock.now())
+            self.waiting.come_back(asked.contact_id, _vouched(asked.source, record), record, why, self.clock.now())
 
     def _set_apart(self, message: Message, outcome: Outcome) -> None:
         """Move a message to the dead-letter queue, and note that on a contact that waits for it."""
@@ -243,6 +243,19 @@ class Worker:
     def _waiting_record(self, contact_id: str) -> Record | None:
         record = self.ledger.read(contact_id)
         return record if record is not None and record.state is State.NOT_APPLIED else None
+
+
+def _vouched(source: Source, record: Record | None) -> Source:
+    """Return the source to note for a contact. A program that may send messages can name any source.
+
+    A request of an operator or a contact flow has rights of its own. So the ledger must know of it.
+    """
+    known = {record.source, record.first_source} if record is not None else set()
+    by_hand = record is not None and (record.released_at is not None or record.named_at is not None)
+    asks = source in {Source.OPERATOR, Source.CONTACT_FLOW}
+    if not asks or source in known or (source is Source.OPERATOR and by_hand):
+        return source
+    return next((one for one in Source if one in known), Source.RECONCILE)
 
 
 def _began(waiting: Record | None, outcome: Outcome) -> datetime | None:

@@ -200,7 +200,11 @@ def test_nothing_is_public(resources: Resources) -> None:
             {"Bool": {"aws:SecureTransport": "false"}}
         ], name
         for part in given:
-            if part["Effect"] == "Allow":
+            assert part["Resource"] == {"Fn::GetAtt": [policy["Queues"][0]["Ref"], "Arn"]}, name
+            if part["Effect"] == "Deny":
+                assert (part["Principal"], part["Action"]) == ("*", "sqs:*"), name
+            else:
+                assert part["Action"] == "sqs:SendMessage", name
                 assert part["Principal"] == {"Service": "events.amazonaws.com"}, name
                 assert part["Condition"] == {
                     "ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": ["ContactEventRule", "Arn"]}}

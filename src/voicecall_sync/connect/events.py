@@ -65,7 +65,10 @@ def from_flow(asked: Asked, instance_id: str) -> Contact:
     details = asked.details
     data = _required_mapping(details, "ContactData", "Details.ContactData")
     contact_id = contact_id_of(data.get("ContactId"), "Details.ContactData.ContactId")
-    _require_instance(data.get("InstanceARN"), instance_id, "Details.ContactData.InstanceARN")
+    path = "Details.ContactData.InstanceARN"
+    if text_of(data.get("InstanceARN")) is None:
+        raise InvalidInput(path, "the ARN of an Amazon Connect instance")
+    _require_instance(data["InstanceARN"], instance_id, path)
     require_voice(data.get("Channel"), "Details.ContactData.Channel")
     attributes = filled(_optional_mapping(data, "Attributes", "Details.ContactData.Attributes"))
     initiation, from_number, to_number = direction_of(data, attributes)

@@ -166,12 +166,17 @@ def test_the_id_of_a_pascal_case_detail_is_found() -> None:
         pytest.param(f"{INSTANCE_ARN}/contact/{CONTACT_ID}", id="longer than the instance"),
         pytest.param(INSTANCE_ARN.replace("arn:aws:", "arn:aws-us-gov:"), id="another partition"),
         pytest.param(INSTANCE_ARN.upper().replace("INSTANCE/", "instance/"), id="upper case"),
-        None,
-        "",
     ],
 )
-def test_a_contact_of_our_instance_or_of_none_stated_is_ours(arn: str | None) -> None:
+def test_a_contact_of_our_instance_is_ours(arn: str) -> None:
     assert flow_contact(InstanceARN=arn).contact_id == CONTACT_ID
+    assert finished_contact_id(asked_by(contact_event(instanceArn=arn)), INSTANCE_ID) == CONTACT_ID
+
+
+@pytest.mark.parametrize("arn", [None, "", " ", 5, [INSTANCE_ARN]])
+def test_a_flow_says_its_instance_and_an_event_need_not(arn: object) -> None:
+    with pytest.raises(InvalidInput, match=r"^Details\.ContactData\.InstanceARN must be the ARN"):
+        flow_contact(InstanceARN=arn)
     assert finished_contact_id(asked_by(contact_event(instanceArn=arn)), INSTANCE_ID) == CONTACT_ID
 
 
