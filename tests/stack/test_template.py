@@ -149,8 +149,15 @@ def test_its_names_are_the_ones_that_others_build_on(template: Template, resourc
     assert {
         *("FlowFunctionArn", "ContactQueueFunctionArn", "ReconcileFunctionArn", "IdempotencyTableName"),
         *("ContactQueueUrl", "DeadLetterQueueUrl", "AlarmTopicArn", "DashboardUrl"),
-        *("LogGroupName", "ContactQueueLogGroupName", "ReconcileLogGroupName"),
+        *("LogGroupName", "ContactQueueLogGroupName", "ReconcileLogGroupName", "WarningNoAlarmEmail"),
     } == template["Outputs"].keys()
+
+
+def test_a_stack_that_e_mails_no_alarm_says_so(template: Template, defaults: dict[str, str]) -> None:
+    condition = template["Outputs"]["WarningNoAlarmEmail"]["Condition"]
+    assert holds(template, condition, defaults)
+    assert not holds(template, condition, {"AlarmEmail": "supervisor@example.com"})
+    assert {name for name, output in template["Outputs"].items() if "Condition" in output} == {"WarningNoAlarmEmail"}
 
 
 def test_each_role_allows_named_actions_on_named_resources(resources: Resources) -> None:
