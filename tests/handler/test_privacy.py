@@ -1,8 +1,13 @@
-"""Nothing secret or personal in anything we write: at the most talkative level, in a real process, on every failure."""
+"""Nothing secret or personal in anything we write: at the most talkative level, in a real process, on every failure.
+
+That is the log, the answers, the metrics (lines of the log), the records, our own messages, the reasons in the
+dead-letter queue and the texts of the alarms.
+"""
 
 import base64
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,8 +18,12 @@ import pytest
 from tests.support.contacts import CUSTOMER, SECRET_VALUE, SYSTEM, contact_event, described, flow_event, new_id
 from tests.support.missed import ended, put
 from tools.local.gateway import Fault
+from tools.local.mapping import EventSourceMapping
 from tools.local.misbehaviour import Answer, Behaviour, Close, Garbage
 from tools.local.stack import ROOT, LocalStack, pem
+from tools.template import load
+from voicecall_sync.asked import asked_in
+from voicecall_sync.errors import InvalidInput
 
 TALKATIVE = {"LOG_LEVEL": "DEBUG", "POWERTOOLS_LOG_LEVEL": "DEBUG", "AWS_LAMBDA_LOG_LEVEL": "DEBUG"}
 # What is imported once for all is most of what a process costs: each run is a fork of one that has only imported.
@@ -26,6 +35,7 @@ from voicecall_sync import handlers
 def run(events):
     for event in events:
         handler = handlers.update_voice_call if "detail" in event or "Details" in event else handlers.reconcile
+        handler = handlers.contact_queue if "Records" in event else handler
         try:
             print("answer", handler(event, None), flush=True)
         except Exception:
@@ -87,6 +97,41 @@ def secrets(stack: LocalStack) -> list[str]:
     return [CUSTOMER[1:], SYSTEM[1:], SECRET_VALUE, *key, "BEGIN PRIVATE KEY", header, "Bearer "]
 
 
+@pytest.fixture
+def kept(stack: LocalStack) -> Callable[[], str]:
+    """Gives all that the functions keep: every record, our own messages, and the reasons beside dead letters.
+
+    An event's message is not ours: the queues hold it as it came.
+    """
+
+    def kept() -> str:
+        records = stack.dynamodb.scan(TableName=stack.table, ConsistentRead=True)["Items"]
+        messages = [*stack.queue.messages, *stack.dead_letters.messages]
+        ours = [message.body for message in messages if is_ours(message.body)]
+        return json.dumps([records, ours, [message.attributes for message in messages]], default=str)
+
+    return kept
+
+
+def is_ours(body: str) -> bool:
+    """Tell whether the functions may have made this message."""
+    try:
+        asked_in(body)
+    except InvalidInput:
+        return False
+    return set(json.loads(body)) == {"contactId", "source"}
+
+
+def deliver(stack: LocalStack, *bodies: object) -> list[object]:
+    """Put messages into the contact queue; return the events with which Lambda invokes the worker."""
+    mapping = EventSourceMapping(stack.sqs, stack.queue.url)
+    events: list[object] = []
+    for body in bodies:
+        stack.queue.send(body, delay=0)
+        events.append(mapping.receive())
+    return events
+
+
 ECHO = f'{{"message": "{SECRET_VALUE} {CUSTOMER} {SYSTEM}", "errorCode": "BAD_VALUE"}}'.encode()
 ANSWERS: dict[str, Behaviour | None] = {
     "accepted": None,
@@ -101,30 +146,79 @@ ANSWERS: dict[str, Behaviour | None] = {
 
 @pytest.mark.parametrize("behaviour", ANSWERS.values(), ids=ANSWERS)
 def test_whatever_salesforce_answers(
-    stack: LocalStack, run: Run, secrets: list[str], behaviour: Behaviour | None
+    stack: LocalStack, run: Run, kept: Callable[[], str], secrets: list[str], behaviour: Behaviour | None
 ) -> None:
     stack.salesforce.always(behaviour)
-    contact_id = new_id()
-    stack.connect.put_contact(described(contact_id))
+    contact_id, queued = new_id(), new_id()
+    for one in (contact_id, queued):
+        stack.connect.put_contact(described(one))
     parameters = {"fromNumber": CUSTOMER, "sfdc-Note__c": SECRET_VALUE, SECRET_VALUE[:9]: SECRET_VALUE}
-    said = run([flow_event(new_id(), parameters), contact_event(contact_id), contact_event(contact_id)])
-    assert said.count("voicecall-sync") > 2
-    assert [secret for secret in secrets if secret in said] == []
+    events = [flow_event(new_id(), parameters), contact_event(contact_id), contact_event(contact_id)]
+    said = run([*events, *deliver(stack, contact_event(queued, tags={"number": CUSTOMER}))])
+    assert said.count("voicecall-sync") > 3
+    assert queued in kept()
+    assert [secret for secret in secrets if secret in said + kept()] == []
 
 
 @pytest.mark.parametrize("operation", ["GetSecretValue", "DescribeContact", "PutItem", "UpdateItem"])
 @pytest.mark.parametrize("fault", [Fault.ERROR, Fault.LOST])
 def test_whatever_fails_on_our_side(
-    stack: LocalStack, run: Run, secrets: list[str], operation: str, fault: Fault
+    stack: LocalStack, run: Run, kept: Callable[[], str], secrets: list[str], operation: str, fault: Fault
 ) -> None:
+    contact_id, queued = new_id(), new_id()
+    for one in (contact_id, queued):
+        stack.connect.put_contact(described(one))
+    delivered = deliver(stack, contact_event(queued, tags={"number": CUSTOMER}))
     stack.gateway.fail(operation, fault)
+    # Soon given up: what hangs is only waited for, and no call has to succeed for what is asked here.
+    said = run([flow_event(new_id()), contact_event(contact_id), *delivered], TEST_AWS_SECONDS="0.3")
+    assert "RETRY_LATER" in said or "SettleFailed" in said or fault is Fault.LOST
+    assert said.count("voicecall-sync") > 3
+    assert [secret for secret in secrets if secret in said + kept()] == []
+
+
+@pytest.mark.parametrize("operation", ["ChangeMessageVisibility", "SendMessage"])
+def test_whatever_fails_at_the_queue(
+    stack: LocalStack, run: Run, kept: Callable[[], str], secrets: list[str], operation: str
+) -> None:
     contact_id = new_id()
     stack.connect.put_contact(described(contact_id))
-    # Soon given up: what hangs is only waited for, and no call has to succeed for what is asked here.
-    said = run([flow_event(new_id()), contact_event(contact_id)], TEST_AWS_SECONDS="0.3")
-    assert "RETRY_LATER" in said or "SettleFailed" in said or fault is Fault.LOST
-    assert said.count("voicecall-sync") > 2
-    assert [secret for secret in secrets if secret in said] == []
+    stack.salesforce.always(Answer(429, body=ECHO))
+    delivered = deliver(stack, contact_event(contact_id), SECRET_VALUE)
+    stack.gateway.fail(operation, Fault.ERROR)
+    said = run([*delivered, flow_event(new_id())])
+    assert "the contact queue failed" in said
+    assert [secret for secret in secrets if secret in said + kept()] == []
+
+
+def test_a_message_that_cannot_be_read_is_not_repeated(
+    stack: LocalStack, run: Run, kept: Callable[[], str], secrets: list[str]
+) -> None:
+    bodies: list[object] = [
+        f"{SECRET_VALUE} {CUSTOMER}",
+        {"contactId": SECRET_VALUE + "/" + CUSTOMER, "source": "operator"},
+        {"contactId": new_id(), "source": SECRET_VALUE},
+        {"contactId": new_id(), "source": "reconcile", SECRET_VALUE: CUSTOMER},
+        flow_event(new_id(), {"fromNumber": CUSTOMER}),
+        contact_event(f"../{SECRET_VALUE}"),
+        contact_event(new_id(), eventType=[SECRET_VALUE]),
+        contact_event(new_id(), channel={CUSTOMER: SECRET_VALUE}),
+    ]
+    said = run(deliver(stack, *bodies))
+    assert said.count('"status":"INVALID"') == len(bodies) - 1
+    assert "must be" in kept()
+    assert [secret for secret in secrets if secret in said + kept()] == []
+
+
+def test_what_an_alarm_says_is_fixed_but_for_the_stacks_name() -> None:
+    """An alarm's e-mail holds its text, the metric and its value: a contact is named in none of them."""
+    resources = load(ROOT / "template.yaml")["Resources"]
+    alarms = [one["Properties"] for one in resources.values() if one["Type"] == "AWS::CloudWatch::Alarm"]
+    texts = [json.dumps([alarm.get("AlarmName"), alarm["AlarmDescription"]]) for alarm in alarms]
+    assert len(texts) > 10
+    assert {name for text in texts for name in re.findall(r"\$\{([^}]*)\}", text)} == {"AWS::StackName"}
+    dimensions = re.findall(r'"Dimensions": (\[.*?\])', json.dumps(alarms))
+    assert [one for one in dimensions if re.search("contact ?id", one, re.IGNORECASE)] == []
 
 
 WRONG: list[dict[str, object]] = [
@@ -162,6 +256,15 @@ def test_a_contact_id_that_is_none_is_not_repeated(run: Run, secrets: list[str])
     assert [secret for secret in secrets if secret in said] == []
 
 
+def test_the_metrics_of_a_contact_do_not_name_it(stack: LocalStack, run: Run) -> None:
+    contact_id = new_id()
+    stack.connect.put_contact(described(contact_id))
+    said = run([flow_event(new_id()), *deliver(stack, contact_event(contact_id))])
+    metrics = [line for line in said.splitlines() if '"CloudWatchMetrics"' in line]
+    assert len(metrics) > 1
+    assert [line for line in metrics if contact_id in line or SECRET_VALUE in line] == []
+
+
 def test_the_record_holds_no_value(stack: LocalStack, run: Run, secrets: list[str]) -> None:
     contact_id = new_id()
     for _ in range(
@@ -176,11 +279,16 @@ def test_the_record_holds_no_value(stack: LocalStack, run: Run, secrets: list[st
 
 
 @pytest.mark.parametrize("behaviour", [None, Answer(400, body=ECHO), Answer(401, body=ECHO)], ids=str)
-def test_a_reconciliation(stack: LocalStack, run: Run, secrets: list[str], behaviour: Behaviour | None) -> None:
+def test_a_reconciliation(
+    stack: LocalStack, run: Run, kept: Callable[[], str], secrets: list[str], behaviour: Behaviour | None
+) -> None:
     missed = put(stack, ended(60), ended(70))
     stack.salesforce.always(behaviour)
     named = {"contactIds": [f"../{SECRET_VALUE}", CUSTOMER, *missed, {"id": SECRET_VALUE}]}
     said = run([{}, named, {"dryRun": True}, {"from": SECRET_VALUE}, {SECRET_VALUE: CUSTOMER}])
     assert "contactIds[1] must be a contact id" in said
     assert "from must be a moment" in said
-    assert [secret for secret in secrets if secret in said] == []
+    assert all(contact_id in kept() for contact_id in missed)
+    assert stack.queue.bodies
+    said += run(deliver(stack, *stack.queue.bodies))
+    assert [secret for secret in secrets if secret in said + kept()] == []
