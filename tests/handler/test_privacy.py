@@ -17,7 +17,7 @@ from tools.local.misbehaviour import Answer, Behaviour, Close, Garbage
 from tools.local.stack import ROOT, LocalStack, pem
 
 TALKATIVE = {"LOG_LEVEL": "DEBUG", "POWERTOOLS_LOG_LEVEL": "DEBUG", "AWS_LAMBDA_LOG_LEVEL": "DEBUG"}
-# What is imported once for all is most of what a process costs: each run is a fork of one that has only imported.
+# Imports are most of a process's cost. So each run is a fork of a process that has only imported.
 PROGRAM = """
 import json, logging, os, signal, sys
 logging.basicConfig(level=logging.DEBUG)
@@ -36,9 +36,9 @@ for line in sys.stdin:
     if os.fork() == 0:
         signal.alarm(60)
         os.environ.update(asked["environment"])
-        said = os.open(asked["said"], os.O_WRONLY | os.O_CREAT)
-        os.dup2(said, 1)
-        os.dup2(said, 2)
+        output = os.open(asked["output"], os.O_WRONLY | os.O_CREAT)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
         run(asked["events"])
         sys.stdout.flush()
         os._exit(0)
@@ -69,12 +69,12 @@ def run(
     def send(events: list[object], **variables: str) -> str:
         assert program.stdin is not None
         assert program.stdout is not None
-        said = tmp_path / f"said-{new_id()}"
+        output = tmp_path / f"output-{new_id()}"
         environment = {**os.environ, **TALKATIVE, **variables}
-        program.stdin.write(json.dumps({"environment": environment, "events": events, "said": str(said)}) + "\n")
+        program.stdin.write(json.dumps({"environment": environment, "events": events, "output": str(output)}) + "\n")
         program.stdin.flush()
         assert program.stdout.readline() == "0\n"
-        return said.read_text(encoding="utf-8")
+        return output.read_text(encoding="utf-8")
 
     return send
 
@@ -100,31 +100,31 @@ ANSWERS: dict[str, Behaviour | None] = {
 
 
 @pytest.mark.parametrize("behaviour", ANSWERS.values(), ids=ANSWERS)
-def test_whatever_salesforce_answers(
+def test_nothing_secret_is_logged_for_any_answer(
     stack: LocalStack, run: Run, secrets: list[str], behaviour: Behaviour | None
 ) -> None:
     stack.salesforce.always(behaviour)
     contact_id = new_id()
     stack.connect.put_contact(described(contact_id))
     parameters = {"fromNumber": CUSTOMER, "sfdc-Note__c": SECRET_VALUE, SECRET_VALUE[:9]: SECRET_VALUE}
-    said = run([flow_event(new_id(), parameters), contact_event(contact_id), contact_event(contact_id)])
-    assert said.count("voicecall-sync") > 2
-    assert [secret for secret in secrets if secret in said] == []
+    output = run([flow_event(new_id(), parameters), contact_event(contact_id), contact_event(contact_id)])
+    assert output.count("voicecall-sync") > 2
+    assert [secret for secret in secrets if secret in output] == []
 
 
 @pytest.mark.parametrize("operation", ["GetSecretValue", "DescribeContact", "PutItem", "UpdateItem"])
 @pytest.mark.parametrize("fault", [Fault.ERROR, Fault.LOST])
-def test_whatever_fails_on_our_side(
+def test_nothing_secret_is_logged_for_any_failure(
     stack: LocalStack, run: Run, secrets: list[str], operation: str, fault: Fault
 ) -> None:
     stack.gateway.fail(operation, fault)
     contact_id = new_id()
     stack.connect.put_contact(described(contact_id))
-    # Soon given up: what hangs is only waited for, and no call has to succeed for what is asked here.
-    said = run([flow_event(new_id()), contact_event(contact_id)], TEST_AWS_SECONDS="0.3")
-    assert "RETRY_LATER" in said or "SettleFailed" in said or fault is Fault.LOST
-    assert said.count("voicecall-sync") > 2
-    assert [secret for secret in secrets if secret in said] == []
+    # A short time-out, because the test only waits for a request that hangs, and no request has to succeed here.
+    output = run([flow_event(new_id()), contact_event(contact_id)], TEST_AWS_SECONDS="0.3")
+    assert "RETRY_LATER" in output or "SettleFailed" in output or fault is Fault.LOST
+    assert output.count("voicecall-sync") > 2
+    assert [secret for secret in secrets if secret in output] == []
 
 
 WRONG: list[dict[str, object]] = [
@@ -139,27 +139,27 @@ WRONG: list[dict[str, object]] = [
 
 
 def test_a_wrong_parameter_is_named_and_not_repeated(run: Run, secrets: list[str]) -> None:
-    said = run([flow_event(new_id(), parameters) for parameters in WRONG])
-    answers = [line for line in said.splitlines() if line.startswith("answer ")]
+    output = run([flow_event(new_id(), parameters) for parameters in WRONG])
+    answers = [line for line in output.splitlines() if line.startswith("answer ")]
     for answer, parameters in zip(answers, WRONG, strict=True):
         assert f"Details.Parameters.{next(iter(parameters))} must be" in answer
-    assert [secret for secret in secrets if secret in said] == []
+    assert [secret for secret in secrets if secret in output] == []
 
 
 @pytest.mark.parametrize(
     "text", ["{key}", '{{"privateKey": "{key}"}}', '{{"privateKey": {{"a": "{key}"}}}}', '["{key}"]']
 )
-def test_a_secret_that_is_none_of_the_forms(stack: LocalStack, run: Run, secrets: list[str], text: str) -> None:
+def test_a_secret_of_an_unknown_form(stack: LocalStack, run: Run, secrets: list[str], text: str) -> None:
     stack.put_secret(text.format(key=pem(stack.private_key).decode().replace("\n", " ")))
-    said = run([flow_event(new_id()), contact_event(new_id())])
-    assert "RETRY_LATER" in said or "UPDATED" in said
-    assert [secret for secret in secrets if secret in said] == []
+    output = run([flow_event(new_id()), contact_event(new_id())])
+    assert "RETRY_LATER" in output or "UPDATED" in output
+    assert [secret for secret in secrets if secret in output] == []
 
 
-def test_a_contact_id_that_is_none_is_not_repeated(run: Run, secrets: list[str]) -> None:
-    said = run([flow_event(f"../{SECRET_VALUE}"), contact_event(f"{CUSTOMER}\r\nX-Evil: 1")])
-    assert "ContactId must be a contact id" in said
-    assert [secret for secret in secrets if secret in said] == []
+def test_an_invalid_contact_id_is_not_repeated(run: Run, secrets: list[str]) -> None:
+    output = run([flow_event(f"../{SECRET_VALUE}"), contact_event(f"{CUSTOMER}\r\nX-Evil: 1")])
+    assert "ContactId must be a contact id" in output
+    assert [secret for secret in secrets if secret in output] == []
 
 
 def test_the_record_holds_no_value(stack: LocalStack, run: Run, secrets: list[str]) -> None:
@@ -180,7 +180,7 @@ def test_a_reconciliation(stack: LocalStack, run: Run, secrets: list[str], behav
     missed = put(stack, ended(60), ended(70))
     stack.salesforce.always(behaviour)
     named = {"contactIds": [f"../{SECRET_VALUE}", CUSTOMER, *missed, {"id": SECRET_VALUE}]}
-    said = run([{}, named, {"dryRun": True}, {"from": SECRET_VALUE}, {SECRET_VALUE: CUSTOMER}])
-    assert "contactIds[1] must be a contact id" in said
-    assert "from must be a moment" in said
-    assert [secret for secret in secrets if secret in said] == []
+    output = run([{}, named, {"dryRun": True}, {"from": SECRET_VALUE}, {SECRET_VALUE: CUSTOMER}])
+    assert "contactIds[1] must be a contact id" in output
+    assert "from must be a moment" in output
+    assert [secret for secret in secrets if secret in output] == []

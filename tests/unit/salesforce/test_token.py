@@ -54,7 +54,7 @@ def provisioned_form(pem: str) -> str:
 
 
 def stored_jwt(key: Key, **claims: object) -> str:
-    """Return a JWT as somebody stores it; a claim of None is left out."""
+    """Return a JWT as a customer stores it; a claim of None is left out."""
     proper = {"iss": ORG, "sub": CALL_CENTER, "iat": NOW, "exp": NOW + timedelta(hours=8), **claims}
     return jwt.encode({name: value for name, value in proper.items() if value is not None}, key.private, "RS256")
 
@@ -163,7 +163,7 @@ def test_settings_serve_where_the_secret_does_not_say(key: Key) -> None:
     assert ready(stored_jwt(key, sub=None), CALL_CENTER).call_center_api_name == CALL_CENTER
 
 
-def test_what_the_secret_says_goes_before_the_settings(key: Key) -> None:
+def test_the_secrets_values_go_before_the_settings(key: Key) -> None:
     for form in (own_form, provisioned_form):
         credentials = parse_secret(form(key.pkcs8), "other org", "OtherCenter")
         assert isinstance(credentials, SigningCredentials)
@@ -176,7 +176,7 @@ def test_a_provisioned_key_is_named_after_its_call_center(key: Key) -> None:
     assert credentials.call_center_api_name == CALL_CENTER
 
 
-def test_a_stated_call_center_goes_before_the_name_of_its_only_key(key: Key) -> None:
+def test_a_stated_call_center_goes_before_the_keys_name(key: Key) -> None:
     secret = {"SALESFORCE_ORG_ID": ORG, "CALL_CENTER_API_NAME": "Stated", PROVISIONED: key.pkcs8}
     assert signing(json.dumps(secret)).call_center_api_name == "Stated"
 
@@ -197,7 +197,7 @@ def test_of_several_provisioned_keys_the_stated_call_centers_is_taken(key: Key, 
         ({"-scrt-jwt-auth-private-key": "PEM"}, "O", "", ["CALL_CENTER_API_NAME"]),
     ],
 )
-def test_a_name_that_nobody_says_is_named(
+def test_a_missing_name_is_named(
     secret: Mapping[str, object], org: str, call_center: str, names: list[str], key: Key
 ) -> None:
     text = json.dumps({name: key.pkcs8 if value == "PEM" else value for name, value in secret.items()})
@@ -312,7 +312,7 @@ def test_any_text_is_a_secret_or_unusable(text: str) -> None:
 # --- a token ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_token_says_what_salesforce_asks_for(key: Key) -> None:
+def test_a_token_has_the_required_claims(key: Key) -> None:
     token = issue(signing(own_form(key.pkcs8)), NOW)
     claims = claims_of(token, key)
     assert jwt.get_unverified_header(token.text) == {"alg": "RS256", "typ": "JWT"}
@@ -326,7 +326,7 @@ def test_a_token_says_what_salesforce_asks_for(key: Key) -> None:
     assert token.call_center_api_name == CALL_CENTER
 
 
-def test_a_token_is_good_for_a_salesforce_whose_clock_is_a_little_behind(key: Key) -> None:
+def test_a_token_is_valid_for_a_slightly_late_clock(key: Key) -> None:
     token = issue(signing(own_form(key.pkcs8)), NOW)
     assert claims_of(token, key)["iat"] <= (NOW - timedelta(seconds=30)).timestamp()
 
@@ -369,7 +369,7 @@ def test_one_reading_and_one_signing_serve_many_contacts(key: Key) -> None:
     assert vault.reads == 1
 
 
-def test_a_token_is_renewed_before_it_expires_without_reading_the_secret_again(key: Key) -> None:
+def test_a_token_is_renewed_without_reading_the_secret_again(key: Key) -> None:
     vault = Vault(own_form(key.pkcs8))
     source = source_over(vault)
     for hours in range(30):
@@ -379,7 +379,7 @@ def test_a_token_is_renewed_before_it_expires_without_reading_the_secret_again(k
     assert vault.reads == 1
 
 
-def test_a_token_from_the_future_is_not_sent_once_the_clock_has_jumped_back(key: Key) -> None:
+def test_a_token_from_the_future_is_not_sent(key: Key) -> None:
     source = source_over(Vault(own_form(key.pkcs8)))
     source.current(NOW)
     earlier = NOW - timedelta(hours=3)
@@ -406,7 +406,7 @@ def test_an_unreadable_secret_is_read_again_at_the_next_contact(key: Key) -> Non
     assert accepted(source.current(NOW), key, NOW)
 
 
-def test_an_expired_jwt_is_looked_up_anew_since_it_may_have_been_replaced(key: Key) -> None:
+def test_an_expired_jwt_is_read_from_the_secret_again(key: Key) -> None:
     vault = Vault(stored_jwt(key))
     source = source_over(vault)
     source.current(NOW)
@@ -441,7 +441,7 @@ def test_after_a_refusal_secret_and_token_are_new(key: Key, other_key: Key) -> N
     assert vault.reads == 2
 
 
-def test_after_a_refusal_a_stored_jwt_may_have_become_a_key(key: Key) -> None:
+def test_after_a_refusal_a_key_may_replace_the_jwt(key: Key) -> None:
     vault = Vault(stored_jwt(key))
     source = source_over(vault)
     source.current(NOW)
@@ -453,7 +453,7 @@ def test_after_a_refusal_a_stored_jwt_may_have_become_a_key(key: Key) -> None:
 
 
 @pytest.mark.parametrize("now_there", ["nonsense", None])
-def test_a_forgotten_token_is_not_sent_again_from_a_secret_gone_bad(now_there: str | None, key: Key) -> None:
+def test_an_unusable_secret_does_not_bring_back_a_token(now_there: str | None, key: Key) -> None:
     vault = Vault(own_form(key.pkcs8))
     source = source_over(vault)
     source.current(NOW)
@@ -466,7 +466,7 @@ def test_a_forgotten_token_is_not_sent_again_from_a_secret_gone_bad(now_there: s
             source.current(NOW)
 
 
-def test_no_key_and_no_token_shows_in_what_a_log_could_print_of_the_source(key: Key) -> None:
+def test_the_source_prints_no_key_and_no_token(key: Key) -> None:
     source = source_over(Vault(own_form(key.pkcs8)))
     token = source.current(NOW)
     assert token.text not in repr(source)
