@@ -1,7 +1,7 @@
 """Runs the project's commands: ``python3 -m tools COMMAND``, with any Python from 3.11 on and nothing else installed.
 
-The first command makes a virtual environment and installs what the commands need into it; every command then
-runs with that environment's Python. This file must parse on Pythons too old for the rest, to tell them so.
+The first command makes a virtual environment and installs the packages into it. Every command then runs with that
+environment's Python. This file must also parse on older Pythons, so that it can name the oldest one allowed.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ OLDEST = (3, 11)
 COMMANDS = {
     "demo": "a morning of calls here, in a few seconds; what Salesforce and the ledger then hold",
     "invoke": "give one event file to its function, as `sam local invoke` would",
-    "operate": "look after a deployed VoiceCall Sync, or the local one: what needs a person, and how to fix it",
+    "operate": "look after a deployed VoiceCall Sync, or the local one: what needs an operator, and how to fix it",
     "day": "a day of thousands of calls with outages, lost events and kills; checked, with what it costs",
     "bench": "what a contact costs, against a floor, under Lambda's own runtime; needs Python 3.13",
-    "stack": "keep the local AWS, Amazon Connect and Salesforce running, the queue worked off, to be tried by hand",
+    "stack": "keep the local AWS, Amazon Connect, Salesforce and the worker running, to try them by hand",
     "test": "all checks, then all tests; with arguments: just pytest, with them",
     "check": "style, formatting, types and the template, in a few seconds",
     "sbom": "the built artifact's bill of materials, in CycloneDX's JSON",
@@ -47,11 +47,11 @@ def main(arguments: list[str]) -> int:
 
 
 def too_old(version: tuple[int, ...]) -> str | None:
-    """Return what to tell the user of this Python, None if it will do."""
+    """Return the complaint about this Python; None if it is new enough."""
     if version >= OLDEST:
         return None
-    wanted, given = (".".join(map(str, numbers[:2])) for numbers in (OLDEST, version))
-    return f"VoiceCall Sync needs Python {wanted} or newer; this is {given}"
+    oldest, this = (".".join(map(str, numbers[:2])) for numbers in (OLDEST, version))
+    return f"VoiceCall Sync needs Python {oldest} or newer; this is {this}"
 
 
 def _parser() -> argparse.ArgumentParser:

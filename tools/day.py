@@ -1,11 +1,13 @@
 """``python3 -m tools day``: a contact center's day with everything that goes wrong, on a clock that jumps.
 
-Thousands of calls end. What Amazon Connect describes of them grows: agents work on after the call, and recordings come
-later. Salesforce answers 503 for an hour, and nothing at all for another. 2 % of the events are lost,
-some messages come twice, sandboxes are killed, the worker is paused for an hour. Afterwards every contact that Amazon
-Connect's own list of finished contacts has is looked up in Salesforce and in the ledger. Ends with status 1 unless
-each was updated once, or is UNCERTAIN because the breaker or a kill let its one update be spent; and unless each update
-held all that Amazon Connect knew later, but for recordings that came later than the wait.
+Thousands of calls end. Amazon Connect's descriptions of them grow: agents work on after the call, and recordings come
+later. Salesforce answers 503 for an hour, and does not answer for another. 2 % of the events are lost, and some
+messages come twice. Sandboxes are killed, and the worker is paused for an hour. Afterwards the command takes every
+contact from Amazon Connect's own list of finished contacts. It looks each one up in Salesforce and in the ledger. It
+ends with status 1 in two cases:
+
+- A contact was not updated once. UNCERTAIN is allowed if the breaker or a kill spent its one update.
+- An update lacked a value that Amazon Connect knew later. Recordings later than the longest wait may be missing.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 CONCURRENCY = 4
 """The template's default."""
 BUSY = timedelta(seconds=0.4)
-"""How long an invocation of the worker takes: an assumption, for neither Connect nor Salesforce is real here."""
+"""How long an invocation of the worker takes: an assumption, because neither Connect nor Salesforce is real here."""
 SHORT = timedelta(seconds=0.05)
 """The same of one that ends at the record or at the breaker: an assumption too."""
 LOST_EVENTS = 0.02
@@ -55,7 +57,7 @@ TWICE = 0.01
 KILLS = 30
 MEMORY_GB = 0.5
 BREAKER_BOUND = 11
-"""How many contacts' one update a sandbox spends in an hour's outage: three, then a probe after 1, 2, 4, 8, 10, …"""
+"""So many updates a sandbox spends in an hour's outage. Three, then a probe after 1, 2, 4, 8, 10, … minutes."""
 PRICES = {
     "Lambda, requests": 0.20e-6,
     "Lambda, GB-seconds": 0.0000166667,
@@ -68,7 +70,7 @@ PRICES = {
 LATE_TO_DESCRIBE = 0.01
 """So many calls does Amazon Connect describe as ended only minutes after their event: eventual consistency."""
 NO_WORK = 0.2
-"""So many agents have no after-contact work: Amazon Connect then never tells of its end."""
+"""So many agents have no after-contact work. Amazon Connect then never reports its end."""
 RECORDING_WAIT = timedelta(minutes=float(OPTIONAL["RECORDING_WAIT_MINUTES"]))
 WORK = {15: 0.4, 40: 0.3, 120: 0.25, 900: 0.04, 3 * 3600: 0.01}
 """Seconds of after-contact work: an assumption."""
@@ -297,7 +299,7 @@ class Day:
         return sum(self.stack.state(contact_id) == "UNCERTAIN" for contact_id in self.finished)
 
     def bound(self) -> int:
-        """Return how many there may be at the most: two outages, and for each kill its contact and a new breaker."""
+        """Return how many may be UNCERTAIN: for two outages, and for each kill its contact and a new breaker."""
         return 2 * CONCURRENCY * BREAKER_BOUND + self.world.kills * (1 + FAILURES)
 
     def dollars(self) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""``python3 -m tools demo``: a morning of calls, on a clock that jumps, and what comes of them.
+"""``python3 -m tools demo``: a morning of calls, on a clock that jumps, and the results.
 
 Starts an AWS, an Amazon Connect and a Salesforce on this machine. Contact flows invoke their function. Contact events
 go into the queue, from which the worker takes them. The reconciliation runs every 15 minutes. One event is lost;
@@ -37,7 +37,7 @@ from tools.local.misbehaviour import Answer
 from tools.local.simulation import Simulation
 from tools.local.sqs import LocalQueue
 from tools.local.stack import LocalStack
-from tools.tables import Chapter, Entry, Row, Shown
+from tools.tables import Chapter, LedgerRow, Row, Shown
 from voicecall_cli.terminal import printable, printable_json
 from voicecall_sync.connect.events import asked_by
 from voicecall_sync.outcome import State, Status
@@ -65,11 +65,11 @@ _MINUTE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class LoggedOutcome:
     """What became of a contact, once, as the log tells it.
 
     Attributes:
-        sent: Salesforce's status for each PATCH since the last happening.
+        sent: Salesforce's status for each PATCH since the last outcome.
     """
 
     at: datetime
@@ -94,7 +94,7 @@ class Story(io.TextIOBase):
         self._clock = clock
         self._salesforce = salesforce
         self._told = 0
-        self._happenings: list[Happening] = []
+        self._outcomes: list[LoggedOutcome] = []
 
     def writable(self) -> bool:
         """Tell that it is."""
@@ -108,10 +108,10 @@ class Story(io.TextIOBase):
             self._note(line)
         return len(text)
 
-    def take(self) -> list[Happening]:
+    def take(self) -> list[LoggedOutcome]:
         """Return what happened since the last time."""
-        happenings, self._happenings = self._happenings, []
-        return happenings
+        outcomes, self._outcomes = self._outcomes, []
+        return outcomes
 
     def _note(self, line: Mapping[str, Any]) -> None:
         message = str(line.get("message", ""))
@@ -125,7 +125,7 @@ class Story(io.TextIOBase):
             detail = f"{line['enqueued']} call without a record: a message goes into the queue"
         else:
             return
-        self._happenings.append(Happening(self._clock.now(), contact_id, source, status, detail, sent))
+        self._outcomes.append(LoggedOutcome(self._clock.now(), contact_id, source, status, detail, sent))
 
 
 class Demo:
@@ -183,11 +183,11 @@ class Demo:
         records = [record for record in read if not record["contactId"].startswith("#")]  # others are positions
         return sorted(records, key=lambda record: record["metAt"])
 
-    def ledger(self) -> list[Entry]:
+    def ledger(self) -> list[LedgerRow]:
         """Return what the ledger says: those of the outage together, if they ended alike."""
-        entries: dict[object, Entry] = {}
+        entries: dict[object, LedgerRow] = {}
         for record in self.records():
-            entry = _entry(record)
+            entry = _ledger_row(record)
             alike = (
                 (entry.state, entry.attempts, entry.detail) if record["contactId"] in self._in_outage else entry.contact
             )
@@ -251,12 +251,12 @@ class Demo:
     def _name_of(self, event: object, name: str) -> None:
         self._names[asked_by(event).contact_id] = name
 
-    def _name(self, happening: Happening) -> str:
-        if happening.status == "found":
+    def _name(self, outcome: LoggedOutcome) -> str:
+        if outcome.status == "found":
             return "reconciliation"
-        if not happening.contact_id:
+        if not outcome.contact_id:
             return "a wrong message"
-        return "1 call" if happening.contact_id in self._in_outage else self._names[happening.contact_id]
+        return "1 call" if outcome.contact_id in self._in_outage else self._names[outcome.contact_id]
 
     def _statuses(self) -> list[str]:
         return [str(entry.status or "no answer") for entry in self.stack.salesforce.received]
@@ -337,23 +337,21 @@ def _conclude(demo: Demo, console: Console) -> int:
     return 1 if twice else 0
 
 
-def _explain(entries: Sequence[Entry], console: Console) -> None:
+def _explain(entries: Sequence[LedgerRow], console: Console) -> None:
     count = sum(entry.count for entry in entries if entry.state == State.UNCERTAIN)
     if count:
         reason = "Salesforce may have applied it, so nothing sends it again by itself; an operator decides."
         console.print(Text(f"\nUNCERTAIN ({count} calls): {reason}", style="red"))
 
 
-def _rows(happenings: Sequence[Happening], name: Callable[[Happening], str]) -> list[Row]:
+def _rows(outcomes: Sequence[LoggedOutcome], name: Callable[[LoggedOutcome], str]) -> list[Row]:
     """Return what happened as rows: calls without a name that fared alike, one after another, together."""
     rows = []
     start = 0
-    for (status, sent, title), group in itertools.groupby(
-        happenings, key=lambda one: (one.status, one.sent, name(one))
-    ):
+    for (status, sent, title), group in itertools.groupby(outcomes, key=lambda one: (one.status, one.sent, name(one))):
         alike = list(group)
         first, start = alike[0], start + len(alike)
-        back = next((later.at for later in happenings[start:] if later.contact_id == first.contact_id), None)
+        back = next((later.at for later in outcomes[start:] if later.contact_id == first.contact_id), None)
         detail = first.detail
         if status == Status.RETRY_LATER and back is not None:
             detail += f"; back at {back:%H:%M:%S}"
@@ -363,8 +361,8 @@ def _rows(happenings: Sequence[Happening], name: Callable[[Happening], str]) -> 
     return rows
 
 
-def _entry(record: Mapping[str, Any]) -> Entry:
-    return Entry(
+def _ledger_row(record: Mapping[str, Any]) -> LedgerRow:
+    return LedgerRow(
         contact=printable(record["contactId"]),
         state=printable(record["state"]),
         source=printable(record["source"]),

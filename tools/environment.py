@@ -1,9 +1,9 @@
 """The virtual environment the commands run in: made once, brought up to date when the pinned packages change.
 
-Nothing but the standard library is imported here, for this runs before there is anything else. The folder is
-``.venv`` in the project, or what ``VOICECALL_SYNC_VENV`` names. A stamp in it tells that it is ours and, once it is
-finished, what for; an unfinished one tells of a set-up that was interrupted, and starts over. A folder without a
-stamp is somebody else's, and left alone.
+This module imports the standard library only, because it runs before any package is installed. The folder is ``.venv``
+in the project, or the one that ``VOICECALL_SYNC_VENV`` names. A stamp in it says that it is ours, and for which Python
+and lock. An unfinished stamp says that a set-up was interrupted, which then starts again. A folder without a stamp is
+not ours, and stays as it is.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Stamp:
 
     @classmethod
     def parse(cls, text: str) -> Stamp | None:
-        """Read a stamp as `__str__` writes it; None if it is none."""
+        """Read a stamp as `__str__` writes it; None if it is not a stamp."""
         words = text.split()
         return cls(*words) if len(words) == len(cls.__slots__) else None
 
@@ -94,7 +94,7 @@ def folder(variables: Mapping[str, str]) -> Path:
 
 
 def run(command: str, arguments: list[str]) -> int:
-    """Run a command in the environment, which is set up first if need be; return the exit status."""
+    """Run a command in the environment, which is set up first if necessary; return the exit status."""
     if command in _NEEDS_NONE:
         return _run(command, arguments)
     venv = folder(os.environ)
@@ -180,11 +180,11 @@ def install(venv: Path, lock: Path) -> None:
     """Install what a lock has into an environment, and tell how far that is.
 
     Raises:
-        SetUpError: pip failed, a package that is not the lock's among the reasons.
+        SetUpError: pip failed, for example because of a package outside the lock.
     """
     pip = [str(_python(venv)), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
     pip += ["--no-deps", "--require-hashes", "--only-binary=:all:", "--progress-bar=off"]
-    pip.append("--no-compile")  # half of the time it takes; most of it for modules that nobody imports
+    pip.append("--no-compile")  # half of the time, most of it for modules that are never imported
     with subprocess.Popen(
         [*pip, "--requirement", str(lock)],
         stdout=subprocess.PIPE,

@@ -48,7 +48,7 @@ class Examples:
         return cls(now.replace(microsecond=0) - AGE - ENDED)
 
     def read(self, path: Path) -> object:
-        """Read an event file; a file that is none of events/ as it is.
+        """Read an event file. A file outside events/ is read as it is.
 
         Raises:
             OSError: it cannot be read.
@@ -73,7 +73,7 @@ def files() -> Iterator[Path]:
 
 
 def read_json(path: Path) -> object:
-    """Read whatever JSON a file holds; a byte order mark at its beginning is no fault.
+    """Read a file that holds any JSON; a byte order mark at its beginning is allowed.
 
     Raises:
         OSError: it cannot be read.
@@ -83,7 +83,7 @@ def read_json(path: Path) -> object:
 
 
 def moved(content: object, by: timedelta) -> object:
-    """Return the JSON with each time in it moved, in the spelling it had; in the body of a message of SQS, too."""
+    """Return the JSON with each time in it moved, in the same format. The body of a message of SQS is moved too."""
     match content:
         case {"body": str(body), "md5OfBody": str(), **others}:
             text = json.dumps(moved(json.loads(body), by))

@@ -109,13 +109,13 @@ def handler_for(event: object) -> str:
 
 
 def invoke(handler: Handler, event: object, log: TextIO | LocalLog) -> object | Raised:
-    """Call a handler once, with its Timeout as deployed; what it logs goes to `log`.
+    """Call a handler once, with its Timeout as deployed. Its log goes to `log`.
 
-    Only what the handlers raise on purpose is caught: anything else is a defect.
+    It catches only the handlers' own exceptions, because any other one is a defect.
 
     Args:
         handler: one of HANDLERS.
-        event: whatever JSON can hold.
+        event: any JSON.
         log: the same in every call of a process: the function's logger keeps the first one it sees.
     """
     limit = TIMEOUTS[getattr(handler, "__name__", "update_voice_call")]
@@ -149,8 +149,8 @@ def settings_for(stack: LocalStack) -> dict[str, str]:
 def load_contacts(stack: LocalStack, examples: Examples) -> frozenset[str]:
     """Let the simulators know the contacts that the files in events/ are about.
 
-    Salesforce has a record for a call from the moment it is offered to an agent, or that a contact flow tells of it.
-    The other calls, abandoned ones above all, have none until a PATCH creates it.
+    Salesforce has a record for a call that was offered to an agent, or that a contact flow reports. The other calls,
+    above all abandoned ones, do not have a record until a PATCH creates it.
 
     Returns:
         The ids of the calls that Salesforce has a record of.

@@ -1,7 +1,7 @@
 """``python3 -m tools invoke EVENT_FILE``: one event to the real handler, as ``sam local invoke -e`` would.
 
-The handler's answer goes to standard output as JSON. Its log goes to standard error, as does what the answer about
-messages of the queue means. Uses the stack that ``python3 -m tools stack`` keeps running, or else one of its own that
+The handler's answer goes to standard output as JSON. Its log goes to standard error. For messages of the queue, so does
+the meaning of the answer. Uses the stack that ``python3 -m tools stack`` keeps running, or else one of its own that
 ends with it. With ``--to-queue`` the event goes into that stack's queue instead, as a contact event does when deployed.
 Exit status 1: the handler raised.
 """
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     """Invoke a handler with an event file; return the exit status."""
     parser = argparse.ArgumentParser(prog="python3 -m tools invoke", description=__doc__.partition("\n\n")[2])
     parser.add_argument("event_file", type=Path, metavar="EVENT_FILE", help="e.g. events/contact-flow.json")
-    parser.add_argument("--handler", choices=HANDLERS, help="the one the event is meant for, unless given")
+    parser.add_argument("--handler", choices=HANDLERS, help="by default the handler that the event is for")
     way = parser.add_mutually_exclusive_group()
     way.add_argument("--keep", action="store_true", help="keep the stack running afterwards, as `stack` does")
     way.add_argument("--to-queue", action="store_true", help="put the event into the running stack's contact queue")
@@ -90,7 +90,7 @@ def _send(event: object) -> int:
     made: Any = boto3
     for body in bodies:
         made.client("sqs").send_message(QueueUrl=os.environ["CONTACT_QUEUE_URL"], MessageBody=body)
-    print("in the contact queue; the terminal of `python3 -m tools stack` shows what becomes of it", file=sys.stderr)
+    print("in the contact queue; the terminal of `python3 -m tools stack` shows the result", file=sys.stderr)
     return 0
 
 
@@ -124,10 +124,10 @@ def _meaning(message: Message, *, comes_back: bool) -> str:
         return f"{meaning}; it names no contact, and the log says where it went"
     made: Any = boto3
     item = Table(made.client("dynamodb"), os.environ["IDEMPOTENCY_TABLE"]).get(contact_id)
-    return f"{meaning}; contact {contact_id}: {_said(record_of(contact_id, item)) if item else 'no record'}"
+    return f"{meaning}; contact {contact_id}: {_summary(record_of(contact_id, item)) if item else 'no record'}"
 
 
-def _said(record: Record) -> str:
+def _summary(record: Record) -> str:
     waits = record.state is State.NOT_APPLIED and record.since is not None
     return f"{record.state}{' (it waits)' if waits else ''}, {printable(record.detail)}"
 

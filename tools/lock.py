@@ -6,10 +6,10 @@
     tools/local/runtime_client.txt    Lambda's runtime client         -> tools/local/runtime_client.lock
     tools/uv.txt                      what resolves all of these      -> tools/uv.lock
 
-A list has what we chose; a lock has every package that comes with it, one version each, with the hashes of its wheels.
-pip installs from the locks alone, and takes no file that is not in them. It needs no uv for that: this command alone
-does, and fetches it into a temporary folder. Nothing but the standard library is imported here, so that a lock that
-cannot be installed any more can be written anew.
+A list has the packages that we chose. A lock has every package that comes with them, one version each, with the hashes
+of its wheels. pip installs from the locks alone, and refuses a file that is not in them. Only this command needs uv,
+and fetches it into a temporary folder. It imports the standard library only. So it can write a lock anew even if the
+old lock cannot be installed any more.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class Lock:
     """One list of packages, and where the lock made from it is installed.
 
     Attributes:
-        requirements: The list, from the project's root. The lock lies beside it.
+        requirements: The list, from the project's root. The lock is beside it.
         pythons: The Pythons it is installed for. With one alone, the lock has no conditions.
         platforms: As uv names them. Each Python has a wheel of every package on each of them, or no lock is written.
-        overrides: Versions that hold, whatever the packages themselves ask for: a list or a lock.
-        beside: A lock that is installed as well: what it has, this one leaves out.
-        unneeded: What a package asks for without need.
+        overrides: A list or a lock, whose versions replace those that the packages ask for.
+        beside: A lock that is installed as well. This one leaves out the packages that it has.
+        unneeded: Packages that a package asks for but does not need here.
     """
 
     requirements: str

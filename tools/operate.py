@@ -42,7 +42,7 @@ class KeptStack:
     It calls the functions in this process. It sets the environment of this process, so it is made once.
 
     Raises:
-        CannotOperateError: None is running.
+        CannotOperateError: No stack is running.
     """
 
     title = "the local stack"
@@ -74,7 +74,7 @@ class KeptStack:
 
     @functools.cached_property
     def queues(self) -> Queues:
-        """Return both queues; how old their messages are is known to nothing here."""
+        """Return both queues. The age of their messages is unknown here."""
         return Queues(self._sqs, *self._urls, lambda _: None)
 
     @functools.cached_property
@@ -83,7 +83,7 @@ class KeptStack:
         return boto3.client("connect", config=_QUICK)
 
     def variables(self) -> Mapping[str, str]:
-        """Return what is set of the stack's functions."""
+        """Return the variables of the stack's functions."""
         return self._variables
 
     def reconcile(self, request: Mapping[str, object]) -> Answer:

@@ -1,7 +1,7 @@
 """The kept stack's worker: sandboxes of ContactQueueFunction behind the local queue, run as Lambda's mapping would.
 
-Each sandbox is a process of its own, so that each has its own breaker and its own metrics, as deployed. It tells what
-it did with a message as a line of JSON; its log goes where that of other invocations goes.
+Each sandbox is a process, so that each has its own breaker and its own metrics, as deployed. For each message it prints
+its result as a line of JSON. Its log goes to the same place as the log of other invocations.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class FailedError(Exception):
 
 @contextlib.contextmanager
 def running(stack: LocalStack, variables: Mapping[str, str], tell: Callable[[str], None]) -> Iterator[None]:
-    """Have the stack's contact queue worked off inside the ``with``.
+    """Run the worker on the stack's contact queue inside the ``with``.
 
     Args:
         stack: Whose queue.
         variables: The function's.
-        tell: Is given a line for each message that a sandbox took; called in threads.
+        tell: Gets a line for each message that a sandbox took; called in threads.
     """
     paths = os.pathsep.join([str(ROOT), str(ROOT / "src")])
     command = [sys.executable, "-m", "tools.queue_worker"]
@@ -86,7 +86,7 @@ def _listen(reading: int, stack: LocalStack, tell: Callable[[str], None]) -> Non
             try:
                 tell(_line(json.loads(line), stack))
             except (ValueError, KeyError, TypeError):
-                tell(printable(line.rstrip()))  # what a sandbox that fails says
+                tell(printable(line.rstrip()))  # the traceback of a sandbox that fails
 
 
 def _line(told: Mapping[str, Any], stack: LocalStack) -> str:

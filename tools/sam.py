@@ -1,10 +1,10 @@
-"""What ``sam local invoke`` needs to work against the local stack, from inside its container.
+"""The files that ``sam local invoke`` needs for the local stack, from inside its container.
 
 - The functions' own address is not this machine's there; the machine is ``host.docker.internal``.
 - The function takes plain http on a loopback address only, so Salesforce speaks TLS. The authority of its certificate
-  lies beside the function's code, the one folder of ours in the container.
-- SAM hands on those variables only that the template declares (SAM CLI 1.170), and boto3's are not among those of
-  template.yaml: hence a template of its own, for the same artifact.
+  is beside the function's code, the one folder of ours in the container.
+- SAM passes only the variables that the template declares (SAM CLI 1.170). template.yaml does not declare boto3's. So
+  SAM gets a template of its own, for the same artifact.
 - Docker Desktop lets a container reach what listens on this machine's 127.0.0.1. Docker on Linux does not: there it
   has to be `relayed` to Docker's bridge.
 """
@@ -40,7 +40,7 @@ def prepare(folder: Path, *, artifact: Path, template: Template, authority: Path
     """Write the template, the settings and a copy of the artifact into the folder, over what is there.
 
     Args:
-        folder: where to; made if need be.
+        folder: where to; made if it does not exist.
         artifact: the built function.
         template: the project's.
         authority: the certificate authority the function is to trust, PEM.
@@ -88,7 +88,7 @@ def derived(template: Template, variables: Iterable[str]) -> Template:
 
 
 def is_one_address(text: str) -> bool:
-    """Tell whether the text is an address that the machine's network does not lead to: private, and not all of them."""
+    """Tell whether the text is one private address, and not all of them (0.0.0.0)."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -101,7 +101,7 @@ def relayed(address: str, ports: Iterable[int]) -> Iterator[None]:
     """Let these ports of 127.0.0.1 be reached at another address of this machine as well.
 
     Raises:
-        OSError: one of them cannot be had there.
+        OSError: one of the ports is taken there.
     """
     with contextlib.ExitStack() as opened:
         for port in ports:

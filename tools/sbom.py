@@ -1,7 +1,7 @@
 """``python3 -m tools sbom``: the built artifact's bill of materials, in CycloneDX's JSON.
 
-It lists what lies in the artifact: each package with its version, its package URL, its licence as the package states
-it, and the SHA-256 of the wheel it was installed from.
+It lists each package in the artifact with its version, its package URL, its licence and its wheel's SHA-256. The
+licence is the one that the package states.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Wheels = Mapping[tuple[str, str], str]
 
 
 class CannotListError(Exception):
-    """There is no artifact, or it has a package of which no wheel is known."""
+    """There is no artifact, or it has a package without a known wheel."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -95,7 +95,7 @@ def _package(found: Distribution, wheels: Wheels) -> Component:
     name = canonicalize_name(found.name)
     digest = wheels.get((name, found.version))
     if digest is None:
-        raise CannotListError(f"{_WHEELS} has no wheel of {name} {found.version}, which lies in the artifact")
+        raise CannotListError(f"{_WHEELS} has no wheel of {name} {found.version}, which is in the artifact")
     stated = found.metadata.json
     licence = str(stated.get("license_expression") or stated.get("license") or "")
     purl = PackageURL("pypi", name=name, version=found.version)

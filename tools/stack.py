@@ -1,8 +1,8 @@
-"""``python3 -m tools stack``: the local AWS, Amazon Connect and Salesforce, kept running to be tried by hand.
+"""``python3 -m tools stack``: keeps a local AWS, Amazon Connect and Salesforce running, to try them by hand.
 
-While it runs, ``python3 -m tools invoke`` and ``operate --local`` use it, so that what one invocation left is there for
-the next. Its contact queue is worked off as Lambda's event source mapping would. With ``--sam`` it also prepares, in
-.local/sam, what ``sam local invoke`` needs to work against it.
+While it runs, ``python3 -m tools invoke`` and ``operate --local`` use it, so that an invocation sees the records of the
+one before. The worker takes messages from its contact queue as with Lambda's event source mapping. With ``--sam`` it
+also prepares the files for ``sam local invoke``, in .local/sam.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from voicecall_cli.terminal import printable
 
 PORTS = Ports(aws=4566, salesforce=4570, ministack=4571, connect=4572, sqs=4573)
 DELAY_SECONDS = 5
-"""How long the queue holds back a new message: less than deployed, for somebody who waits in front of it."""
+"""How long the queue holds back a new message: less than deployed, because a developer is waiting for it."""
 
 _LOOK_SECONDS = 0.2
 _ANSWERED_WITHIN = timedelta(seconds=1)
@@ -144,13 +144,13 @@ def started(ports: Ports, examples: Examples, certificate: Certificate | None = 
 
 
 def keep(stack: LocalStack) -> None:
-    """Have the queue worked off, and print each request Salesforce gets and each message taken, until Ctrl-C."""
+    """Run the worker. Print each request that Salesforce gets and each message taken, until Ctrl-C."""
     printed = 0
     with (
         contextlib.suppress(KeyboardInterrupt),
         queue_worker.running(stack, settings_for(stack), lambda line: print(line, flush=True)),
     ):
-        print("What Salesforce gets, and what becomes of messages of the queue:\n", flush=True)
+        print("Requests to Salesforce, and messages of the queue:\n", flush=True)
         while True:
             for request in itertools.takewhile(_is_over, stack.salesforce.received[printed:]):
                 print(_line(request), flush=True)
@@ -192,13 +192,13 @@ def _require_free(ports: Ports) -> None:
             socket.create_server((HOST, port)).close()
         except OSError as failure:
             raise PortTakenError(
-                f"port {port} cannot be had ({os.strerror(failure.errno or 0)}): is another stack running?"
+                f"port {port} cannot be used ({os.strerror(failure.errno or 0)}): is another stack running?"
                 f" Choose one with --{part.option}-port"
             ) from None
 
 
 def _is_over(request: Received) -> bool:
-    """Tell whether no more is to be learnt of a request: it was answered, or left without an answer."""
+    """Tell whether a request is over: it was answered, or it will not be answered any more."""
     return request.status is not None or utc_now() - request.at > _ANSWERED_WITHIN
 
 

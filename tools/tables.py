@@ -1,4 +1,4 @@
-"""What the commands show, as tables: of invocations, of VoiceCalls, of the ledger. Values in, rich's tables out."""
+"""The tables of the commands: of outcomes, of VoiceCalls, of the ledger. Values in, rich's tables out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from voicecall_cli.terminal import printable
 _Line = TypeVar("_Line", str, Text)
 _SHOWN_OF_ID = 8
 _UNKNOWN = "-"
-_HAPPENING = ("at (UTC)", "event", "source", "status", "PATCH", "detail")
+_OUTCOME_HEADINGS = ("at (UTC)", "event", "source", "status", "PATCH", "detail")
 _VOICE_CALL = (
     ("call", "record"),
     ("from", "to"),
@@ -33,7 +33,7 @@ _VOICE_CALL = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What became of a contact, or of several that fared alike.
+    """The outcome of a contact, or of several with the same outcome.
 
     Attributes:
         at: When; of several, the first.
@@ -53,7 +53,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """What happened, under a title."""
+    """The outcomes of a part of the morning, under a title."""
 
     title: str
     rows: Sequence[Row]
@@ -69,8 +69,8 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """What the ledger says of a contact, or of several alike.
+class LedgerRow:
+    """The ledger's record of a contact, or of several with the same values.
 
     Attributes:
         contact: The id; of several, that of one.
@@ -87,15 +87,15 @@ class Entry:
     at: datetime
     count: int = 1
 
-    def merged(self, other: Entry) -> Entry:
+    def merged(self, other: LedgerRow) -> LedgerRow:
         """Return both as one."""
         return replace(self, count=self.count + other.count, at=max(self.at, other.at))
 
 
 def chapters(told: Sequence[Chapter], width: int) -> Group:
-    """Return tables of what happened, one for each chapter, their columns alike."""
+    """Return the tables of the outcomes, one for each chapter, with equal columns."""
     narrow = width < NARROW
-    headings = ("at (UTC)", "event\ndetail", "status", "PATCH") if narrow else _HAPPENING
+    headings = ("at (UTC)", "event\ndetail", "status", "PATCH") if narrow else _OUTCOME_HEADINGS
     cells = [[_row(row, narrow=narrow) for row in chapter.rows] for chapter in told]
     others = [heading.split("\n")[0] for heading in headings]
     widest = [
@@ -128,8 +128,8 @@ def voice_calls(calls: Iterable[Shown], width: int) -> Table:
     return table
 
 
-def ledger(entries: Iterable[Entry]) -> Table:
-    """Return a table of what the ledger says, a row for each contact."""
+def ledger(entries: Iterable[LedgerRow]) -> Table:
+    """Return a table of the ledger's records, a row for each contact."""
     table = table_of("contact", "state", "source", "attempts", "HTTP", "detail", "settled (UTC)")
     for entry in entries:
         table.add_row(
@@ -150,7 +150,7 @@ def short(contact_id: str) -> str:
 
 
 def _row(row: Row, *, narrow: bool) -> list[Text]:
-    """Return the cells of what became of a contact, or of several."""
+    """Return the cells for the outcome of a contact, or of several."""
     what = row.what if row.count == 1 else f"{row.count} calls"
     detail = [Text(f"{what}\n  {row.detail}")] if narrow else [Text(what), Text(row.source)]
     sent = Text(", ".join(row.sent) or _UNKNOWN)

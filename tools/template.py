@@ -1,7 +1,7 @@
 """Reads template.yaml, for the tests and for the local stack, so that nothing in it is described twice.
 
-Reading (`load`, `table_definition`) needs PyYAML alone and takes less than 0.1 s; `translate` also brings in
-AWS's own SAM translator, which takes over half a second and is imported only there.
+Reading (`load`, `table_definition`) needs only PyYAML and takes less than 0.1 s. `translate` also imports AWS's own SAM
+translator, which takes over half a second.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Template = dict[str, Any]
 
 ARTIFACT = "s3://artifacts/voicecall-sync"
-"""What stands for CodeUri in a translation: the translator wants it uploaded already, and never looks."""
+"""The CodeUri in a translation. The translator expects an upload, and never reads it."""
 
 _WITHOUT_PREFIX = ("Ref", "Condition")
 _TABLE_SETTINGS = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
@@ -60,12 +60,12 @@ def load(path: Path) -> Template:
 
 
 def translate(template: Template, parameters: Mapping[str, str] | None = None) -> Template:
-    """Returns what AWS makes of the SAM template, made here and without AWS.
+    """Returns the translation of the SAM template, made here without AWS.
 
     Args:
         template: as `load` gives it; left unchanged.
-        parameters: values for the template's parameters. Most stay references in the result, as they do on
-            AWS; the translator looks only into those that decide what it makes.
+        parameters: values for the template's parameters. Most stay references in the result, as on AWS. The
+            translator reads only those that decide which resources it makes.
 
     Raises:
         samtranslator.model.exceptions.InvalidDocumentException: the template is no valid SAM.
@@ -80,15 +80,15 @@ def translate(template: Template, parameters: Mapping[str, str] | None = None) -
     # The Region is a placeholder: the translator refuses to start without one and would ask the environment.
     translator = Translator({}, Parser(), boto_session=boto3.Session(region_name="us-east-1"))
     translated: Template = translator.translate(source, dict(parameters or {}))
-    translator.metrics.publish()  # to nobody; a translator dropped without it complains in the log
+    translator.metrics.publish()  # writes nothing here; without it the translator complains in the log
     return translated
 
 
 def table_definition(template: Template) -> dict[str, Any]:
     """Returns the arguments of DynamoDB's CreateTable for the idempotency table, its name excepted.
 
-    Keys, index and billing mode, which shape what the ledger may ask. What protects the table on AWS and has
-    other calls or no meaning elsewhere (time to live, recovery, encryption) stays in the template.
+    Keys, index and billing mode decide which requests the ledger can make. Time to live, recovery and encryption stay
+    in the template. They protect the table on AWS only, or are not arguments of CreateTable.
     """
     properties = template["Resources"]["IdempotencyTable"]["Properties"]
     return {setting: copy.deepcopy(properties[setting]) for setting in _TABLE_SETTINGS}

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Return what tells of the options. It reads none: pytest's are pytest's affair."""
+    """Return the parser for the help text. It does not read pytest's options."""
     parser = argparse.ArgumentParser(
         prog="python3 -m tools test",
         usage=f"%(prog)s [{COVERAGE} | PYTEST_ARGUMENT ...]",

@@ -1,4 +1,4 @@
-"""The three functions: from an event to an answer. What they work with is built by `wiring`."""
+"""The three functions: from an event to an answer. `wiring` builds their parts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SHORTEST_TURN_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class SendingParts:
-    """What the functions that send work with.
+    """The parts of the functions that send.
 
     Attributes:
         flow_contacts: Leaves a contact flow's contact in the queue if its update failed.
@@ -44,8 +44,8 @@ class App:
     """Takes events.
 
     Attributes:
-        flow, queue, reconciliation: Give what one function works with; each raises WrongSettings. They are called for
-            each event, and must remember what they built.
+        flow, queue, reconciliation: Give the parts of one function; each raises WrongSettings. They are called for
+            each event, and must remember the parts.
     """
 
     flow: Callable[[], SendingParts]
@@ -56,7 +56,7 @@ class App:
     report: Report
 
     def update_voice_call(self, event: object, context: object) -> dict[str, str]:
-        """Update the VoiceCall of a contact: of a contact flow's, or of a contact event that is given directly.
+        """Update the VoiceCall of a contact: a contact flow's, or that of a direct contact event.
 
         Raises:
             Redeliver: The contact event must come again. Never raised for a contact flow's event.

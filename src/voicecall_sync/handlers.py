@@ -6,7 +6,7 @@ from voicecall_sync import wiring
 
 
 def update_voice_call(event: object, context: object) -> dict[str, str]:
-    """Update the VoiceCall of a contact that a contact flow tells of, or a contact event that is given directly.
+    """Update the VoiceCall of a contact flow's contact, or of the contact of a direct contact event.
 
     Returns:
         ``{"status": …, "contactId": …, "detail": …}``, all strings.
@@ -18,7 +18,7 @@ def update_voice_call(event: object, context: object) -> dict[str, str]:
 
 
 def contact_queue(event: object, context: object) -> dict[str, object]:
-    """Process messages of the contact queue: contact events, and messages of our own.
+    """Process messages of the contact queue: contact events, and those of the other functions and operators.
 
     Returns:
         ``{"batchItemFailures": [{"itemIdentifier": …}]}``: the messages that come back.
@@ -30,10 +30,10 @@ def contact_queue(event: object, context: object) -> dict[str, object]:
 
 
 def reconcile(event: object, context: object) -> dict[str, object]:
-    """Find finished contacts that no event told of, on a schedule or by hand, and enqueue them.
+    """Find finished contacts without an update, on a schedule or by hand, and enqueue them.
 
     Returns:
-        What was found, known and enqueued, and how far a window by hand came. See ``Reconciliation.run``.
+        The numbers found, known and enqueued, and how far a window by hand came. See ``Reconciliation.run``.
 
     Raises:
         InvalidInput: See ``App.reconcile``.

@@ -1,4 +1,4 @@
-"""What operators see of a contact: one log line, and the metrics that alarms and dashboards watch.
+"""An operator's view of a contact: one log line, and the metrics of alarms and dashboards.
 
 A log line holds contact ids, and names of properties, attributes and parameters. It never holds their values, a number,
 a token or a key. Metrics are lines of the log as well (CloudWatch embedded metric format). Each is counted once for the
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 NAMESPACE = "VoiceCallSync"
 UNKNOWN_SOURCE = "unknown"
-"""The source of what does not say its source."""
+"""The source of an event or a message that does not say it."""
 
 _MOST_NAMES = 20
 _LONGEST_NAME = 64
@@ -112,7 +112,7 @@ class Report:
             logging.getLogger(library).setLevel(logging.CRITICAL)
 
     def of_source(self, source: str) -> None:
-        """Count what is published next for this source, too."""
+        """Count the next metrics for this source, too."""
         self._metrics.add_dimensions(service=self._service, source=source)
 
     def outcome(self, outcome: Outcome, source: str, request_id: str) -> None:
@@ -187,7 +187,7 @@ class Report:
         )
 
     def parameters_gone(self, contact_id: str, properties: Sequence[str]) -> None:
-        """Say that a contact flow's contact was sent without what the flow's Parameters said."""
+        """Say that a contact flow's contact was sent without the flow's Parameters."""
         self.counted(Metric.PARAMETERS_GONE)
         self._logger.warning(
             "sent without the contact flow's Parameters, which are gone: as Amazon Connect describes it",
@@ -195,14 +195,14 @@ class Report:
         )
 
     def defect(self, contact_id: str, defect: Exception) -> str:
-        """Say that our own program failed at a contact: where alone, and return it; a message may hold a value."""
+        """Say where our own program failed at a contact, and return it. The message may hold a value: never log it."""
         where = f"{type(defect).__name__} at {extract_tb(defect.__traceback__)[-1].name}"
         self.counted(Metric.DEFECT)
         self._logger.error("a defect in VoiceCall Sync", contactId=contact_id, detail=where)
         return where
 
     def progress(self, message: str, **counts: object) -> None:
-        """Say how far a long run is, or what became of it."""
+        """Say how far a long run is, or how it ended."""
         self._logger.info(message, extra=_known(**counts))
 
     def dead_lettered(self, contact_id: str, reason: str) -> None:
@@ -211,28 +211,28 @@ class Report:
         self._logger.error("moved to the dead-letter queue", extra=_known(contactId=contact_id, detail=reason))
 
     def left_to_the_queue(self, contact_id: str, failure: Exception) -> None:
-        """Say that a message comes back by the queue's own time-out, because its end could not be told."""
+        """Say that a message comes back by the queue's own time-out, because a request about it failed."""
         self._logger.warning(
             "a message comes back by the queue's own time-out",
             extra=_known(contactId=contact_id, detail=str(failure)),
         )
 
     def not_kept(self, contact_id: str, reason: str) -> None:
-        """Say that a contact flow's update failed, and that neither the table nor the queue could be told."""
+        """Say that a contact flow's update failed, and that neither the table nor the queue took its contact."""
         self._logger.error(
             "a contact flow's contact was neither updated nor left in the queue",
             extra=_known(contactId=contact_id, detail=reason),
         )
 
     def skipped(self, start: datetime, end: datetime) -> None:
-        """Say that the calls that ended in a span of time are looked at by no pass any more."""
+        """Say that no pass looks any more for the calls that ended in a span of time."""
         self._logger.error(
             "calls of this span are not looked for any more, because it lies too far back: backfill it by hand",
             extra={"from": start.isoformat(), "to": end.isoformat()},
         )
 
     def stopped(self, reason: str) -> None:
-        """Say that a run of the reconciliation ended before it was through, for a reason that needs looking at."""
+        """Say that a run of the reconciliation stopped early, for a reason that needs an operator."""
         self._logger.error("the reconciliation stopped", detail=reason)
 
     def counted(self, metric: Metric, number: int = 1) -> None:

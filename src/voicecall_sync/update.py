@@ -37,13 +37,13 @@ _STATUS = {
     State.NOT_APPLIED: Status.RETRY_LATER,
 }
 _MOST_NAMES = 5
-"""Of what was left out, in a detail; the log names more."""
+"""How many names left out a detail has; the log has more."""
 _FLOW_SENT = frozenset({State.UPDATED, State.UNCERTAIN})
 
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """All that is needed to claim and send. From here on only the table can fail on our side."""
+    """The values needed to claim and send. From here on only the table can fail on our side."""
 
     contact: Contact
     voice_call: VoiceCallUpdate
@@ -65,7 +65,7 @@ class _Sent:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """What the pipeline works with; `wiring` builds it.
+    """The pipeline and its parts; `wiring` builds it.
 
     Attributes:
         endpoint_base, provider_name: See ``answers.patch``.
@@ -110,7 +110,7 @@ class Pipeline:
             over: Its record as it was read, which is due; None if it had no record.
 
         Raises:
-            InvalidInput: What Connect describes is wrong. Nothing was claimed.
+            InvalidInput: Connect's description is wrong. Nothing was claimed.
             NotReady: Something of ours failed before the claim. Nothing was sent.
         """
         return self._update(contact, from_contact(contact, self.custom_fields), moments, over)
@@ -134,7 +134,7 @@ class Pipeline:
         """Return what the finished contact would have added to a flow's update. Nothing is claimed or sent.
 
         Raises:
-            InvalidInput: What Connect describes is wrong.
+            InvalidInput: Connect's description is wrong.
         """
         return self.standing(record, moments, from_contact(contact, self.custom_fields))
 
@@ -226,7 +226,7 @@ class Pipeline:
         return Outcome(status, contact_id, settlement.detail, settlement.state, settlement.http_status, due=due)
 
     def _explained(self, outcome: Outcome, connection: Connection, prepared: _Prepared, moments: Moments) -> Outcome:
-        """Add what a refusal says, now that the claim is settled."""
+        """Add Salesforce's explanation of a refusal, now that the claim is settled."""
         if outcome.state is not State.REJECTED:
             return outcome
         body = connection.read_body(moments.over.or_after(self.timings.explanation))
@@ -239,7 +239,7 @@ class Pipeline:
         Args:
             record: The record that stands against it.
             moments: The deadlines; an expired claim becomes UNCERTAIN.
-            voice_call: What would have been sent, if that is known.
+            voice_call: The update that was not sent, if known.
         """
         contact_id = record.contact_id
         if record.claim_expired(self.clock.now()) and moments.answer_before.left() > 0:
@@ -279,7 +279,7 @@ def _nothing_to_send(voice_call: VoiceCallUpdate) -> str:
 
 
 def _carried(properties: Iterable[str], custom_fields: Iterable[str]) -> set[str]:
-    """Name what a PATCH carries of the contact. The call center's name belongs to the secret, not to the contact."""
+    """Name the contact's values in a PATCH. The call center's name belongs to the secret, not to the contact."""
     return {*properties, *custom_fields} - {"callCenterApiName"}
 
 

@@ -55,8 +55,8 @@ def build(
     Args:
         clock: The machine's, or one that a test drives.
         new_owner: Gives a fresh uuid4 at each call.
-        new_session: Makes the one session of all clients. Several Apps of one process may share it, and so what it has
-            loaded.
+        new_session: Makes the one session of all clients. Several Apps of one process may share it, with its loaded
+            models.
         timings: How long things may take.
     """
     report = Report(environment.service(), environment.log_level())
@@ -72,10 +72,10 @@ def build(
 
 
 def _checked(make: Callable[[_Parts], Any]) -> Callable[[_Parts], Any]:
-    """Turn what botocore and requests raise at wrong variables of their own into WrongSettings."""
+    """Turn botocore's and requests' failures at their own wrong variables into WrongSettings."""
 
     @functools.wraps(make)
-    def checked(parts: _Parts) -> Any:  # noqa: ANN401 - the parts of a function
+    def checked(parts: _Parts) -> Any:  # noqa: ANN401 - any part
         try:
             return make(parts)
         except (BotoCoreError, OSError, ValueError) as failure:
@@ -85,7 +85,7 @@ def _checked(make: Callable[[_Parts], Any]) -> Callable[[_Parts], Any]:
 
 
 class _Parts:
-    """Builds what each function works with. Every method raises WrongSettings."""
+    """Builds the parts of each function. Every method raises WrongSettings."""
 
     def __init__(self, clients: _Clients, clock: Clock, new_owner: Callable[[], str], report: Report) -> None:
         self._clients = clients
@@ -95,17 +95,17 @@ class _Parts:
 
     @_checked
     def of_flow(self) -> SendingParts:
-        """Return what UpdateVoiceCallFunction works with."""
+        """Return the parts of UpdateVoiceCallFunction."""
         return self._sending(environment.read())
 
     @_checked
     def of_queue(self) -> SendingParts:
-        """Return what ContactQueueFunction works with."""
+        """Return the parts of ContactQueueFunction."""
         return self._sending(environment.read(*WORKER_ONLY))
 
     @_checked
     def of_reconciliation(self) -> ReconciliationParts:
-        """Return what ReconcileFunction works with."""
+        """Return the parts of ReconcileFunction."""
         settings = environment.read_reconciling()
         table = Table(self._clients.quick("dynamodb"), settings.table)
         return ReconciliationParts(
@@ -126,7 +126,7 @@ class _Parts:
         return SendingParts(self._worker(settings), self._flow_contacts(settings))
 
     def _flow_contacts(self, settings: Settings) -> FlowContacts:
-        """Return what leaves a flow's contact in the queue; each of its requests has one try."""
+        """Return the part that leaves a flow's contact in the queue. It tries each request once."""
         table = Table(self._clients.quick("dynamodb", 1), settings.table)
         return FlowContacts(
             ledger=Ledger(table, self._new_owner),

@@ -43,7 +43,7 @@ MISSING_AFTER = timedelta(minutes=15)
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """What it takes to process messages; `wiring` builds it."""
+    """The worker and its parts; `wiring` builds it."""
 
     pipeline: Pipeline
     connect: Connect
@@ -115,7 +115,7 @@ class Worker:
         """Update the VoiceCall of the contact that was asked for, unless its record stands against it.
 
         Args:
-            asked: A message's content, or that of a contact event given directly; see `require_ours`.
+            asked: The content of a message, or of a direct contact event; see `require_ours`.
             sent_at: When the message came into the queue; None for now.
             moments: The deadlines.
 

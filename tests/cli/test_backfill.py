@@ -50,7 +50,7 @@ def hung_up(stack: LocalStack) -> Callable[[str], str]:
 # ------------------------------------------------------------------------------------ through the deployed function
 
 
-def test_a_span_is_found_enqueued_and_worked_off(
+def test_a_span_is_found_enqueued_and_processed(
     operate: Operate,
     deployed: DeployedStack,
     stack: LocalStack,
@@ -110,7 +110,7 @@ def test_what_needs_a_person_and_what_waits(
     assert working.slept == 1
 
 
-def test_nobody_works(
+def test_an_idle_worker_leaves_contacts_enqueued(
     operate: Operate, deployed: DeployedStack, stack: LocalStack, hung_up: Callable[[str], str], working: Working
 ) -> None:
     hung_up(new_id())

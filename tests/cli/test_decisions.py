@@ -326,7 +326,7 @@ def test_released_and_put_off(
     assert working.slept == 60  # two minutes
 
 
-def test_released_and_nobody_works(
+def test_released_while_the_worker_is_idle(
     operate: Operate, deployed: DeployedStack, put: Callable[..., str], stack: LocalStack, working: Working
 ) -> None:
     contact_id = put("REJECTED")

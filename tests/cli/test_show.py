@@ -53,30 +53,30 @@ def test_what_a_waiting_contact_waits_for(operate: Operate, deployed: DeployedSt
     contact_id = put("NOT_APPLIED", **waits, backBy=LONG_AGO, failures=3, failedSince=LONG_AGO, metAt=LONG_AGO)
 
     shown = operate("--stack", deployed.name, "show", contact_id)
-    said = operate("--stack", deployed.name, "show", contact_id, "--json").json
+    report = operate("--stack", deployed.name, "show", contact_id, "--json").json
 
     at = f"{datetime.fromtimestamp(LONG_AGO, UTC):%Y-%m-%d %H:%M:%S}"
     for told in (f"first met {at}", f"message back by {at}", f"came back 3 times, since {at}", "found in scope all"):
         assert told in shown.flat
     assert "Contact queue: 0 ready" in shown.out
-    record = said["record"]
+    record = report["record"]
     assert (record["failures"], record["scope"], record["firstSource"]) == (3, "all", "contact-flow")
     assert all(
         datetime.fromisoformat(record[name]).timestamp() == LONG_AGO for name in ("metAt", "backBy", "failedSince")
     )
-    assert said["queues"]["deadLetters"]["ready"] == 0
+    assert report["queues"]["deadLetters"]["ready"] == 0
 
 
 def test_as_json(operate: Operate, deployed: DeployedStack, put: Callable[..., str]) -> None:
     contact_id = put("UPDATED", closedAt=LONG_AGO, closedBy="jane", httpStatus=200)
 
-    said = operate("--stack", deployed.name, "show", contact_id, "--json").json
+    report = operate("--stack", deployed.name, "show", contact_id, "--json").json
 
-    assert said["record"]["state"] == "UPDATED"
-    assert said["record"]["closedBy"] == "jane"
-    assert said["record"]["properties"] == ["endTime", "queue"]
-    assert datetime.fromisoformat(said["record"]["closedAt"]).timestamp() == LONG_AGO
-    assert (said["log"], said["logComplete"]) == ([], True)
+    assert report["record"]["state"] == "UPDATED"
+    assert report["record"]["closedBy"] == "jane"
+    assert report["record"]["properties"] == ["endTime", "queue"]
+    assert datetime.fromisoformat(report["record"]["closedAt"]).timestamp() == LONG_AGO
+    assert (report["log"], report["logComplete"]) == ([], True)
 
 
 @pytest.mark.parametrize(

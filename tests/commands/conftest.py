@@ -50,8 +50,8 @@ def run(environment: dict[str, str]) -> Run:
 @pytest.fixture(scope="session")
 def running_stack(environment: dict[str, str]) -> Iterator[str]:
     """A `stack` command that runs; gives the address of its Salesforce."""
-    with stopped_at_the_end(["stack", *FREE_PORTS], environment) as said:
-        [address] = re.findall(r"Salesforce +(http://127\.0\.0\.1:\d+)", said)
+    with stopped_at_the_end(["stack", *FREE_PORTS], environment) as printed:
+        [address] = re.findall(r"Salesforce +(http://127\.0\.0\.1:\d+)", printed)
         yield address
 
 
@@ -71,7 +71,7 @@ def stopped_at_the_end(command: Sequence[str], environment: Mapping[str, str]) -
     ) as process:
         assert process.stdout is not None
         try:
-            yield "".join(itertools.takewhile(lambda line: not line.startswith("What Salesforce"), process.stdout))
+            yield "".join(itertools.takewhile(lambda line: not line.startswith("Requests to"), process.stdout))
         finally:
             process.send_signal(signal.SIGTERM)
             _, complaints = process.communicate(timeout=20)

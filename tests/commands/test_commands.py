@@ -54,7 +54,7 @@ def test_a_stack_can_be_told_over_http_to_fail(run: Run, running_stack: str) -> 
     assert json.loads(cured.stdout)["status"] == "UPDATED"
 
 
-def test_a_stack_works_its_queue_off(run: Run, running_stack: str, environment: dict[str, str]) -> None:
+def test_a_stacks_worker_takes_messages(run: Run, running_stack: str, environment: dict[str, str]) -> None:
     """What fails comes back when Salesforce says; where the worker logs, other invocations do."""
     failure = {"behaviour": "Answer", "status": 429, "headers": {"Retry-After": "1"}}
     requests.post(f"{running_stack}/simulator/next", json=failure, timeout=5).raise_for_status()
@@ -191,7 +191,7 @@ def test_stack_names_the_port_that_is_taken(run: Run) -> None:
         refused = run("stack", f"--aws-port={port}")
 
     assert refused.returncode == 2
-    assert re.fullmatch(rf"port {port} cannot be had .*--aws-port\n", refused.stderr)
+    assert re.fullmatch(rf"port {port} cannot be used .*--aws-port\n", refused.stderr)
 
 
 def test_commands_are_listed(run: Run) -> None:

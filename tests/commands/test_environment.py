@@ -57,7 +57,7 @@ def test_what_an_old_python_meets_first_is_written_for_it(name: str) -> None:
 
 
 @pytest.mark.parametrize("content", ["pyvenv.cfg", "thesis.txt"])
-def test_a_folder_that_is_somebody_elses_is_left_alone(tmp_path: Path, content: str) -> None:
+def test_a_folder_of_another_owner_stays(tmp_path: Path, content: str) -> None:
     (tmp_path / content).write_text("mine", encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "tools", "check"],

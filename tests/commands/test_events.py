@@ -184,7 +184,7 @@ def test_the_digests_of_messages_are_right() -> None:
         assert moved(content, timedelta()) == content
 
 
-def test_a_file_of_somebody_elses_is_read_as_it_is(tmp_path: Path) -> None:
+def test_a_file_outside_events_is_read_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "event.json"
     path.write_text('{"time": "2026-11-23T10:00:00Z"}')
 

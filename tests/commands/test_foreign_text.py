@@ -11,7 +11,7 @@ from tests.cli.test_foreign_text import HOSTILE, SHOWN
 from tests.commands.conftest import Run
 from tools import tables
 from tools.local.voice_call_rules import DisconnectReason, VoiceCall
-from tools.tables import Chapter, Entry, Row, Shown
+from tools.tables import Chapter, LedgerRow, Row, Shown
 from voicecall_cli.tables import console
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -48,7 +48,7 @@ def test_in_a_voice_call(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_markup_in_the_ledger_and_in_what_happened(capsys: pytest.CaptureFixture[str]) -> None:
-    entries = tables.ledger([Entry("c3a85f17", "UPDATED", SHOWN, 1, 200, SHOWN, NOW)])
+    entries = tables.ledger([LedgerRow("c3a85f17", "UPDATED", SHOWN, 1, 200, SHOWN, NOW)])
     assert shown(entries, capsys).count(SHOWN) == 2
     happened = tables.chapters([Chapter("A chapter", [Row(NOW, "an event", 1, SHOWN, "UPDATED", [], SHOWN)])], 1000)
     console().print(happened)

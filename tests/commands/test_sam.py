@@ -15,7 +15,7 @@ from tools.template import load
 OTHER_ADDRESS = "127.0.0.2"
 
 
-def test_the_template_is_the_projects_but_for_its_variables() -> None:
+def test_the_template_is_the_projects_with_other_variables() -> None:
     template = derived(load(ROOT / "template.yaml"), ["A", "B"])
 
     functions = {name: resource["Properties"] for name, resource in template["Resources"].items()}

@@ -13,7 +13,7 @@ from tools.local.ministack import MiniStack
 from tools.local.stack import LocalStack
 
 
-def test_every_finished_contact_is_updated_once_or_shown_to_an_operator(
+def test_each_finished_contact_is_updated_once_or_needs_an_operator(
     ministack: MiniStack, gateway: AwsGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     beginning = datetime.now(UTC) - timedelta(days=3)

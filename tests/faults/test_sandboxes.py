@@ -200,7 +200,7 @@ def release_as_an_operator_would(stack: LocalStack, contact_id: str) -> None:
     )
 
 
-def test_a_late_settle_wins_over_somebody_elses_uncertain(
+def test_a_late_settle_wins_over_anothers_uncertain(
     stack: LocalStack, environment: dict[str, str], finished: Finished
 ) -> None:
     contact_id = finished(new_id())
@@ -214,7 +214,7 @@ def test_a_late_settle_wins_over_somebody_elses_uncertain(
     assert stack.salesforce.applied(contact_id) == 1
 
 
-def test_an_owner_that_is_only_slow_is_not_taken_for_dead(
+def test_the_claim_of_a_slow_owner_does_not_expire(
     stack: LocalStack, environment: dict[str, str], finished: Finished
 ) -> None:
     contact_id = finished(new_id())

@@ -277,9 +277,7 @@ def sweep(ministack: MiniStack) -> Iterator[Sweep]:
 
 
 @pytest.mark.parametrize("call", list(every_call()), ids=str)
-def test_whatever_goes_wrong_at_a_call(
-    sweep: Sweep, call: Call, record_property: Callable[[str, object], None]
-) -> None:
+def test_every_fault_at_every_request(sweep: Sweep, call: Call, record_property: Callable[[str, object], None]) -> None:
     # A PATCH is made once, so that it fails "from then on" is no other case.
     ways = [way for way in WAYS if not (call.operation == PATCH and way[1] == FROM_THEN_ON)]
     for number, (way, how_often) in enumerate(ways, start=len(str(call))):

@@ -79,7 +79,7 @@ def test_each_attempt_has_one_connection(either: LocalStack) -> None:
     assert [either.salesforce.applied(contact_id) for contact_id in ids] == [1, 1, 1]
 
 
-def test_what_is_tested_over_tls_is_tested_with_tickets(tls_stack: LocalStack, certificate: Certificate) -> None:
+def test_tests_over_tls_use_tickets(tls_stack: LocalStack, certificate: Certificate) -> None:
     host, port = tls_stack.salesforce.url.removeprefix("https://").split(":")
     context = ssl.create_default_context(cafile=certificate.ca_file)
     with (
@@ -94,9 +94,7 @@ def test_what_is_tested_over_tls_is_tested_with_tickets(tls_stack: LocalStack, c
 
 
 @pytest.mark.parametrize("attempts", [1, 2])
-def test_a_connection_that_the_server_closes_during_a_slow_claim_gets_nothing(
-    either: LocalStack, attempts: int
-) -> None:
+def test_a_connection_closed_during_a_slow_claim_gets_nothing(either: LocalStack, attempts: int) -> None:
     """Also where the claim is one over a record that was not applied."""
     contact_id = new_id()
     sandbox = Sandbox()
@@ -296,7 +294,7 @@ def test_a_name_that_hangs_is_asked_for_before_the_claim(stack: LocalStack, tmp_
 
 
 @pytest.mark.parametrize("what", ["PATCH", "claim", "settle", "secret"])
-def test_a_flow_has_its_answer_whatever_hangs(stack: LocalStack, sandbox: Sandbox, what: str) -> None:
+def test_a_flow_has_its_answer_although_a_request_hangs(stack: LocalStack, sandbox: Sandbox, what: str) -> None:
     """What hangs here hangs for good: that there is an answer shows that nothing waits for it without end."""
     if what == "PATCH":
         stack.salesforce.next(Hang(applied=False))
@@ -361,7 +359,7 @@ class LeaseEnds(SystemClock):
         return super().now() + timedelta(hours=self.looks > 1)
 
 
-def test_a_sandbox_frozen_in_the_middle_of_a_request_sends_no_more_of_it() -> None:
+def test_a_sandbox_frozen_during_a_request_sends_no_more() -> None:
     """What an operator released meanwhile may have been sent by another."""
     clock = LeaseEnds()
     ours, theirs = socket.socketpair()
@@ -428,7 +426,7 @@ class FrozenClock(ShiftedClock):
 
 
 @pytest.mark.parametrize("source", [flow_event, contact_event], ids=["flow", "event"])
-def test_a_sandbox_frozen_after_its_claim_sends_nothing_when_it_wakes(
+def test_a_sandbox_frozen_after_its_claim_sends_nothing_later(
     stack: LocalStack, finished: Finished, source: Callable[[str], dict[str, object]]
 ) -> None:
     """By then its invocation was over, and the contact may be UNCERTAIN: the lease has run out."""

@@ -72,7 +72,7 @@ EVENT = contact_event("22222222-2222-4222-8222-222222222222")
 @many
 @given(path=st.sampled_from(list(paths(FLOW))), value=any_json)
 def test_a_flow_event_with_one_field_replaced(sandbox: Sandbox, path: tuple[Any, ...], value: object) -> None:
-    """Whatever it is, a live call gets a word to branch on, as long as it is known to come from a flow."""
+    """A live call gets a status to branch on, for any value in an event that comes from a flow."""
     result = sandbox.invoke(replaced(FLOW, path, value))
     assert result.answer is not None
     assert result.answer["status"] in STATUSES
@@ -122,7 +122,7 @@ BAD_IDS = [
 
 
 @pytest.mark.parametrize("contact_id", BAD_IDS, ids=ascii)
-def test_a_contact_id_that_is_none(stack: LocalStack, sandbox: Sandbox, contact_id: Any) -> None:
+def test_an_invalid_contact_id(stack: LocalStack, sandbox: Sandbox, contact_id: Any) -> None:
     with nothing_sent(stack):
         flow = sandbox.invoke(flow_event(contact_id))
         event = sandbox.invoke(contact_event(contact_id))

@@ -67,7 +67,7 @@ def test_a_message_about_another_instance_changes_nothing(world: World) -> None:
 # --- what comes back, and when ---------------------------------------------------------------------------------------
 
 
-def test_what_salesforce_says_counts(world: World) -> None:
+def test_the_wait_that_salesforce_names_counts(world: World) -> None:
     contact_id = world.told()
     world.stack.salesforce.next(BUSY)
     world.run(HOUR)
@@ -89,7 +89,7 @@ def test_a_refused_token_comes_back_by_the_ladder(world: World) -> None:
 
 
 @pytest.mark.parametrize("operation", ["GetItem", "DescribeContact", "GetSecretValue", "PutItem"])
-def test_what_fails_before_the_claim_leaves_a_waiting_record(world: World, operation: str) -> None:
+def test_a_failure_before_the_claim_leaves_a_waiting_record(world: World, operation: str) -> None:
     contact_id = world.told()
     world.run(80 * SECOND)
     world.stack.gateway.fail(operation, Fault.ERROR, times=2 if operation == "PutItem" else 6)
@@ -147,7 +147,7 @@ def test_a_contact_that_is_not_finished_yet_comes_back(world: World) -> None:
     assert world.stack.salesforce.applied(contact_id) == 1
 
 
-def test_a_waiting_contact_that_turns_out_not_to_be_ours_is_closed(world: World) -> None:
+def test_a_waiting_contact_found_out_of_scope_is_closed(world: World) -> None:
     contact_id = world.told()
     world.fail_describing(1)
     world.run(90 * SECOND)
@@ -175,7 +175,7 @@ def test_a_killed_worker_loses_nothing_and_sends_nothing_twice(world: World) -> 
 # --- the dead-letter queue -------------------------------------------------------------------------------------------
 
 
-def test_after_a_week_the_message_is_parked_and_only_a_redrive_tries_again(new_world: Callable[..., World]) -> None:
+def test_after_a_week_only_a_redrive_tries_again(new_world: Callable[..., World]) -> None:
     world = new_world(ladder=SPARSE)
     contact_id = world.told()
     world.told(contact_id)
@@ -231,7 +231,7 @@ def test_received_too_often_is_parked_before_sqs_does_it(world: World) -> None:
         "x" * 262_144,
         "{}",
         json.dumps({"contactId": "../x", "source": "operator"}),
-        json.dumps({"contactId": new_id(), "source": "somebody"}),
+        json.dumps({"contactId": new_id(), "source": "unknown"}),
         json.dumps({"contactId": new_id(), "source": "contact-event"}),
         json.dumps(flow_event(new_id())),
         json.dumps(contact_event("")),
@@ -239,7 +239,7 @@ def test_received_too_often_is_parked_before_sqs_does_it(world: World) -> None:
     ],
     ids=["text", "brackets", "256 KB", "empty", "bad id", "bad source", "their source", "flow", "no id", "no detail"],
 )
-def test_what_says_nothing_is_parked_at_once_with_the_reason(world: World, body: str) -> None:
+def test_an_unreadable_message_is_parked_with_the_reason(world: World, body: str) -> None:
     world.stack.queue.send(body, delay=0)
     other = world.told()
     world.run(2 * MINUTE)
@@ -264,7 +264,7 @@ def test_a_message_that_cannot_be_parked_comes_back(world: World) -> None:
 # --- contact flows ---------------------------------------------------------------------------------------------------
 
 
-def test_a_flow_that_fails_leaves_one_message_however_often_it_tries(world: World) -> None:
+def test_a_flow_that_fails_often_leaves_one_message(world: World) -> None:
     contact_id = world.abandoned(DisconnectTimestamp=None)
     world.stack.salesforce.always(Answer(429))
     answers = []
@@ -285,7 +285,7 @@ def test_a_flow_that_fails_leaves_one_message_however_often_it_tries(world: Worl
 
 
 @pytest.mark.parametrize("failing", [(), ("SendMessage",), ("GetItem", "PutItem")], ids=["none", "queue", "table"])
-def test_a_flows_contact_is_found_by_its_record_or_by_its_message(
+def test_a_flows_contact_comes_back_by_record_or_message(
     new_world: Callable[..., World], failing: tuple[str, ...]
 ) -> None:
     world = new_world(every=15 * MINUTE)

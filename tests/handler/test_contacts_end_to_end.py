@@ -1,4 +1,4 @@
-"""What Salesforce gets of a contact, from the event to the request it reads; and what the token and the record do."""
+"""From an event to the request that Salesforce gets, with the token and the record on the way."""
 
 import json
 from collections.abc import Callable
@@ -75,7 +75,7 @@ def test_an_abandoned_call_creates_its_record(stack: LocalStack, sandbox: Sandbo
     assert (call.call_duration_in_seconds, call.queue, call.agent, call.closed) == (300, "Support", None, True)
 
 
-def test_a_finished_call_that_lacks_what_a_creation_needs_is_sent_and_counted(
+def test_a_call_too_incomplete_for_creation_is_sent_and_counted(
     stack: LocalStack, sandbox: Sandbox, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     contact_id = new_id()
@@ -113,7 +113,7 @@ def test_the_final_values_barred_by_a_flow_are_counted(
     assert stack.salesforce.applied(contact_id) == 1
 
 
-def test_final_values_are_barred_too_where_nobody_knows_what_the_flow_sent_came_to(
+def test_final_values_are_barred_if_the_flows_result_is_unknown(
     stack: LocalStack, sandbox: Sandbox, finished: Finished, capfd: pytest.CaptureFixture[str]
 ) -> None:
     contact_id = finished(new_id())
@@ -123,7 +123,7 @@ def test_final_values_are_barred_too_where_nobody_knows_what_the_flow_sent_came_
     assert '"FinalUpdateBlocked":[1.0]' in capfd.readouterr().out
 
 
-def test_an_update_of_a_flow_that_lacked_no_property_bars_nothing(
+def test_a_flows_complete_update_bars_nothing(
     stack: LocalStack, sandbox: Sandbox, finished: Finished, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """It said all that the event says, in other words; and custom fields come from attributes either way."""
@@ -132,8 +132,8 @@ def test_an_update_of_a_flow_that_lacked_no_property_bars_nothing(
     (body,) = stack.salesforce.applied_bodies(contact_id)
     twin = finished(new_id())
     names = {"callAttributes", "callCenterApiName"}
-    said = {name: value for name, value in body.items() if name not in names}
-    sandbox.invoke(flow_event(twin, {**said, "queue": "Another"}, Attributes={"sfdc-Note__c": "n"}))
+    values = {name: value for name, value in body.items() if name not in names}
+    sandbox.invoke(flow_event(twin, {**values, "queue": "Another"}, Attributes={"sfdc-Note__c": "n"}))
 
     result = sandbox.invoke(contact_event(twin))
 
@@ -156,7 +156,7 @@ def test_an_update_of_a_flow_that_lacked_no_property_bars_nothing(
         ({f"sfdc-{number} ": "x" for number in range(7)}, {}, "sfdc-0 , sfdc-1 , sfdc-2 , sfdc-3 , sfdc-4 , …"),
     ],
 )
-def test_a_flow_that_passes_nothing_of_its_own_spends_no_update(
+def test_a_flow_without_values_spends_no_update(
     stack: LocalStack,
     sandbox: Sandbox,
     finished: Finished,
@@ -198,7 +198,7 @@ def test_a_flow_that_passes_one_thing_is_sent(
     assert stack.salesforce.applied(contact_id) == 1
 
 
-def test_a_wrong_parameter_is_invalid_before_any_token_is_asked_for(stack: LocalStack, sandbox: Sandbox) -> None:
+def test_a_wrong_parameter_is_invalid_before_any_token_request(stack: LocalStack, sandbox: Sandbox) -> None:
     assert sandbox.invoke(flow_event(new_id(), {"startTime": "soon"})).status == "INVALID"
     assert stack.gateway.calls == []
 
@@ -215,7 +215,7 @@ def test_the_same_event_again_differs_in_nothing(
     assert stack.salesforce.applied(contact_id) == 1
 
 
-def test_a_refusal_names_what_was_refused_and_repeats_no_value(stack: LocalStack, sandbox: Sandbox) -> None:
+def test_a_refusal_names_the_field_and_repeats_no_value(stack: LocalStack, sandbox: Sandbox) -> None:
     contact_id = new_id()
     body = f'[{{"errorCode":"INVALID_FIELD","message":"No Tier__c with {SECRET_VALUE} for {CUSTOMER}"}}]'
     stack.salesforce.next(Answer(400, body=body.encode()))
@@ -280,7 +280,7 @@ def sent(stack: LocalStack, sandbox: Sandbox, **contact: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("reverses", [False, True])
-def test_the_agents_recording_is_sent_in_whichever_order_connect_lists_them(
+def test_the_agents_recording_is_sent_in_any_order_of_recordings(
     stack: LocalStack, sandbox: Sandbox, *, reverses: bool
 ) -> None:
     stack.connect.reverses_recordings = reverses
@@ -301,7 +301,7 @@ def test_the_agents_recording_is_sent_in_whichever_order_connect_lists_them(
         ({"NextContacts": [{"Type": "QUICK_CONNECT"}]}, None),
     ],
 )
-def test_without_after_contact_work_talk_ends_with_the_call_unless_it_went_on(
+def test_without_after_contact_work_talk_ends_with_the_call(
     stack: LocalStack, sandbox: Sandbox, changes: dict[str, Any], talked: int | None
 ) -> None:
     agent = {name: value for name, value in described("")["AgentInfo"].items() if "AfterContactWork" not in name}
@@ -311,9 +311,7 @@ def test_without_after_contact_work_talk_ends_with_the_call_unless_it_went_on(
 
 
 @pytest.mark.parametrize("tagged", [True, False])
-def test_a_callbacks_number_of_ours_comes_from_its_tag_if_it_is_there(
-    stack: LocalStack, sandbox: Sandbox, *, tagged: bool
-) -> None:
+def test_a_callbacks_own_number_comes_from_its_tag(stack: LocalStack, sandbox: Sandbox, *, tagged: bool) -> None:
     stack.connect.tags_system_endpoint = tagged
     callback = {"InitiationMethod": "CALLBACK", "SystemEndpoint": None, "Tags": {SYSTEM_ENDPOINT_TAG: SYSTEM}}
     body = sent(stack, sandbox, **callback, PreviousContactId="c-0")
@@ -346,16 +344,16 @@ OUTSIDERS = {
 }
 
 
-def test_names_and_values_from_outside_fill_what_they_may(
+def test_names_and_values_from_outside_fill_their_fields(
     stack: LocalStack, sandbox: Sandbox, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     body = sent(stack, sandbox, Attributes=OUTSIDERS)
     assert json.loads(body["callAttributes"]) == {"Tier__c": "gold"}
     (reasons,) = (record.__dict__["reasons"] for record in caplog.records if "custom fields left out" in record.message)
     assert reasons.keys() == OUTSIDERS.keys() - {"SFDC-tier__c"}
-    said = capfd.readouterr().out
-    assert '"CustomFieldLeftOut":[4.0]' in said
-    assert SECRET_VALUE not in said
+    log = capfd.readouterr().out
+    assert '"CustomFieldLeftOut":[4.0]' in log
+    assert SECRET_VALUE not in log
 
 
 @pytest.mark.parametrize("refuses", [True, False])
@@ -411,7 +409,7 @@ def test_one_secret_and_one_token_serve_many_contacts(stack: LocalStack, sandbox
     assert stack.gateway.calls.count("GetSecretValue") == 1
 
 
-def test_a_stored_jwt_that_is_refused_is_tried_once_a_claim(stack: LocalStack) -> None:
+def test_a_refused_stored_jwt_is_tried_once_a_claim(stack: LocalStack) -> None:
     expired_nowhere = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJDb250b3NvIn0.c2lnbmF0dXJl"
     stack.put_secret(json.dumps({"jwt": expired_nowhere}))
     contact_id = new_id()
@@ -494,7 +492,7 @@ def test_the_wait_that_salesforce_asks_for_is_kept(stack: LocalStack, sandbox: S
     assert len(stack.salesforce.received) == 1
 
 
-def test_what_a_record_holds(stack: LocalStack, sandbox: Sandbox, finished: Finished) -> None:
+def test_the_attributes_of_a_record(stack: LocalStack, sandbox: Sandbox, finished: Finished) -> None:
     contact_id = finished(new_id())
     sandbox.invoke(contact_event(contact_id))
     record = stack.record(contact_id)
@@ -587,7 +585,7 @@ def test_another_contact_than_the_one_asked_for_is_not_updated(stack: LocalStack
     assert stack.salesforce.received == []
 
 
-def test_a_key_of_another_call_center_names_that_one_in_the_second_try(stack: LocalStack, sandbox: Sandbox) -> None:
+def test_the_second_try_names_the_keys_call_center(stack: LocalStack, sandbox: Sandbox) -> None:
     secret = json.loads(stack.provisioned_secret())
     other = {"privateKey": secret[f"{CALL_CENTER}-scrt-jwt-auth-private-key"], "orgId": ORG_ID}
     stack.put_secret(json.dumps({**other, "callCenterApiName": "AnotherOne"}))

@@ -1,7 +1,7 @@
 """Nothing secret or personal in anything we write: at the most talkative level, in a real process, on every failure.
 
-That is the log, the answers, the metrics (lines of the log), the records, our own messages, the reasons in the
-dead-letter queue and the texts of the alarms.
+The tests search the log with its metrics, the answers, the records and our own messages. They also search the reasons
+in the dead-letter queue, and the texts of the alarms.
 """
 
 import base64
@@ -26,7 +26,7 @@ from voicecall_sync.asked import asked_in
 from voicecall_sync.errors import InvalidInput
 
 TALKATIVE = {"LOG_LEVEL": "DEBUG", "POWERTOOLS_LOG_LEVEL": "DEBUG", "AWS_LAMBDA_LOG_LEVEL": "DEBUG"}
-# What is imported once for all is most of what a process costs: each run is a fork of one that has only imported.
+# Imports are most of a process's cost. So each run is a fork of a process that has only imported.
 PROGRAM = """
 import json, logging, os, signal, sys
 logging.basicConfig(level=logging.DEBUG)
@@ -145,7 +145,7 @@ ANSWERS: dict[str, Behaviour | None] = {
 
 
 @pytest.mark.parametrize("behaviour", ANSWERS.values(), ids=ANSWERS)
-def test_whatever_salesforce_answers(
+def test_nothing_secret_is_kept_for_any_answer(
     stack: LocalStack, run: Run, kept: Callable[[], str], secrets: list[str], behaviour: Behaviour | None
 ) -> None:
     stack.salesforce.always(behaviour)
@@ -162,7 +162,7 @@ def test_whatever_salesforce_answers(
 
 @pytest.mark.parametrize("operation", ["GetSecretValue", "DescribeContact", "PutItem", "UpdateItem"])
 @pytest.mark.parametrize("fault", [Fault.ERROR, Fault.LOST])
-def test_whatever_fails_on_our_side(
+def test_nothing_secret_is_kept_for_any_failure(
     stack: LocalStack, run: Run, kept: Callable[[], str], secrets: list[str], operation: str, fault: Fault
 ) -> None:
     contact_id, queued = new_id(), new_id()
@@ -170,7 +170,7 @@ def test_whatever_fails_on_our_side(
         stack.connect.put_contact(described(one))
     delivered = deliver(stack, contact_event(queued, tags={"number": CUSTOMER}))
     stack.gateway.fail(operation, fault)
-    # Soon given up: what hangs is only waited for, and no call has to succeed for what is asked here.
+    # A short time-out, because the test only waits for a request that hangs, and no request has to succeed here.
     said = run([flow_event(new_id()), contact_event(contact_id), *delivered], TEST_AWS_SECONDS="0.3")
     assert "RETRY_LATER" in said or "SettleFailed" in said or fault is Fault.LOST
     assert said.count("voicecall-sync") > 3
@@ -178,7 +178,7 @@ def test_whatever_fails_on_our_side(
 
 
 @pytest.mark.parametrize("operation", ["ChangeMessageVisibility", "SendMessage"])
-def test_whatever_fails_at_the_queue(
+def test_nothing_secret_is_kept_for_any_failure_of_the_queue(
     stack: LocalStack, run: Run, kept: Callable[[], str], secrets: list[str], operation: str
 ) -> None:
     contact_id = new_id()
@@ -210,8 +210,8 @@ def test_a_message_that_cannot_be_read_is_not_repeated(
     assert [secret for secret in secrets if secret in said + kept()] == []
 
 
-def test_what_an_alarm_says_is_fixed_but_for_the_stacks_name() -> None:
-    """An alarm's e-mail holds its text, the metric and its value: a contact is named in none of them."""
+def test_an_alarms_text_is_fixed_except_for_the_stacks_name() -> None:
+    """An alarm's e-mail holds its text, the metric and its value. No contact is named there."""
     resources = load(ROOT / "template.yaml")["Resources"]
     alarms = [one["Properties"] for one in resources.values() if one["Type"] == "AWS::CloudWatch::Alarm"]
     texts = [json.dumps([alarm.get("AlarmName"), alarm["AlarmDescription"]]) for alarm in alarms]
@@ -243,14 +243,14 @@ def test_a_wrong_parameter_is_named_and_not_repeated(run: Run, secrets: list[str
 @pytest.mark.parametrize(
     "text", ["{key}", '{{"privateKey": "{key}"}}', '{{"privateKey": {{"a": "{key}"}}}}', '["{key}"]']
 )
-def test_a_secret_that_is_none_of_the_forms(stack: LocalStack, run: Run, secrets: list[str], text: str) -> None:
+def test_a_secret_of_an_unknown_form(stack: LocalStack, run: Run, secrets: list[str], text: str) -> None:
     stack.put_secret(text.format(key=pem(stack.private_key).decode().replace("\n", " ")))
     said = run([flow_event(new_id()), contact_event(new_id())])
     assert "RETRY_LATER" in said or "UPDATED" in said
     assert [secret for secret in secrets if secret in said] == []
 
 
-def test_a_contact_id_that_is_none_is_not_repeated(run: Run, secrets: list[str]) -> None:
+def test_an_invalid_contact_id_is_not_repeated(run: Run, secrets: list[str]) -> None:
     said = run([flow_event(f"../{SECRET_VALUE}"), contact_event(f"{CUSTOMER}\r\nX-Evil: 1")])
     assert "ContactId must be a contact id" in said
     assert [secret for secret in secrets if secret in said] == []

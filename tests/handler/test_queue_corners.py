@@ -41,7 +41,7 @@ def edit(world: World, contact_id: str, **values: Any) -> None:
 # --- redriven while not yet due ---------------------------------------------------------------------------------------
 
 
-def test_a_message_redriven_before_it_is_due_is_tried_and_not_parked_at_once(new_world: NewWorld) -> None:
+def test_a_message_redriven_early_is_tried_before_it_is_parked(new_world: NewWorld) -> None:
     world = new_world(ladder=SPARSE)
     contact_id = world.told()
     world.stack.salesforce.always(Answer(429, headers=(("Retry-After", "3600"),)))
@@ -57,7 +57,7 @@ def test_a_message_redriven_before_it_is_due_is_tried_and_not_parked_at_once(new
     assert world.stack.salesforce.applied(contact_id) == 1
 
 
-def test_one_failure_of_the_table_does_not_park_a_redriven_message_again(new_world: NewWorld) -> None:
+def test_one_table_failure_does_not_park_a_redriven_message(new_world: NewWorld) -> None:
     world = new_world(ladder=SPARSE)
     contact_id = world.told()
     world.stack.salesforce.stop()
@@ -149,7 +149,7 @@ def test_a_flows_contact_keeps_a_message(begun: Callable[..., World]) -> None:
     assert world.live(contact_id) >= 1
 
 
-def test_a_flows_contact_whose_message_was_replaced_does_not_stand_for_two_weeks(begun: Callable[..., World]) -> None:
+def test_a_flows_contact_with_a_replaced_message_goes_on(begun: Callable[..., World]) -> None:
     world = begun()
     contact_id = world.abandoned(DisconnectTimestamp=None)
     world.stack.salesforce.next(Answer(429))
@@ -170,7 +170,7 @@ def test_a_flows_contact_whose_message_was_replaced_does_not_stand_for_two_weeks
 # --- the second pass stands, unseen -----------------------------------------------------------------------------------
 
 
-def test_a_second_pass_that_stands_because_the_first_takes_all_time_is_measured(
+def test_the_age_of_a_starved_second_pass_is_measured(
     begun: Callable[..., World], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     world = begun(every=HOUR)
@@ -194,7 +194,7 @@ def test_a_second_pass_that_stands_because_the_first_takes_all_time_is_measured(
 # --- more than two live messages --------------------------------------------------------------------------------------
 
 
-def test_a_flow_that_loops_while_the_table_fails_leaves_no_more_than_two(world: World) -> None:
+def test_a_looping_flow_leaves_two_messages_at_most(world: World) -> None:
     contact_id = world.abandoned(DisconnectTimestamp=None)
     for operation in ("GetItem", "PutItem", "UpdateItem"):
         world.stack.gateway.fail(operation, Fault.ERROR)
@@ -209,7 +209,7 @@ def world(new_world: NewWorld) -> World:
     return new_world()
 
 
-def test_a_lost_message_is_not_replaced_at_each_run_while_no_write_succeeds(
+def test_while_writes_fail_a_lost_message_is_replaced_once(
     begun: Callable[..., World],
 ) -> None:
     world = begun()
@@ -252,7 +252,7 @@ def test_a_closed_contact_whose_message_comes_back_is_open_again(
     assert world.stack.salesforce.applied(contact_id) == 1
 
 
-def test_a_closed_contact_that_ends_in_the_dead_letter_queue_is_noted(
+def test_a_closed_contact_in_the_dead_letter_queue_is_noted(
     new_world: NewWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = new_world(every=12 * HOUR, ladder=SPARSE)
@@ -273,7 +273,7 @@ def test_a_closed_contact_that_ends_in_the_dead_letter_queue_is_noted(
     assert "open" in record
 
 
-def test_a_flow_over_a_closed_record_whose_message_cannot_be_sent_is_found(
+def test_a_flow_over_a_closed_record_without_message_is_found(
     new_world: NewWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = new_world(every=QUARTER)
@@ -298,7 +298,7 @@ def test_a_flow_over_a_closed_record_whose_message_cannot_be_sent_is_found(
 # --- named by an operator, closed as "not missed" ---------------------------------------------------------------------
 
 
-def test_an_operator_can_have_a_contact_sent_that_was_closed_as_not_missed(begun: Callable[..., World]) -> None:
+def test_an_operator_can_send_a_contact_closed_as_not_missed(begun: Callable[..., World]) -> None:
     world = begun("abandoned")
     contact_id = world.abandoned()
     world.stack.connect.search_lag = DAY
@@ -313,7 +313,7 @@ def test_an_operator_can_have_a_contact_sent_that_was_closed_as_not_missed(begun
 # --- the answer to the note was lost ----------------------------------------------------------------------------------
 
 
-def test_a_found_contact_whose_notes_answer_was_lost_gets_its_message_at_once(begun: Callable[..., World]) -> None:
+def test_a_lost_answer_to_the_note_delays_no_message(begun: Callable[..., World]) -> None:
     world = begun()
     contact_id = world.answered()
     world.run(28 * MINUTE)
@@ -322,7 +322,7 @@ def test_a_found_contact_whose_notes_answer_was_lost_gets_its_message_at_once(be
     assert world.stack.salesforce.applied(contact_id) == 1
 
 
-def test_one_record_that_cannot_be_read_does_not_stop_the_reconciliation(begun: Callable[..., World]) -> None:
+def test_an_unreadable_record_does_not_stop_the_run(begun: Callable[..., World]) -> None:
     world = begun()
     broken = world.told()
     world.fail_describing(1)
@@ -360,7 +360,7 @@ def test_a_lost_message_is_replaced_in_a_busy_queue(begun: Callable[..., World],
 # --- two runs at once, of two settings --------------------------------------------------------------------------------
 
 
-def test_a_run_under_way_does_not_undo_the_position_of_a_wider_scope(
+def test_a_running_run_keeps_a_wider_scopes_position(
     begun: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A deployment widens the scope while a run of the old one is under way (a run may take 15 minutes)."""
@@ -405,7 +405,7 @@ def test_waiting_until_it_is_due_is_no_failure(world: World) -> None:
     assert world.record(contact_id)["failures"] == "1"
 
 
-def test_a_found_contact_is_judged_again_by_the_bound_when_its_message_is_taken(
+def test_a_found_contact_is_judged_again_at_its_message(
     begun: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = begun()

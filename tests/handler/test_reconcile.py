@@ -60,7 +60,7 @@ def test_a_lost_event_is_found_after_half_an_hour(begun: Callable[..., World]) -
     assert (record["state"], record["source"], record["scope"]) == ("UPDATED", "reconcile", "all")
 
 
-def test_what_ended_before_the_first_run_is_left_alone(new_world: NewWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_before_the_first_run_are_not_enqueued(new_world: NewWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECONCILE_SCOPE", "all")
     world = new_world(every=HOUR)
     contact_id = world.answered(ago=MINUTE)
@@ -137,7 +137,7 @@ def test_the_index_lags_and_the_description_decides(begun: Callable[..., World],
     assert world.live(contact_id) == 0
 
 
-def test_what_the_index_has_late_is_found_by_the_second_pass(begun: Callable[..., World]) -> None:
+def test_the_second_pass_finds_contacts_indexed_late(begun: Callable[..., World]) -> None:
     world = begun(every=HOUR)
     world.stack.connect.search_lag = 5 * HOUR
     contact_id = world.answered()
@@ -172,7 +172,7 @@ def test_it_needs_no_secret_no_description_and_no_salesforce(begun: Callable[...
 # --- positions -------------------------------------------------------------------------------------------------------
 
 
-def test_a_step_that_is_cut_off_is_done_again_half_as_wide(begun: Callable[..., World]) -> None:
+def test_an_interrupted_step_is_repeated_half_as_wide(begun: Callable[..., World]) -> None:
     world = begun()
     world.schedule(None)
     world.run(3 * HOUR)
@@ -220,9 +220,7 @@ def test_a_position_that_stands_is_measured(begun: Callable[..., World], capfd: 
     assert lines[0]["PositionStands"] == [0.0]
 
 
-def test_an_outage_of_ours_is_caught_up_with_for_a_day_and_no_more(
-    begun: Callable[..., World], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_outage_is_caught_up_for_one_day_only(begun: Callable[..., World], caplog: pytest.LogCaptureFixture) -> None:
     world = begun(every=HOUR)
     world.run(HOUR)
     world.stack.gateway.fail("SearchContacts", Fault.ERROR)
@@ -372,7 +370,7 @@ def test_a_found_contact_whose_message_was_never_sent_is_enqueued(begun: Callabl
     assert applied(world, contact_id) == [1]
 
 
-def test_a_weeks_outage_leaves_no_more_than_two_messages_a_contact(
+def test_a_weeks_outage_leaves_at_most_two_messages_a_contact(
     begun: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = begun(every=6 * HOUR, ladder=SPARSE)
@@ -390,7 +388,7 @@ def test_a_weeks_outage_leaves_no_more_than_two_messages_a_contact(
     assert applied(world, told, lost, twice) == [1, 1, 1]
 
 
-def test_a_worker_that_stands_for_days_gets_no_more_than_two_messages_a_contact(begun: Callable[..., World]) -> None:
+def test_a_paused_worker_gets_at_most_two_messages_a_contact(begun: Callable[..., World]) -> None:
     world = begun(every=HOUR)
     world.mapping.is_enabled = False
     told, lost = world.told(), world.answered()
@@ -434,7 +432,7 @@ def test_a_window_by_hand_says_how_far_it_came(begun: Callable[..., World]) -> N
     assert position(world)["scope"] == "none"
 
 
-def test_a_window_by_hand_that_is_cut_off_goes_on_by_its_answer(begun: Callable[..., World]) -> None:
+def test_an_interrupted_window_continues_from_its_answer(begun: Callable[..., World]) -> None:
     world = begun("none", RECONCILE_SEARCHES_PER_SECOND="0.1")
     contact_ids = [world.answered(ago=ago * HOUR) for ago in range(1, 100, 9)]
     start, end = (world.now - 100 * HOUR).isoformat(), world.now.isoformat()
@@ -486,7 +484,7 @@ def test_a_wrong_request_is_refused_by_name(begun: Callable[..., World], request
         begun("none").reconcile(request_)
 
 
-def test_a_step_of_time_is_searched_at_the_pace_of_the_quota(begun: Callable[..., World]) -> None:
+def test_a_step_is_searched_at_the_quotas_pace(begun: Callable[..., World]) -> None:
     world = begun(RECONCILE_SEARCHES_PER_SECOND="0.4")
     for number in range(250):
         world.answered(ago=(number + 1) * 10 * timedelta(seconds=1))

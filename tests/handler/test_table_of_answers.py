@@ -83,14 +83,14 @@ ROWS = {
     "429 with Retry-After": redelivered(Answer(429, headers=(("Retry-After", "30"),)), 429),
     "503 with Retry-After": redelivered(Answer(503, headers=(("Retry-After", "5"),)), 503),
     "503 without": uncertain(Answer(503), 503),
-    "503 with a Retry-After that is none": uncertain(Answer(503, headers=(("Retry-After", "soon"),)), 503),
+    "503 with an invalid Retry-After": uncertain(Answer(503, headers=(("Retry-After", "soon"),)), 503),
     "503 whose headers never end": uncertain(Drip("headers", applied=False, code=503), 503),
     "500 before it was applied": uncertain(Answer(500), 500),
     "500 after it was applied": uncertain(Answer(500, applied=True), 500),
     "502 after it was applied": uncertain(Answer(502, applied=True), 502),
     "504 after it was applied": uncertain(Answer(504, applied=True), 504),
     "599": uncertain(Answer(599), 599),
-    "a status nobody knows": uncertain(Answer(799, applied=True), 799),
+    "an unknown status": uncertain(Answer(799, applied=True), 799),
     "no answer, not applied": uncertain(Hang(applied=False)),
     "no answer, applied": uncertain(Hang(applied=True)),
     "a status line that drips": uncertain(Drip("status", applied=True)),
@@ -113,8 +113,8 @@ ROWS = {
     "200 with two lengths": accepted(
         Answer(200, headers=(("Content-Length", "2"), ("Content-Length", "3")), body=b"{}", applied=True)
     ),
-    "429 with a length that is none": redelivered(Answer(429, headers=(("Content-Length", "2, 3"),), body=b"{}"), 429),
-    "200 with a header that is none": accepted(
+    "429 with an invalid length": redelivered(Answer(429, headers=(("Content-Length", "2, 3"),), body=b"{}"), 429),
+    "200 with an invalid header": accepted(
         Truncated(b"HTTP/1.1 200 OK\r\nnot a header\r\nContent-Length: 0\r\n\r\n", applied=True)
     ),
     **{
@@ -132,7 +132,7 @@ ROWS = {
     "400 with a header of a megabyte": rejected(
         Truncated(b"HTTP/1.1 400 Bad Request\r\nX: " + b"y" * 1_000_000 + b"\r\n\r\n", applied=False), 400
     ),
-    "400 with chunks that are none": rejected(
+    "400 with invalid chunks": rejected(
         Truncated(
             b"HTTP/1.1 400 Bad Request\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n" + b"y" * 1_000_000, applied=False
         ),
@@ -153,7 +153,7 @@ ROWS = {
 
 
 BY_BOTH = ("200", "400", "429", "429 with Retry-After", "500 after it was applied", "no answer, applied")
-"""One row of each outcome, and of each way to come back: what an answer means is found before the source is asked."""
+"""One row of each outcome, and of each way to come back. The meaning of an answer does not depend on the source."""
 EACH = [(FLOW, EVENT) if name in BY_BOTH else ((FLOW, EVENT)[number % 2],) for number, name in enumerate(ROWS)]
 
 
@@ -320,7 +320,7 @@ def test_our_side_fails_before_the_claim(
 @sources
 @pytest.mark.parametrize("fault", [Fault.LOST, Fault.LATE_HANG])
 @pytest.mark.parametrize("again", [False, True], ids=["first claim", "claimed again"])
-def test_a_claim_whose_answer_was_lost_is_ours_all_the_same(
+def test_a_claim_with_a_lost_answer_is_still_ours(
     stack: LocalStack, sandbox: Sandbox, finished: Finished, source: str, fault: Fault, *, again: bool
 ) -> None:
     contact_id = finished(new_id())
@@ -396,7 +396,7 @@ def test_the_event_says_finished_but_the_contact_is_not(stack: LocalStack, sandb
         ({"instanceArn": "arn:aws:connect:us-east-1:111122223333:instance/another"}, "another"),
     ],
 )
-def test_a_contact_event_that_is_none_of_our_business(
+def test_a_contact_event_out_of_scope(
     stack: LocalStack, sandbox: Sandbox, finished: Finished, changes: dict[str, str], reason: str
 ) -> None:
     contact_id = finished(new_id())
@@ -412,7 +412,7 @@ def test_a_contact_event_that_is_none_of_our_business(
     "changes",
     [{"Channel": "CHAT"}, {"InstanceARN": "arn:aws:connect:us-east-1:111122223333:instance/another"}],
 )
-def test_a_flow_that_is_none_of_our_business(stack: LocalStack, sandbox: Sandbox, changes: dict[str, Any]) -> None:
+def test_a_flow_out_of_scope(stack: LocalStack, sandbox: Sandbox, changes: dict[str, Any]) -> None:
     contact_id = new_id()
     assert sandbox.invoke(flow_event(contact_id, **changes)).status == "IGNORED"
     assert stack.gateway.calls == []
@@ -432,7 +432,7 @@ def test_a_contact_that_is_known_already(
     stack: LocalStack, sandbox: Sandbox, finished: Finished, source: str, state: str
 ) -> None:
     contact_id = finished(new_id())
-    record = {"contactId": {"S": contact_id}, "state": {"S": state}, "owner": {"S": "somebody"}}
+    record = {"contactId": {"S": contact_id}, "state": {"S": state}, "owner": {"S": "another"}}
     stack.dynamodb.put_item(TableName=stack.table, Item=record)
     result = sandbox.invoke(event_of(source, contact_id))
     assert result.answer is not None

@@ -43,7 +43,7 @@ def says(world: World, contact_id: str, source: str, **more: Any) -> None:
 @pytest.mark.parametrize("source", ["operator", "contact-flow", "reconcile"])
 @pytest.mark.parametrize("fails", [0, 1, 2])
 def test_only_the_ledger_knows_who_asked_for_a_contact(world: World, source: str, fails: int) -> None:
-    """A method that is not in the list is sent only if an operator or a contact flow asked for it."""
+    """Another method's contact is sent only if an operator or a contact flow asked for it."""
     contact_id = world.answered(InitiationMethod="QUEUE_TRANSFER")
     world.fail_describing(fails)
     says(world, contact_id, source, **MORE)
@@ -56,7 +56,7 @@ def test_only_the_ledger_knows_who_asked_for_a_contact(world: World, source: str
 
 
 @pytest.mark.parametrize("source", ["operator", "contact-flow"])
-def test_a_record_does_not_say_that_one_asked_who_did_not(world: World, source: str) -> None:
+def test_a_record_names_only_a_source_that_asked(world: World, source: str) -> None:
     by_itself, by_event = world.answered(), world.told()
     world.stack.salesforce.always(Answer(429))
     world.run(2 * MINUTE)
@@ -123,7 +123,7 @@ def big(contact_id: str) -> str:
     ],
     ids=["a million brackets", "256 KB", "no JSON", "no id", "event without id", "a long number", "surrogate", "NaN"],
 )
-def test_what_cannot_be_read_is_counted_and_keeps_no_other_waiting(
+def test_an_unreadable_message_is_counted_and_delays_no_other(
     world: World, capfd: pytest.CaptureFixture[str], body: str
 ) -> None:
     capfd.readouterr()

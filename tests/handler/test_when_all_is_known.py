@@ -64,7 +64,7 @@ def release_by_an_operator(world: World, contact_id: str) -> None:
 # --- the recording ----------------------------------------------------------------------------------------------------
 
 
-def test_a_recording_that_comes_late_is_sent_with_hold_and_talk_time(world: World) -> None:
+def test_a_late_recording_is_sent_with_hold_and_talk_time(world: World) -> None:
     contact_id = world.told(world.answered(Recordings=None))
     world.run(2 * MINUTE)
     assert applied(world, contact_id) == 0
@@ -109,7 +109,7 @@ def test_how_long_a_recording_may_take_is_a_setting(
 
 
 @pytest.mark.parametrize("time", [None, "yesterday", 2 * DAY, -10 * MINUTE], ids=["none", "no time", "later", "before"])
-def test_an_events_time_counts_only_between_the_calls_end_and_now(world: World, time: Any) -> None:
+def test_an_events_time_counts_only_after_the_calls_end(world: World, time: Any) -> None:
     """Where it does not count, the wait counts from the end of after-contact work: two minutes ago."""
     contact_id = world.answered(ago=4 * MINUTE, Recordings=None, AgentInfo=agent(world, work_ended=2 * MINUTE))
     event = {
@@ -156,9 +156,7 @@ def found(new_world: NewWorld, monkeypatch: pytest.MonkeyPatch) -> World:
     return made
 
 
-def test_a_call_without_event_and_without_end_of_work_is_sent_after_four_hours(
-    found: World, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_without_end_of_work_it_is_sent_after_four_hours(found: World, capfd: pytest.CaptureFixture[str]) -> None:
     contact_id = found.answered(AgentInfo=agent(found, work_ended=None))
     found.run(2 * HOUR)
     found.change(contact_id, Attributes={"sfdc-Outcome__c": "sold"})  # the agent sets it at the end of the work
@@ -173,7 +171,7 @@ def test_a_call_without_event_and_without_end_of_work_is_sent_after_four_hours(
     assert (sum_of("NotFinishedYet"), sum_of("RetryLater")) == (4, 0)
 
 
-def test_once_its_after_contact_work_is_over_it_is_sent_at_the_next_look(found: World) -> None:
+def test_after_contact_work_it_is_sent_at_the_next_look(found: World) -> None:
     contact_id = found.answered(AgentInfo=agent(found, work_ended=None))
     found.run(50 * MINUTE)
     assert found.record(contact_id)["waitsFor"] == "wrap-up"
@@ -231,9 +229,7 @@ def test_a_call_that_ended_long_ago_is_not_waited_for(world: World) -> None:
 # --- the call ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_call_that_is_still_up_is_looked_at_less_and_less_often(
-    world: World, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_running_call_is_checked_less_and_less_often(world: World, capfd: pytest.CaptureFixture[str]) -> None:
     contact_id = world.told(world.abandoned(DisconnectTimestamp=None))
     world.run(5 * HOUR)
     assert attempts_in_minutes(world, contact_id) == [0, 5, 15, 35, 95, 155, 215, 275]
@@ -246,7 +242,7 @@ def test_a_call_that_is_still_up_is_looked_at_less_and_less_often(
     assert applied(world, contact_id) == 1
 
 
-def test_a_call_that_never_ends_is_shown_to_an_operator_after_a_week(world: World) -> None:
+def test_a_call_without_end_needs_an_operator_after_a_week(world: World) -> None:
     contact_id = world.told(world.abandoned(DisconnectTimestamp=None))
     world.run(7 * DAY)
     assert (world.live(contact_id), world.parked(contact_id)) == (1, 0)
@@ -270,7 +266,7 @@ def test_waits_of_two_kinds_each_begin_anew(world: World, monkeypatch: pytest.Mo
 # --- what does not wait -----------------------------------------------------------------------------------------------
 
 
-def test_a_contact_that_a_flow_has_sent_is_reported_without_a_wait(world: World) -> None:
+def test_a_contact_sent_by_a_flow_is_reported_without_waiting(world: World) -> None:
     contact_id = world.answered(Recordings=None)
     assert world.flow(flow_event(contact_id))["status"] == "UPDATED"
     world.told(contact_id)
@@ -278,7 +274,7 @@ def test_a_contact_that_a_flow_has_sent_is_reported_without_a_wait(world: World)
     assert world.live(contact_id) == 0
 
 
-def test_a_contact_that_a_flow_has_sent_is_looked_at_less_and_less_often_too(world: World) -> None:
+def test_a_flows_running_call_is_checked_less_and_less_often(world: World) -> None:
     contact_id = world.abandoned(DisconnectTimestamp=None)
     assert world.flow(flow_event(contact_id))["status"] == "UPDATED"
     world.told(contact_id)

@@ -68,7 +68,7 @@ def test_an_event_of_a_method_in_the_list_is_sent(world: World) -> None:
     assert [applied(world, contact_id) for contact_id in contact_ids] == [1] * 7
 
 
-def test_an_event_of_another_method_is_ignored_and_counted_if_an_agent_answered(
+def test_an_answered_call_of_another_method_is_ignored_and_counted(
     world: World, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     contact_ids = [world.told(world.answered(InitiationMethod=method)) for method in (*OTHERS, "WHAT_IS_NEW")]
@@ -125,7 +125,7 @@ def test_a_voicemail_is_left_to_salesforces_packager(world: World) -> None:
     assert applied(world, not_marked) == 1
 
 
-def test_a_voicemail_whose_recording_comes_late_is_left_alone_as_well(world: World) -> None:
+def test_a_voicemail_with_a_late_recording_is_ignored_too(world: World) -> None:
     contact_id = world.told(world.abandoned(Attributes={"vm_flag": "true"}))
     world.run(3 * MINUTE)
     assert "no recording yet" in world.record(contact_id)["detail"]
@@ -136,7 +136,7 @@ def test_a_voicemail_whose_recording_comes_late_is_left_alone_as_well(world: Wor
     assert "open" not in world.record(contact_id)
 
 
-def test_a_marked_contact_without_a_recording_is_a_missed_call_after_five_minutes(world: World) -> None:
+def test_a_voicemail_without_recording_is_missed_after_five_minutes(world: World) -> None:
     contact_id = world.told(world.abandoned(Attributes={"vm_flag": "true"}))
     world.run(5 * MINUTE - timedelta(seconds=1))
     assert applied(world, contact_id) == 0
@@ -189,7 +189,7 @@ def test_a_flow_that_asks_is_served(world: World, changes: dict[str, Any]) -> No
 
 
 @KINDS
-def test_what_a_flow_left_in_the_queue_is_sent_whatever_its_method(world: World, changes: dict[str, Any]) -> None:
+def test_a_flows_message_is_sent_for_any_method(world: World, changes: dict[str, Any]) -> None:
     contact_id = world.abandoned(**changes)
     world.stack.salesforce.next(Answer(429))
     assert world.flow(flow_event(contact_id, {"sfdc-Tier__c": "gold"}))["status"] == "RETRY_LATER"
@@ -218,7 +218,7 @@ def test_a_contact_that_is_named_by_hand_is_sent(world: World, changes: dict[str
 
 
 @KINDS
-def test_a_contact_that_came_by_itself_and_is_then_named_is_sent(world: World, changes: dict[str, Any]) -> None:
+def test_an_ignored_contact_is_sent_once_an_operator_names_it(world: World, changes: dict[str, Any]) -> None:
     contact_id = world.told(world.abandoned(**changes))
     world.fail_describing(1)
     world.run(HOUR)
@@ -241,7 +241,7 @@ def moved_on(world: World, **last: Any) -> tuple[str, str, str]:
 
 
 @pytest.mark.parametrize("scope", ["abandoned", "unanswered"])
-def test_a_caller_who_moved_and_hung_up_is_one_missed_call_a_day_later(begun: NewWorld, scope: str) -> None:
+def test_a_moved_caller_who_hung_up_is_one_missed_call(begun: NewWorld, scope: str) -> None:
     world = begun(scope)
     world.run(30 * MINUTE)
     legs = moved_on(world)
@@ -253,7 +253,7 @@ def test_a_caller_who_moved_and_hung_up_is_one_missed_call_a_day_later(begun: Ne
 
 @pytest.mark.parametrize("scope", ["abandoned", "unanswered"])
 @pytest.mark.parametrize("last", ["answered", "still up", "callback", "waits for a callback", "in the list"])
-def test_a_caller_who_moved_and_did_not_hang_up_is_none(begun: NewWorld, scope: str, last: str) -> None:
+def test_a_moved_caller_who_was_answered_is_not_missed(begun: NewWorld, scope: str, last: str) -> None:
     world = begun(scope)
     world.run(30 * MINUTE)
     agent = {"Id": "agent-jane", "ConnectedToAgentTimestamp": world.now - MINUTE}
@@ -269,7 +269,7 @@ def test_a_caller_who_moved_and_did_not_hang_up_is_none(begun: NewWorld, scope: 
     assert [applied(world, leg) for leg in legs] == [0, 0, last == "in the list"]
 
 
-def test_with_the_scope_all_each_leg_in_the_list_is_a_contact_of_its_own(begun: NewWorld) -> None:
+def test_with_scope_all_each_leg_is_its_own_contact(begun: NewWorld) -> None:
     world = begun("all")
     first = world.abandoned()
     second = world.abandoned(InitiationMethod="QUEUE_TRANSFER", PreviousContactId=first)
@@ -289,7 +289,7 @@ def test_a_chain_is_found_by_hand(begun: NewWorld) -> None:
 
 
 @pytest.mark.parametrize("taken", [True, False])
-def test_a_method_that_connect_refuses_as_a_filter_is_dropped_and_counted(
+def test_a_method_that_connect_refuses_is_dropped_and_counted(
     begun: NewWorld, capfd: pytest.CaptureFixture[str], *, taken: bool
 ) -> None:
     world = begun("all")

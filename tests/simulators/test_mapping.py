@@ -183,7 +183,7 @@ def test_a_copy_is_delivered_after_the_message_was_deleted(mapped: Mapped) -> No
     assert mapped.queue.bodies == []
 
 
-def test_it_runs_by_itself_with_so_many_at_once_until_it_is_stopped() -> None:
+def test_it_runs_in_parallel_until_it_is_stopped() -> None:
     both_at_work, stop = threading.Barrier(2, timeout=20), threading.Event()
     done = threading.Semaphore(0)
 

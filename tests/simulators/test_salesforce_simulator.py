@@ -108,9 +108,7 @@ def test_an_explicit_recording_duration_wins(salesforce: SalesforceSimulator, cl
     assert recording.duration == 240
 
 
-def test_a_text_longer_than_its_field_is_refused_or_not_written(
-    salesforce: SalesforceSimulator, client: Client
-) -> None:
+def test_a_text_too_long_is_refused_or_not_written(salesforce: SalesforceSimulator, client: Client) -> None:
     """No page says which."""
     salesforce.field_lengths = {"Tier__c": 3}
     refused = client.patch("c", WHOLE_CALL)
@@ -500,9 +498,7 @@ def test_hooks_see_the_request_before_and_after_it_takes_effect(
     assert seen == [("before", 0, False), ("after", 1, True), ("before", 1, False)]
 
 
-def test_a_client_killed_before_its_request_takes_effect_has_sent_it_all_the_same(
-    salesforce: SalesforceSimulator, keys: KeyPair
-) -> None:
+def test_a_killed_clients_whole_request_takes_effect(salesforce: SalesforceSimulator, keys: KeyPair) -> None:
     host, port = salesforce.url.removeprefix("http://").split(":")
     connect = "import socket, sys; s = socket.create_connection(sys.argv[1:3])"
     code = f"{connect}; s.sendall(sys.stdin.buffer.read()); s.recv(1)"
@@ -562,7 +558,7 @@ def test_it_can_be_started_again_on_its_port(salesforce: SalesforceSimulator, cl
     assert salesforce.applied("call-1") == 2
 
 
-def test_waiting_in_vain_says_what_came(salesforce: SalesforceSimulator) -> None:
+def test_waiting_without_success_names_the_requests(salesforce: SalesforceSimulator) -> None:
     with pytest.raises(TimeoutError, match="received"):
         salesforce.wait_for(lambda s: s.applied("c") == 1, timeout=0.01)
 

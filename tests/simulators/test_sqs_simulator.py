@@ -123,7 +123,7 @@ def code(call: Callable[[], object]) -> str:
         ({"DelaySeconds": 900}, 900, ["hello"]),
     ],
 )
-def test_a_message_is_delayed_by_its_own_seconds_else_the_queues(
+def test_a_messages_own_delay_goes_before_the_queues(
     sqs: Sqs, given: dict[str, Any], after: int, bodies: list[str]
 ) -> None:
     sqs.send(**given)
@@ -211,7 +211,7 @@ def test_deleted_messages_are_gone_and_an_older_handle_deletes_nothing(sqs: Sqs)
     assert sqs.queue.bodies == []
 
 
-def test_retention_is_counted_from_the_sending_and_what_expires_is_gone(sqs: Sqs) -> None:
+def test_retention_counts_from_sending_and_expired_messages_go(sqs: Sqs) -> None:
     sqs.send("old", DelaySeconds=0)
     sqs.clock.move(4 * DAY - 1)
     assert sqs.bodies() == ["old"]
@@ -220,7 +220,7 @@ def test_retention_is_counted_from_the_sending_and_what_expires_is_gone(sqs: Sqs
     assert sqs.bodies() == []
 
 
-def test_received_more_often_than_allowed_it_is_a_dead_letter_of_its_first_sending(sqs: Sqs) -> None:
+def test_a_dead_letter_keeps_the_moment_of_sending(sqs: Sqs) -> None:
     message_id = sqs.send(DelaySeconds=0)
     for _ in range(2):
         assert sqs.bodies() == ["hello"]
@@ -235,7 +235,7 @@ def test_received_more_often_than_allowed_it_is_a_dead_letter_of_its_first_sendi
     assert sqs.dead.bodies == []
 
 
-def test_receiving_waits_for_a_message_where_the_clock_runs_by_itself() -> None:
+def test_receiving_waits_for_a_message_on_a_running_clock() -> None:
     with SqsSimulator() as simulator:
         queue = simulator.create("queue")
         queue.send("soon", delay=1)
@@ -490,14 +490,14 @@ def test_moved_messages_are_new_ones(sqs: Sqs) -> None:
     assert moved.attributes["Reason"]["StringValue"] == "why"
 
 
-def test_without_a_destination_a_message_goes_back_to_where_it_came_from(sqs: Sqs) -> None:
+def test_without_a_destination_a_message_goes_to_its_source(sqs: Sqs) -> None:
     die(sqs, "of the policy's")
     start(sqs)
     assert [task["Status"] for task in sqs.tasks()] == ["COMPLETED"]
     assert sqs.queue.bodies == ["of the policy's"]
 
 
-def test_without_a_destination_a_task_fails_at_a_message_that_was_sent_there(sqs: Sqs) -> None:
+def test_without_a_destination_a_directly_sent_message_fails(sqs: Sqs) -> None:
     die(sqs, "of the policy's")
     sqs.dead.send("sent there")
     sqs.clock.move(1)
@@ -507,7 +507,7 @@ def test_without_a_destination_a_task_fails_at_a_message_that_was_sent_there(sqs
     assert sqs.dead.bodies == ["sent there"]
 
 
-def test_one_task_a_queue_at_its_pace_until_it_is_cancelled(sqs: Sqs) -> None:
+def test_one_task_a_queue_runs_until_cancelled(sqs: Sqs) -> None:
     for number in range(5):
         sqs.dead.send(str(number))
     handle = start(sqs, DestinationArn=sqs.queue.arn, MaxNumberOfMessagesPerSecond=1)

@@ -59,7 +59,7 @@ def plain(name: str) -> str:
     return name.lower().replace("_", "-")
 
 
-def test_the_artifact_holds_every_pinned_package_in_its_version_and_no_other(artifact: Path) -> None:
+def test_the_artifact_holds_exactly_the_pinned_packages(artifact: Path) -> None:
     shipped = {plain(found.name): found.version for found in distributions(path=[str(artifact)])}
     assert shipped == pinned()
     assert {"boto3", "cryptography", "pyjwt", "requests", "aws-lambda-powertools"} <= set(shipped)
@@ -183,7 +183,7 @@ def test_every_call_of_the_code_works_from_the_artifact_alone(
     assert set(stack.gateway.calls) - OF_LAMBDA == CALLS
 
 
-def test_a_call_whose_service_is_not_built_in_does_not_pass(
+def test_a_request_to_an_unpacked_service_does_not_pass(
     artifact: Path, tmp_path: Path, every_call: Callable[..., dict[str, str | None]]
 ) -> None:
     """Each service on its own: a folder that is missing is missed."""
@@ -216,7 +216,7 @@ def test_the_artifact_describes_no_resources_of_other_services(artifact: Path) -
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_every_function_of_the_template_can_be_built_and_from_the_same_code(tmp_path: Path, function: str) -> None:
+def test_every_function_is_built_from_the_same_code(tmp_path: Path, function: str) -> None:
     would_run = [
         run(tool("make"), "--dry-run", f"build-{name}", f"ARTIFACTS_DIR={tmp_path}").stdout
         for name in ("UpdateVoiceCallFunction", function)
@@ -236,14 +236,14 @@ def test_another_architecture_gets_its_own_libraries(tmp_path: Path) -> None:
     ("argument", "message"),
     [("ARCHITECTURE=sparc", "neither x86_64 nor arm64"), ("ARTIFACTS_DIR=", "ARTIFACTS_DIR is not set")],
 )
-def test_a_build_that_could_not_work_says_so_before_it_begins(tmp_path: Path, argument: str, message: str) -> None:
+def test_an_impossible_build_fails_before_it_begins(tmp_path: Path, argument: str, message: str) -> None:
     result = run(tool("make"), TARGET, f"ARTIFACTS_DIR={tmp_path}", argument)
     assert result.returncode != 0
     assert message in result.stderr
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_with_content_stays_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").touch()
     result = run(tool("make"), TARGET, f"ARTIFACTS_DIR={tmp_path}")
     assert result.returncode != 0

@@ -77,7 +77,7 @@ def reachable(start: str, without: str = "") -> set[str]:
 # ------------------------------------------------------------------ what the flow language asks
 
 
-def test_every_action_has_a_name_of_its_own_that_is_allowed() -> None:
+def test_every_action_has_its_own_allowed_name() -> None:
     assert FLOW["Version"] == "2019-10-30"
     assert len(ACTIONS) == len(FLOW["Actions"])
     for identifier in ACTIONS:
@@ -95,7 +95,7 @@ def test_every_action_is_reached() -> None:
 
 
 @pytest.mark.parametrize("identifier", ACTIONS)
-def test_every_block_has_its_parameters_and_handles_every_error_it_has(identifier: str) -> None:
+def test_every_block_has_its_parameters_and_handles_errors(identifier: str) -> None:
     action = ACTIONS[identifier]
     block = BLOCKS[action["Type"]]
     assert set(action["Parameters"]) == block.parameters
@@ -104,7 +104,7 @@ def test_every_block_has_its_parameters_and_handles_every_error_it_has(identifie
     assert ("NextAction" in action["Transitions"]) == (action["Type"] not in END_OF_THE_FLOW)
 
 
-def test_every_attribute_is_a_text_under_a_name_amazon_connect_allows() -> None:
+def test_every_attribute_is_a_text_with_an_allowed_name() -> None:
     for action in ACTIONS.values():
         for name, value in action["Parameters"].get("Attributes", {}).items():
             assert re.fullmatch(r"[A-Za-z0-9_-]+", name), name
@@ -114,7 +114,7 @@ def test_every_attribute_is_a_text_under_a_name_amazon_connect_allows() -> None:
 # ------------------------------------------------------------------ what the function asks, and answers
 
 
-def test_the_function_is_waited_for_as_long_as_amazon_connect_allows() -> None:
+def test_the_flow_waits_as_long_as_connect_allows() -> None:
     parameters = the("InvokeLambdaFunction")["Parameters"]
     assert parameters["InvocationTimeLimitSeconds"] == "8"
     assert parameters["InvocationType"] == "SYNCHRONOUS"
@@ -145,7 +145,7 @@ def test_the_branches_are_the_statuses_and_no_other() -> None:
     assert sorted(operands) == sorted(Status)
 
 
-def test_the_call_goes_on_whatever_comes_of_the_update() -> None:
+def test_the_call_goes_on_after_any_result_of_the_update() -> None:
     """From the Lambda block on, no way ends the call without having come to the queue."""
     call, queue = the("InvokeLambdaFunction"), the("UpdateContactTargetQueue")["Identifier"]
     before_the_queue = reachable(FLOW["StartAction"], without=queue)
@@ -178,7 +178,7 @@ def test_what_became_of_the_update_is_kept_for_reports() -> None:
     assert not [value for value in kept.values() if "$" in value]
 
 
-def test_it_begins_with_an_attribute_that_fills_a_field_and_keeps_the_other_writer_away() -> None:
+def test_its_first_attribute_keeps_the_other_writer_away() -> None:
     attributes = ACTIONS[FLOW["StartAction"]]["Parameters"]["Attributes"]
     assert attributes["NoSync"] == "true"
     assert [name for name in attributes if name.startswith(PREFIX)]
@@ -211,7 +211,7 @@ def test_the_designer_is_told_of_every_branch() -> None:
     assert shown == [way["Condition"]["Operands"][0] for way in compare["Transitions"]["Conditions"]]
 
 
-def test_its_arns_are_examples_and_the_page_beside_it_says_what_to_put_in_their_place() -> None:
+def test_the_page_says_what_replaces_its_example_arns() -> None:
     text = json.dumps(FLOW)
     arns = set(re.findall(r'arn:[^"]+', text))
     assert len(arns) == 2

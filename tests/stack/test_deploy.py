@@ -56,10 +56,10 @@ def client(service: str) -> Any:
 
 
 def deploy(sam: Path, project: Path, **parameters: str) -> None:
-    """`sam deploy` of what `sam build` built, but for three things.
+    """`sam deploy` of the result of `sam build`, with three changes.
 
-    MiniStack does not know one of the resources, nor metric math; and the contact queue holds nothing back here, where
-    nobody waits for 90 seconds.
+    MiniStack does not know one of the resources, nor metric math. The contact queue holds no message back here, so that
+    the test need not wait for 90 seconds.
     """
     build = project / ".aws-sam" / "build"
     template = load(build / "template.yaml")
@@ -151,9 +151,7 @@ def waiting(url: str) -> int:
     return int(found["ApproximateNumberOfMessages"]) + int(found["ApproximateNumberOfMessagesNotVisible"])
 
 
-def test_the_first_deployment_sends_nothing_and_after_going_live_a_contact_event_on_the_bus_becomes_one_patch(
-    aws: LocalStack, sam: Path, built_with_sam: Path
-) -> None:
+def test_a_contact_event_becomes_one_patch_after_going_live(aws: LocalStack, sam: Path, built_with_sam: Path) -> None:
     """The README's two deployments, to try and to go live; then it is paused."""
     required = {
         "ConnectInstanceArn": INSTANCE_ARN,

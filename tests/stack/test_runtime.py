@@ -77,7 +77,7 @@ def taking(function: LambdaRuntime) -> Callable[[Any], Any]:
     return invoke
 
 
-def test_a_flow_whose_first_call_is_a_cold_start_in_its_eight_seconds(stack: LocalStack, start: Start) -> None:
+def test_a_cold_start_fits_into_the_flows_eight_seconds(stack: LocalStack, start: Start) -> None:
     """Initialisation counts against the time-out, so this is what a flow's first call has."""
     assert RESOURCES[FLOW]["Properties"]["Timeout"] == 8
     function, contact_id, put_off = start(FLOW), new_id(), new_id()
@@ -91,9 +91,7 @@ def test_a_flow_whose_first_call_is_a_cold_start_in_its_eight_seconds(stack: Loc
     assert [put_off in body for body in stack.queue.bodies] == [True]
 
 
-def test_a_contact_event_given_directly_raises_where_it_must_come_again(
-    stack: LocalStack, start: Start, finished: Finished
-) -> None:
+def test_a_direct_contact_event_raises_to_come_again(stack: LocalStack, start: Start, finished: Finished) -> None:
     function, contact_id, put_off = start(FLOW), finished(new_id()), finished(new_id())
     assert function.invoke(contact_event(contact_id))["status"] == "UPDATED"
     stack.salesforce.next(BUSY)
@@ -103,9 +101,7 @@ def test_a_contact_event_given_directly_raises_where_it_must_come_again(
     assert updated(stack) == {contact_id}
 
 
-def test_messages_of_the_queue_are_done_or_come_back_without_an_error(
-    stack: LocalStack, start: Start, finished: Finished
-) -> None:
+def test_messages_are_done_or_come_back_without_an_error(stack: LocalStack, start: Start, finished: Finished) -> None:
     function, contact_id, put_off = start(WORKER), finished(new_id()), finished(new_id())
     assert deliver(stack, taking(function), contact_event(contact_id)).is_done
     assert deliver(stack, taking(function), contact_event(contact_id)).is_done
@@ -192,7 +188,7 @@ def test_every_missing_variable_is_named_by_a_contact_flows_function(stack: Loca
     assert updated(stack) == set()
 
 
-def test_every_missing_variable_is_named_by_the_worker_and_its_message_comes_back(
+def test_the_worker_names_missing_variables_and_the_message_returns(
     stack: LocalStack, start: Start, finished: Finished
 ) -> None:
     needed = (*SENDING, *WORKER_ONLY)
@@ -270,9 +266,7 @@ def called(stack: LocalStack) -> set[str]:
     return {f"{SERVICE_OF[operation]}:{operation}" for operation in operations}
 
 
-def test_a_flows_function_may_do_what_it_does_and_nothing_else(
-    stack: LocalStack, start: Start, finished: Finished
-) -> None:
+def test_a_flows_function_may_do_only_its_requests(stack: LocalStack, start: Start, finished: Finished) -> None:
     function = start(FLOW)
     function.invoke(contact_event(finished(new_id())))
     stack.salesforce.next(BUSY)

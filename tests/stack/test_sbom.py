@@ -32,9 +32,7 @@ def test_every_package_of_the_artifact_is_in_it(artifact: Path, capsys: pytest.C
     assert all(one["purl"] == f"pkg:pypi/{one['name']}@{one['version']}" for one in components)
 
 
-def test_each_hash_is_one_that_the_lock_allows_for_that_package(
-    artifact: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_each_hash_is_in_the_lock_for_its_package(artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lock = (PROJECT / "requirements.lock").read_text(encoding="utf-8")
     allowed = {
         name: set(re.findall(r"sha256:(\w+)", hashes))

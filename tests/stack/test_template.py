@@ -112,7 +112,7 @@ def without_words(value: Any, inside: str = "") -> Any:
 
 
 def in_lines(value: Any, margin: str = "") -> str:
-    """JSON in a fixed order, whatever fits on one line on one line."""
+    """JSON in a fixed order, with each value on one line if it fits."""
     line = json.dumps(value, sort_keys=True)
     if len(margin + line) <= 110 or not isinstance(value, dict | list):
         return line
@@ -136,7 +136,7 @@ def test_what_aws_makes_of_it_was_reviewed(translated: Template, *, renew: bool)
 # ------------------------------------------------------------------ laws
 
 
-def test_cfn_lint_has_nothing_to_say_of_what_aws_makes_of_it(translated: Template) -> None:
+def test_cfn_lint_accepts_the_translated_template(translated: Template) -> None:
     """``python3 -m tools check`` lints it as written, where it does not look into functions and their policies."""
     found = lint(json.dumps(translated), config=ManualArgs(regions=["us-east-1"]))
     assert [f"{match.rule.id}: {match.message}" for match in found] == []
@@ -388,7 +388,7 @@ def test_the_code_counts_every_metric() -> None:
     assert set(re.findall(r"\bMetric\.([A-Z_]+)", "".join(sources))) == set(report.Metric.__members__)
 
 
-def test_every_alarm_goes_to_the_topic_and_says_what_to_do(resources: Resources) -> None:
+def test_every_alarm_notifies_the_topic_with_instructions(resources: Resources) -> None:
     commands = set()
     for name, alarm in of_type(resources, "AWS::CloudWatch::Alarm").items():
         assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}], name
@@ -417,7 +417,7 @@ def test_no_alarm_waits_for_what_is_switched_off(resources: Resources) -> None:
         assert sorted(listed) == sorted(f"<{name}.Arn>" for name in alarms if all_on or name not in conditions)
 
 
-def test_every_metric_of_the_code_is_watched_with_its_dimensions_and_no_other_is(resources: Resources) -> None:
+def test_exactly_the_metrics_of_the_code_are_watched(resources: Resources) -> None:
     alarms = of_type(resources, "AWS::CloudWatch::Alarm")
     alarmed = {
         (namespace, metric, dimensions[0]["Name"], str(dimensions[0]["Value"]))
@@ -503,7 +503,7 @@ NAMED_BY = {
 
 
 def test_no_name_of_ours_is_too_long_or_there_already(resources: Resources) -> None:
-    """A queue of 80 characters would fail in a stack with a long name, and any fixed name in a second stack."""
+    """A queue's name of 80 characters would fail in a stack with a long name. A fixed name fails in a second stack."""
     given = {
         name: made["Properties"][of_its_own]
         for name, made in resources.items()

@@ -55,7 +55,7 @@ def counted(lines: list[dict[str, Any]]) -> set[Metric]:
 
 
 def everything_happens(stack: LocalStack, finished: Callable[[str], str]) -> None:
-    """Let happen whatever an alarm is for. Each in a fresh sandbox: a failure opens a flow's breaker."""
+    """Cause every event that an alarm is for. Each in a fresh sandbox: a failure opens a flow's breaker."""
     for code in (500, 400, 429):
         stack.salesforce.next(Answer(code))
         Sandbox().invoke(flow_event(new_id()))

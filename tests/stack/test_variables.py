@@ -40,7 +40,7 @@ def test_the_template_sets_every_variable_and_no_other() -> None:
     assert set(SET) == VARIABLES
 
 
-def test_a_function_is_given_of_its_own_what_no_other_reads() -> None:
+def test_only_a_variables_reader_is_given_it() -> None:
     assert not own("UpdateVoiceCallFunction")
     assert set(own("ContactQueueFunction")) == {*settings.WORKER_ONLY}
     # The worker judges ReconcileNotBefore as well.
@@ -81,7 +81,7 @@ def test_the_page_lists_every_parameter_and_no_other() -> None:
     assert sorted(listed) == sorted(TEMPLATE["Parameters"])
 
 
-def test_a_row_of_the_page_names_the_variable_its_parameter_becomes() -> None:
+def test_each_row_names_its_parameters_variable() -> None:
     for parameter, variable in rows():
         if parameter and variable:
             assert re.search(rf"\b{parameter}\b", str(SET[variable])), f"{variable} does not come from {parameter}"
@@ -96,7 +96,7 @@ def test_the_templates_defaults_are_those_of_the_code() -> None:
         assert str(TEMPLATE["Parameters"][parameter].get("Default", "")) == default
 
 
-def test_the_stack_is_called_by_default_as_a_function_without_one_calls_itself() -> None:
+def test_the_stacks_default_name_is_the_functions_default() -> None:
     with (ROOT / "samconfig.toml").open("rb") as file:
         name = tomllib.load(file)["default"]["global"]["parameters"]["stack_name"]
     assert name == settings.OPTIONAL["POWERTOOLS_SERVICE_NAME"]

@@ -47,7 +47,7 @@ def built(result: subprocess.CompletedProcess[str]) -> None:
 
 
 def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
-    """The folder of this name that all workers of this run share, made by whichever asks first.
+    """The folder of this name that all workers of this run share. The first one to ask makes it.
 
     A skip and a failure are shared too: the others skip or fail for the same reason without trying.
     """

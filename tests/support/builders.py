@@ -142,7 +142,7 @@ def finished_contact(**fields: Any) -> Contact:
     return Contact(CONTACT_ID, Source.CONTACT_EVENT, still_up=False, **fields)
 
 
-# --- valid, but for one field -----------------------------------------------------------------------------------------
+# --- valid except one field -------------------------------------------------------------------------------------------
 
 Path = tuple[str | int, ...]
 

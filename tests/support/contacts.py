@@ -68,7 +68,7 @@ def contact_event(contact_id: str, event_type: str = "COMPLETED", **changes: Any
 
 
 def described(contact_id: str, **changes: Any) -> dict[str, Any]:
-    """An inbound call that an agent took, held for ten seconds and had recorded; a change to None takes it out."""
+    """A recorded inbound call that an agent took and held for ten seconds. A change to None removes a field."""
     contact = {
         "Id": contact_id,
         "Channel": "VOICE",

@@ -1,7 +1,7 @@
 """Every request that the code makes of AWS, once. A program: tests/stack/test_build.py runs it on the artifact.
 
-Its arguments are a contact's id and a queue's address; the rest is in the function's own variables. It prints, as JSON,
-the folder of each service, and the error that stood in the way of its client or its calls, or null.
+Its arguments are a contact's id and a queue's address; the rest is in the function's own variables. For each
+service it prints, as JSON, the error of its client or its requests, or null.
 """
 
 import json
@@ -83,7 +83,7 @@ CALLS: Mapping[str, Callable[[Any], None]] = {
 def error_of(calls: Callable[[], None]) -> str | None:
     try:
         calls()
-    except Exception as error:  # noqa: BLE001 - whatever is missing, it is named
+    except Exception as error:  # noqa: BLE001 - the test shows any error
         return f"{type(error).__name__}: {error}"
     return None
 

@@ -42,7 +42,7 @@ def interrupted(
     nth: int = 1,
     **options: Any,
 ) -> Iterator[Interruption]:
-    """Run an event in a process, and give it with its nth such call under way, before or after that had its effect.
+    """Run an event in a process, stopped at its nth such request, before or after the request's effect.
 
     A call interrupted before its effect has none later either: its connection is closed. At the end of the ``with``
     the process is killed, if it still lives. Options are `ProcessSandbox`'s.

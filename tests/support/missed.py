@@ -68,7 +68,7 @@ def pass_time(stack: LocalStack, seconds: float) -> None:
 
 
 def open_claim(stack: LocalStack, contact_id: str, owner_until: datetime) -> None:
-    """Let the ledger have a claim that nobody settled, of an invocation that was over then."""
+    """Let the ledger have an expired claim, of an invocation that was over then."""
     since = str(owner_until.timestamp() - 30)
     stack.dynamodb.put_item(
         TableName=stack.table,

@@ -1,10 +1,10 @@
-"""What the server that forks our process sandboxes has loaded already: the product, and botocore's models above all."""
+"""Loads the product and botocore's models into the server that forks our process sandboxes."""
 
 import gc
 import sys
 from pathlib import Path
 
-# The server is a Python of its own, without pytest's path; what it cannot import it leaves out without a word.
+# The server is a Python of its own, without pytest's path. It ignores a module that it cannot import.
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
 from tests.support.sandbox import frugal_session

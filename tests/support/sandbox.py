@@ -35,16 +35,16 @@ SCHEDULED = {"detail-type": "Scheduled Event", "source": "aws.events", "detail":
 
 
 def timings_of_tests() -> Timings:
-    """What hangs ends in tenths of seconds. The relations between the numbers are the product's.
+    """Short time-outs, so that a request that hangs ends soon. The relations between them are the product's.
 
-    A test sets TEST_FLOW_SECONDS, TEST_PATCH_SECONDS and TEST_AWS_SECONDS (one try of a request to the table) where it
-    needs others; variables reach a sandbox that is a process, too.
+    A test may set TEST_FLOW_SECONDS, TEST_PATCH_SECONDS and TEST_AWS_SECONDS (one try of a request to the table). They
+    are variables, so that they reach a sandbox that is a process, too.
     """
     usual = {"FLOW": 8.0, "PATCH": 3.0, "AWS": 1.0}
     flow, patch, aws = (float(os.environ.get(f"TEST_{name}_SECONDS", seconds)) for name, seconds in usual.items())
     return Timings(
         flow=flow,
-        contact=1000.0,  # whatever Lambda gives
+        contact=1000.0,  # as much as Lambda gives
         settle=2.5 * aws,
         patch=patch,
         aws_connect=aws / 2,
@@ -60,7 +60,7 @@ _forks.set_forkserver_preload(["tests.support.preload"])
 
 @dataclass(frozen=True)
 class Context:
-    """Lambda's context, as far as anybody looks at it."""
+    """Lambda's context, with the parts that the functions read."""
 
     remaining: float = 120.0
     aws_request_id: str = "request-1"

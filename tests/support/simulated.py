@@ -112,7 +112,7 @@ class World(Simulation):
         return sum(contact_id in body for body in self.stack.dead_letters.bodies)
 
     def record(self, contact_id: str) -> dict[str, Any]:
-        """Return the contact's record, its values plain text; empty where there is none."""
+        """Return the contact's record, its values plain text; empty without a record."""
         item = self.stack.record(contact_id) or {}
         return {name: next(iter(value.values())) for name, value in item.items()}
 

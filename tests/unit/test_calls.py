@@ -42,7 +42,7 @@ def test_how_a_contact_began(method: str, *, counts: bool) -> None:
         RULES.require_listed(contact(method=method))
 
 
-def test_what_is_searched_for() -> None:
+def test_the_contacts_searched_for() -> None:
     assert RULES.searched() == sorted((*METHODS, "CALLBACK_CUSTOMER_FIRST_DIALED"))
     assert CallRules(frozenset({"INBOUND"}), "", "").searched() == ["INBOUND"]
 
@@ -54,7 +54,7 @@ def test_what_is_searched_for() -> None:
         *((value, False) for value in ("false", " FALSE ", "", " ", None, False)),
     ],
 )
-def test_what_an_attribute_says(value: object, *, says_yes: bool) -> None:
+def test_the_meaning_of_an_attribute(value: object, *, says_yes: bool) -> None:
     assert is_set(value) is says_yes
 
 
@@ -119,7 +119,7 @@ def test_a_callback_that_was_accepted(changes: dict[str, Any], *, accepted: bool
         ({"method": "EXTERNAL_OUTBOUND"}, True),
     ],
 )
-def test_a_call_that_went_on_was_missed_if_no_later_leg_stands_for_it(later: dict[str, Any], *, missed: bool) -> None:
+def test_a_continued_call_is_missed_without_a_later_leg(later: dict[str, Any], *, missed: bool) -> None:
     first = leg("first", method="INBOUND")
     for successors in (
         {"first": [leg("second", **later)]},
@@ -130,7 +130,7 @@ def test_a_call_that_went_on_was_missed_if_no_later_leg_stands_for_it(later: dic
         assert ended_unanswered(first, successors, RULES) is missed
 
 
-def test_a_call_waited_in_a_queue_if_any_later_leg_did() -> None:
+def test_a_call_waited_if_any_later_leg_waited() -> None:
     first = leg("first")
     assert not was_enqueued(first, {})
     assert not was_enqueued(first, {"first": [leg("second")]})

@@ -22,7 +22,7 @@ def test_a_deadline_comes_nearer_as_time_passes() -> None:
     assert deadline.left() == pytest.approx(-5)
 
 
-def test_an_earlier_and_a_later_deadline_leave_that_much_less_and_more() -> None:
+def test_an_earlier_deadline_leaves_less_and_a_later_more() -> None:
     clock = HandClock()
     deadline = Deadline.after(clock, 10)
     assert deadline.later(-3).left() == pytest.approx(7)

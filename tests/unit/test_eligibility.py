@@ -83,7 +83,7 @@ RECORDED: dict[str, Any] = {"recording": Recording("s3/call.wav", None)}
         (contact(2, 1, **RECORDED), FOUND, WAITING, None),
     ],
 )
-def test_what_an_answered_contact_waits_for(
+def test_an_answered_contact_waits_until_all_is_known(
     of: Contact, asked: Asked, record: Record | None, what: tuple[str, float] | None
 ) -> None:
     assert awaited(of, asked, record) == what
@@ -102,7 +102,7 @@ def test_where_calls_are_not_recorded_nothing_is_waited_for() -> None:
         (Awaited.VOICEMAIL, [1, 3, 5]),
     ],
 )
-def test_the_looks_at_what_is_awaited(kind: Awaited, looks: list[int]) -> None:
+def test_the_looks_at_an_awaited_value(kind: Awaited, looks: list[int]) -> None:
     record, now, seen = replace(WAITING, waits_for=kind, waits_since=NOW), NOW, []
     for _ in looks:
         now = next_look(kind, record, now)
@@ -120,7 +120,7 @@ def test_another_wait_begins_anew() -> None:
     kind=st.sampled_from([Awaited.CALL, Awaited.WRAP_UP, Awaited.RECORDING, Awaited.VOICEMAIL]),
     since=st.integers(-(10**7), 10**7),
 )
-def test_the_next_look_is_never_due_by_now_and_never_far_away(kind: Awaited, since: int) -> None:
+def test_the_next_look_is_soon_but_never_now(kind: Awaited, since: int) -> None:
     record = replace(WAITING, waits_for=kind, waits_since=NOW - timedelta(seconds=since))
     due = next_look(kind, record, NOW)
     assert timedelta() < due - NOW <= 240 * MINUTE
@@ -151,7 +151,7 @@ def test_who_is_not_ours_and_that_a_released_one_is(of: Contact, record: Record,
 
 
 @pytest.mark.parametrize("by", [{"first_source": "operator"}, {"named_at": NOW}, {"first_source": "contact-flow"}])
-def test_the_list_of_methods_judges_what_came_by_itself(by: dict[str, Any]) -> None:
+def test_the_list_of_methods_judges_unasked_contacts_only(by: dict[str, Any]) -> None:
     with pytest.raises(NotListed):
         RULES.require_ours(contact(9, **UNLISTED), FOUND, WAITING, NOW)
     RULES.require_ours(contact(9, **UNLISTED), FOUND, replace(WAITING, **by), NOW)

@@ -158,7 +158,7 @@ def test_each_folder_has_a_rule_about_what_there_is() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if "/" in name])
-def test_a_module_imports_what_its_folder_may(name: str) -> None:
+def test_a_module_imports_only_its_folders_modules(name: str) -> None:
     assert {found for found in our_imports(name) if not allowed(found, (room(name), *RULES[room(name)]))} == set()
 
 

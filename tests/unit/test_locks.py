@@ -48,6 +48,6 @@ def test_every_package_has_its_hashes_and_nothing_names_an_index(lock: Lock) -> 
     assert not re.search(r"https?:|^-", text, re.MULTILINE)
 
 
-def test_what_lambda_gets_does_not_depend_on_the_building_machine() -> None:
+def test_lambdas_packages_do_not_depend_on_the_building_machine() -> None:
     """pip asks a condition of the Python it runs with, not of the one it installs for."""
     assert ";" not in (ROOT / ARTIFACT.path).read_text(encoding="utf-8")

@@ -45,5 +45,5 @@ def test_the_words_others_go_by_stay_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("status", Status)
-def test_a_contact_event_comes_again_where_something_is_still_to_be_done(status: Status) -> None:
+def test_a_contact_event_comes_again_until_it_is_done(status: Status) -> None:
     assert Outcome(status, "c-1", "").redeliver is (status in {Status.RETRY_LATER, Status.INVALID})

@@ -142,16 +142,16 @@ def test_every_variable_of_the_functions_that_send_is_read(environment: Environm
 
 
 @pytest.mark.parametrize("scope", Scope)
-@pytest.mark.parametrize(("said", "paused"), [("true", True), ("false", False), ("TRUE", True), (" False ", False)])
+@pytest.mark.parametrize(("text", "paused"), [("true", True), ("false", False), ("TRUE", True), (" False ", False)])
 def test_every_variable_of_the_reconciliation_is_read(
-    scope: Scope, said: str, paused: object, environment: Environment
+    scope: Scope, text: str, paused: object, environment: Environment
 ) -> None:
     environment(
         RECONCILE_SCOPE=scope.value,
         RECONCILE_NOT_BEFORE="2026-11-22T01:00:00+01:00",
         RECONCILE_LOOK_BACK_HOURS="36",
         RECONCILE_SEARCHES_PER_SECOND="2",
-        RECONCILE_PAUSED=said,
+        RECONCILE_PAUSED=text,
     )
     settings = read_reconciling()
     assert settings.defaults == ReconcileDefaults(scope, timedelta(hours=36), datetime(2026, 11, 22, tzinfo=UTC))
@@ -201,10 +201,10 @@ def test_a_blank_optional_variable_has_its_default(name: str, blank: str, enviro
 
 
 @pytest.mark.parametrize(
-    ("said", "meant"), [("calls-eu", "calls-eu"), (" ", "voicecall-sync"), (None, "voicecall-sync")]
+    ("text", "meant"), [("calls-eu", "calls-eu"), (" ", "voicecall-sync"), (None, "voicecall-sync")]
 )
-def test_metrics_and_log_lines_go_by_the_stacks_name(said: str | None, meant: str, environment: Environment) -> None:
-    environment(POWERTOOLS_SERVICE_NAME=said)
+def test_metrics_and_log_lines_go_by_the_stacks_name(text: str | None, meant: str, environment: Environment) -> None:
+    environment(POWERTOOLS_SERVICE_NAME=text)
     assert service() == meant
 
 
@@ -298,7 +298,7 @@ OTHER_HOSTS = [
 
 
 @pytest.mark.parametrize("endpoint", OTHER_HOSTS)
-def test_a_host_that_is_not_salesforces_is_for_a_declared_test_only(endpoint: str, environment: Environment) -> None:
+def test_another_host_is_for_a_declared_test_only(endpoint: str, environment: Environment) -> None:
     environment(SCRT_ENDPOINT_BASE=endpoint)
     with pytest.raises(WrongSettings, match=r"^SCRT_ENDPOINT_BASE must be a host of my\.salesforce-scrt\.com"):
         read()
@@ -345,9 +345,7 @@ PROXY = f"http://{MARKER}:8080"
 
 
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"])
-def test_a_proxy_is_refused_by_name_because_salesforce_would_not_be_reached_by_it(
-    name: str, environment: Environment
-) -> None:
+def test_a_proxy_for_salesforce_is_refused_by_name(name: str, environment: Environment) -> None:
     environment(**{name: PROXY})
     with pytest.raises(WrongSettings, match=rf"^{name} is set, .* NO_PROXY") as raised:
         read()
@@ -405,7 +403,7 @@ def test_what_is_no_proxy_for_salesforce_changes_nothing(
         *[("RECONCILE_PAUSED", text) for text in ("yes", "1", "0", "on", "truefalse")],
     ],
 )
-def test_what_is_wrong_for_the_reconciliation(name: str, wrong: str, environment: Environment) -> None:
+def test_wrong_settings_of_the_reconciliation(name: str, wrong: str, environment: Environment) -> None:
     environment(**{name: wrong})
     with pytest.raises(WrongSettings, match=f"^{name} must be"):
         read_reconciling()
@@ -463,7 +461,7 @@ def test_a_wrong_bound_is_wrong_for_every_function(
 
 @pytest.mark.parametrize("reading", [read, read_reconciling])
 @pytest.mark.parametrize("wrong", ["my instance", "arn:aws:connect:eu-central-1:111122223333", "é", "x" * 101, "a\nb"])
-def test_what_is_no_instance_is_wrong(wrong: str, reading: Callable[[], object], environment: Environment) -> None:
+def test_an_invalid_instance_is_wrong(wrong: str, reading: Callable[[], object], environment: Environment) -> None:
     environment(CONNECT_INSTANCE_ID=wrong)
     with pytest.raises(WrongSettings, match=r"^CONNECT_INSTANCE_ID must be"):
         reading()
@@ -494,7 +492,7 @@ def test_wrong_custom_fields_are_wrong_settings(fields: str, environment: Enviro
 
 
 @pytest.mark.parametrize(
-    ("said", "level"),
+    ("text", "level"),
     [
         (None, "INFO"),
         ("", "INFO"),
@@ -505,8 +503,8 @@ def test_wrong_custom_fields_are_wrong_settings(fields: str, environment: Enviro
         ("10", "INFO"),
     ],
 )
-def test_a_wrong_log_level_is_the_default(said: str | None, level: str, environment: Environment) -> None:
-    environment(LOG_LEVEL=said)
+def test_a_wrong_log_level_is_the_default(text: str | None, level: str, environment: Environment) -> None:
+    environment(LOG_LEVEL=text)
     assert log_level() == level
 
 

@@ -57,15 +57,15 @@ def worker_of(clock: HandClock, queue: Any, read: Any) -> Worker:
     )
 
 
-# DEFECT (worker._comes_back): where failures are not noted (the table fails, or the record is not a waiting one), each
-# counts as the first. The message then comes each minute, and is in the dead-letter queue after 17 hours, not after a
-# week. There the message's receives should stand for the failures.
+# DEFECT (worker._comes_back): failures may not be noted, because the table fails or the record is not a waiting one.
+# Then each counts as the first. The message then comes each minute. It is in the dead-letter queue after 17 hours, not
+# after a week. There the message's receives should stand for the failures.
 @pytest.mark.parametrize(
     "read",
     [lambda _: None, failing, lambda _: SENT_BY_A_FLOW],
     ids=["the table takes no note", "the table cannot be read", "a flow's update is no record of failures"],
 )
-def test_days_without_a_note_of_failures_lose_no_message_to_the_count_of_receives(read: Any) -> None:
+def test_days_of_failing_notes_lose_no_message(read: Any) -> None:
     clock, queue = HandClock(), Queue()
     worker, start, receives = worker_of(clock, queue, read), clock.now(), 0
     while clock.now() - start < timedelta(days=5):

@@ -1,10 +1,15 @@
 """``python3 -m tools bench``: what a contact costs, against a floor of boto3 and one connection, in one run.
 
-Builds the artifact, puts the floor into it, runs both under Lambda's interface emulator with Python 3.13 (bytecode for
-both), and measures in turn, for contacts of contact flows and of the queue: cold start to first answer; CPU and wall
-time per warm contact; peak memory. Then a PATCH on a kept and on a new connection, and a reconciliation that grows. The
-simulators run in this process, the function in its own, whose CPU and memory the kernel tells. Salesforce speaks TLS
-1.3, as it does in the cloud; AWS's simulators don't.
+Builds the artifact, puts the floor into it, and runs both under Lambda's interface emulator. Python 3.13 runs both
+from bytecode. It measures both in turn, for contacts of contact flows and of the queue:
+
+- cold start to first answer
+- CPU and wall time per warm contact
+- peak memory
+
+Then it measures a PATCH on a kept and on a new connection, and a reconciliation that grows. The simulators run in this
+process. The function runs in its own, whose CPU and memory the kernel reports. Salesforce speaks TLS 1.3, as it does in
+the cloud; AWS's simulators don't.
 """
 
 from __future__ import annotations
@@ -44,7 +49,7 @@ FLOORS = {FLOOR: "floor.handler", FLOOR_IMPORTED: "floor.after_our_imports"}
 FLOW, QUEUE = "contact flow", "contact queue"
 HANDLERS = {FLOW: "voicecall_sync.handlers.update_voice_call", QUEUE: "voicecall_sync.handlers.contact_queue"}
 PROGRAMS = ("floor.py", "patches.py")
-"""What is put into the artifact, so that all have the same packages beside them."""
+"""Files put into the artifact, so that all have the same packages beside them."""
 WAYS = {
     "session": "requests.Session, kept alive",
     "kept": "one connection, kept alive",
@@ -279,8 +284,8 @@ def _flow_event(contact_id: str) -> dict[str, Any]:
 
 
 def _queue_event(contact_id: str) -> dict[str, Any]:
-    """Return a batch of one message, as Lambda hands it over; nobody asks SQS for what is done."""
-    said = {
+    """Return a batch of one message, as Lambda hands it over. It is not in SQS."""
+    body = {
         "detail-type": "Amazon Connect Contact Event",
         "source": "aws.connect",
         "detail": {
@@ -292,12 +297,12 @@ def _queue_event(contact_id: str) -> dict[str, Any]:
     }
     sent = str(int(time.time() * 1000))
     counts = {"ApproximateReceiveCount": "1", "SentTimestamp": sent}
-    message = {"messageId": contact_id, "receiptHandle": "none", "body": json.dumps(said), "attributes": counts}
+    message = {"messageId": contact_id, "receiptHandle": "none", "body": json.dumps(body), "attributes": counts}
     return {"Records": [message]}
 
 
 def _missed(ids: Sequence[str], end: datetime) -> Iterator[dict[str, Any]]:
-    """Return calls that nobody took, spread over the 22 hours before that."""
+    """Return calls without an agent, spread over the 22 hours before that."""
     step = timedelta(hours=22) / max(1, len(ids))
     for number, contact_id in enumerate(ids):
         yield _call(contact_id, end - number * step)

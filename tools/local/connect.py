@@ -1,11 +1,11 @@
 """The part of Amazon Connect's API that VoiceCall Sync calls, rest-json on a real socket.
 
-boto3 finds it through ``AWS_ENDPOINT_URL_CONNECT`` or ``endpoint_url``. What it serves is checked against
-botocore's model of the service when it is put in, so a fixture cannot hold what Connect cannot answer.
-Request signatures are not checked.
+boto3 finds it through ``AWS_ENDPOINT_URL_CONNECT`` or ``endpoint_url``. Fixtures are checked against botocore's model
+of the service when they are put in. So a fixture cannot hold values that Connect cannot answer. Request signatures are
+not checked.
 
-What SearchContacts finds is in `connect_search`; how often each operation may be called, once quotas are switched
-on, in `connect_quotas`.
+`connect_search` has the search of SearchContacts. `connect_quotas` has the allowed rate of each operation, once quotas
+are switched on.
 """
 
 import re
@@ -64,8 +64,8 @@ class ConnectSimulator:
     """One Connect instance; a context manager that listens inside the ``with``.
 
     Attributes:
-        search_lag: how long after it was put a contact is found by SearchContacts as it was put; until then as it
-            was before, if it was. DescribeContact has it at once. A change is for what is put from then on.
+        search_lag: how long after a put SearchContacts finds the contact. Until then it finds the contact's earlier
+            state. DescribeContact has it at once. A change of the lag holds for later puts.
         gives_total_count: whether SearchContacts answers with TotalCount.
         reverses_recordings: whether DescribeContact lists Recordings the other way round than they were put. No page of
             Amazon's says in which order they are.
@@ -149,9 +149,8 @@ class ConnectSimulator:
         """Add the contact, or replace the one of the same Id.
 
         Args:
-            contact: the Contact of DescribeContact in its own spelling, ``Id`` among it; times as aware
-                datetime, ISO 8601 text with an offset or epoch seconds. What is left out is absent from
-                the answer.
+            contact: the Contact of DescribeContact in its own spelling, with ``Id``. Times are aware datetimes, ISO
+                8601 text with an offset or epoch seconds. Absent members are absent from the answer.
 
         Raises:
             ValueError: a member the API does not have, or a value it cannot; the message names it.
@@ -175,7 +174,7 @@ class ConnectSimulator:
         self._add("Contact", encoded, identity="Id")
 
     def index_now(self) -> None:
-        """Let SearchContacts find every contact as it was put last, whatever `search_lag` was."""
+        """Let SearchContacts find every contact as it was put last, without the `search_lag`."""
         self._index.index_now()
 
     def expire_tokens(self) -> None:
@@ -335,7 +334,7 @@ class ConnectSimulator:
         return _UNKNOWN_OPERATION.reply("unknown operation")
 
     def _note(self, operation: str, ids: Mapping[str, str]) -> Reply | str | None:
-        """Record the request; return how it fails, by its quota or as it was told to, None if it does not."""
+        """Record the request. Return its failure, by quota or by order; None if it does not fail."""
         with self._lock:
             self._received.append(f"{operation} {ids.get('id', '')}".strip())
             if self._buckets is not None and not self._buckets.take(operation):

@@ -1,10 +1,10 @@
-"""What SearchContacts finds: an index of contacts that may lag behind them, and the pages of a search.
+"""The search of SearchContacts: an index of contacts that may lag behind them, and the pages of a search.
 
 Where Amazon's documentation leaves a question open, this is the answer here:
 
     range     StartTime is in it, EndTime is not; it may be eight weeks wide, an additional one too
     order     by the timestamp of TimeRange, latest first, if the request has no Sort. Contacts of the same moment
-              by Id; contacts without the timestamp that is sorted by come last, in whatever order
+              by Id; contacts without the timestamp that is sorted by come last, in any order
     page      ten contacts, if the request has no MaxResults
     paging    the pages of one search show what was found when its first page was asked for. A NextToken can be
               used again, with another MaxResults too, but not with another search

@@ -30,8 +30,8 @@ def encode(shape_name: str, value: Mapping[str, object]) -> dict[str, object]:
             epoch seconds.
 
     Raises:
-        ValueError: a member the structure does not have, at any depth, or a value of the wrong type; the
-            message names it by its path. Values of enumerations are not checked: Connect adds to them.
+        ValueError: at any depth, a member that the structure does not have, or a value of the wrong type. The
+            message names its path. Values of enumerations are not checked, because Connect adds to them.
     """
     return _structure(_shape(shape_name), value, shape_name)
 
@@ -44,8 +44,8 @@ def check_request(shape_name: str, value: Mapping[str, object]) -> dict[str, Any
         value: the request as it came.
 
     Raises:
-        ValueError: as `encode`, and for a member that is required and not there, a value that its enumeration does
-            not have, or a number, text or list outside its bounds; the message names it by its path.
+        ValueError: as `encode`. Also for a missing required member, a value outside its enumeration, or a size
+            outside its bounds. The message names its path.
     """
     encoded = encode(shape_name, value)
     _check(_shape(shape_name), encoded, shape_name)
@@ -53,9 +53,9 @@ def check_request(shape_name: str, value: Mapping[str, object]) -> dict[str, Any
 
 
 def project(shape_name: str, value: Mapping[str, object]) -> dict[str, object]:
-    """Return what of an encoded value the structure has members for, at every depth.
+    """Return an encoded value with only the members that the structure has, at every depth.
 
-    What nothing is left of, an object that had members the structure lacks and no others, is left out.
+    An object without any such member is left out.
     """
     projected = _project(_shape(shape_name), value)
     return projected if isinstance(projected, dict) else {}

@@ -1,8 +1,8 @@
-"""Whom a local server lets in: programs of this machine, never a page in somebody's browser.
+"""Which requests a local server accepts: those of programs on this machine, never those of a web page.
 
-A web page reaches what listens on loopback too. If it names our address, the browser adds the page's Origin, which is
-another; for an image or a link it adds none, but says in Sec-Fetch-Site that the page is another site's. If the page's
-own name leads to 127.0.0.1 (DNS rebinding), the Host is that name.
+A web page reaches servers on loopback too. If it names our address, the browser adds the page's own Origin. For an
+image or a link it adds no Origin, but its Sec-Fetch-Site says that the page is another site's. If the page's own name
+leads to 127.0.0.1 (DNS rebinding), the Host is that name.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""A gateway in front of AWS's APIs, through which every call can be made to go wrong.
+"""A gateway in front of AWS's APIs, which can make every request fail.
 
-It stands between the function and MiniStack or the simulators of Connect and SQS, on a real socket, knows each call by
-the name of its operation, and passes it on, unless a fault was set for it:
+It is between the function and MiniStack or the simulators of Connect and SQS, on a real socket. It knows each request
+by the name of its operation. It passes the request on, unless a test set a fault for it:
 
-    REFUSED    the connection is reset; the call has had no effect
-    ERROR      500; the call has had no effect
-    LOST       the call has had its effect, the connection is reset instead of an answer
+    REFUSED    the connection is reset; the request has had no effect
+    ERROR      500; the request has had no effect
+    LOST       the request has had its effect, the connection is reset instead of an answer
     HANG       no effect, no answer
-    LATE_HANG  the call has had its effect, and no answer comes
+    LATE_HANG  the request has had its effect, and no answer comes
 """
 
 import http.client
@@ -26,7 +26,7 @@ from tools.local.sqs import TARGET
 _UPSTREAM_SECONDS = 30.0
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"})
 _OURS = frozenset({"connection", "host", "origin"})
-"""Headers of a request that are for this gateway, and not for what stands behind it."""
+"""Headers of a request that are for this gateway, and not for the server behind it."""
 _CONNECT_PATHS = {
     "contacts": "DescribeContact",
     "queues": "DescribeQueue",
@@ -36,7 +36,7 @@ _CONNECT_PATHS = {
 
 
 class Fault(StrEnum):
-    """How a call goes wrong; see the module."""
+    """How a request fails; see the module."""
 
     REFUSED = "refused"
     ERROR = "error"
@@ -46,7 +46,7 @@ class Fault(StrEnum):
 
     @property
     def has_effect(self) -> bool:
-        """Whether the call is passed on."""
+        """Whether the request is passed on."""
         return self in {Fault.LOST, Fault.LATE_HANG}
 
 
@@ -139,7 +139,7 @@ class AwsGateway:
                 raise TimeoutError(f"not within {timeout} s; under way: {self._under_way}, calls: {self._calls}")
 
     def heal(self) -> None:
-        """Let everything go well from now on, and forget the calls so far."""
+        """Remove every fault, and forget the requests so far."""
         self.before = self.after = None
         with self._changed:
             self._faults.clear()

@@ -26,7 +26,7 @@ _END_SECONDS = 10.0
 def start(
     command: Sequence[str], *, environment: Mapping[str, str], log: IO[bytes] | int, where: Path | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start a command under a keeper; `end` ends it, and so does the end of this process, whatever its cause.
+    """Start a command under a keeper; `end` ends it, and so does any end of this process.
 
     The keeper has a session of its own, so that Ctrl-C in a terminal is for this process to handle.
 

@@ -1,7 +1,7 @@
-"""An HTTP/1.1 server on 127.0.0.1 whose connections can also be treated badly.
+"""An HTTP/1.1 server on 127.0.0.1 whose connections can also fail.
 
-The standard library's `http.server` answers well and only that; the simulators must be able to stop
-half-way through a status line, reset a connection or break TLS, so they hold the connection themselves.
+The standard library's `http.server` can only answer correctly. The simulators must be able to stop half-way through a
+status line, reset a connection or break TLS. So they hold the connection themselves.
 """
 
 import contextlib
@@ -26,18 +26,18 @@ _STOP_SECONDS = 5.0
 
 
 def free_ports(count: int) -> tuple[int, ...]:
-    """Return ports of 127.0.0.1, each another, that nobody listens on at this moment."""
+    """Return different ports of 127.0.0.1 that are free at this moment."""
     with contextlib.ExitStack() as held:
         probes = [held.enter_context(socket.create_server((HOST, 0))) for _ in range(count)]
         return tuple(probe.getsockname()[1] for probe in probes)
 
 
 class ClientGoneError(Exception):
-    """The client closed, reset or never properly opened the connection; there is nobody left to serve."""
+    """The client closed, reset or never properly opened the connection."""
 
 
 class MalformedRequestError(Exception):
-    """What came is no HTTP/1.1 request with a Content-Length; the connection cannot be used any further."""
+    """It is not an HTTP/1.1 request with a Content-Length; the connection cannot be used any further."""
 
 
 class ForeignRequestError(Exception):
@@ -186,9 +186,9 @@ class LoopbackServer:
         """Make a server that is not yet listening.
 
         Args:
-            serve: called in the connection's thread when a request begins; reads it, answers it and
-                returns whether the connection may go on, which it does unless the client asked for its
-                end. What it raises, other than the errors of this module, reaches `threading.excepthook`.
+            serve: called in the connection's thread when a request begins. It reads and answers the request, and
+                returns whether the connection may go on. A client may also ask for its end. Exceptions other than
+                this module's reach `threading.excepthook`.
             clock: gives the Date of the answers.
             port: 0 for a free one.
             certificate: serve TLS with it; None for plain HTTP.

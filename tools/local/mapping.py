@@ -4,8 +4,8 @@
     batchItemFailures and answers      https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
     MaximumConcurrency                 https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
 
-AWS does not say what a visibility time-out that the function itself set is worth once the function has reported the
-message as failed: `keeps_visibility` chooses.
+A function may set a message's visibility time-out and then report the message as failed. AWS does not say whether that
+time-out then lasts: `keeps_visibility` chooses.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ class EventSourceMapping:
 
     Attributes:
         is_enabled: whether it receives anything.
-        keeps_visibility: whether a visibility time-out that the function set lasts after it reported the message as
-            failed, or raised; where it does not, the queue's own counts, from the receive.
+        keeps_visibility: whether a visibility time-out that the function set lasts after a failure. Otherwise the
+            queue's own counts, from the receive.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class EventSourceMapping:
             wait_seconds: how long to wait for a message, 20 at most.
 
         Returns:
-            What became of each message; nothing where there was none, or the mapping is disabled.
+            The delivery of each message; empty without a message, or if the mapping is disabled.
         """
         if not self.is_enabled:
             return []
@@ -144,7 +144,7 @@ class EventSourceMapping:
     def run(self, invoke: Invoke, stop: threading.Event, *, concurrency: int = 2) -> None:
         """Take turns in as many threads until `stop` is set; return when what was under way has ended.
 
-        Calls of SQS that fail are made again: a queue that is not there for a while delays its messages only.
+        Failed requests to SQS are repeated. A queue that is missing for a while only delays its messages.
         """
         threads = [threading.Thread(target=self._work, args=(invoke, stop), daemon=True) for _ in range(concurrency)]
         for thread in threads:
@@ -203,7 +203,7 @@ def _outcome(invoke: Invoke, event: dict[str, Any]) -> tuple[frozenset[str] | No
     ids = {record["messageId"] for record in event["Records"]}
     try:
         return reported(invoke(event), ids), None
-    except Exception as error:  # noqa: BLE001 - whatever a function raises, its messages come back
+    except Exception as error:  # noqa: BLE001 - after any exception its messages come back
         return None, f"{type(error).__name__}: {error}"
 
 

@@ -36,7 +36,7 @@ class Request:
     body: bytes
 
     def header(self, name: str) -> str | None:
-        """Return the header's value whatever the case of its name, None if it was not sent."""
+        """Return the header's value, None if it was not sent. The case of its name does not matter."""
         return next((value for key, value in self.headers.items() if key.lower() == name.lower()), None)
 
     @property
@@ -67,11 +67,11 @@ class Reply:
     def to_bytes(self, now: datetime) -> bytes:
         """Return status line, headers (with a Date) and body as they go over the wire."""
         head = [status_line(self.status)]
-        given = {name.lower() for name, _ in self.headers}
+        sent = {name.lower() for name, _ in self.headers}
         head += [f"{name}: {value}" for name, value in self.headers]
-        if "date" not in given:
+        if "date" not in sent:
             head.append(f"Date: {format_datetime(now.astimezone(UTC), usegmt=True)}")
-        if "content-length" not in given and self.status not in {204, 304}:  # RFC 9110, 8.6
+        if "content-length" not in sent and self.status not in {204, 304}:  # RFC 9110, 8.6
             head.append(f"Content-Length: {len(self.body)}")
         return ("\r\n".join(head) + "\r\n\r\n").encode("latin-1") + self.body
 

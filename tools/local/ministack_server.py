@@ -1,7 +1,7 @@
 """``python -m tools.local.ministack_server PORT``: MiniStack on 127.0.0.1, behind the door of all local servers.
 
-MiniStack's own command lets every web page in: it answers with ``Access-Control-Allow-Origin: *``. And its EventBridge
-refuses, as AWS's does, events from AWS's own services; here they are let through, as a test sends Amazon Connect's.
+MiniStack's own command lets every web page in: it answers with ``Access-Control-Allow-Origin: *``. Like AWS's, its
+EventBridge refuses events from AWS's own services. Here it accepts them, because a test sends Amazon Connect's.
 """
 
 from __future__ import annotations

@@ -126,8 +126,8 @@ class Drip:
     """One byte every `interval` seconds, for ever, so that no read of the client's times out.
 
     Attributes:
-        what: ``status``: a status line that never ends; ``headers``: a whole status line, then a header
-            that never ends; ``body``: whole headers, then a body that never reaches its Content-Length.
+        what: the part that never ends. Before a header comes a whole status line. Before a body come whole headers,
+            and it never reaches its Content-Length.
         applied: see the module.
         code: the status code dripped or, for headers and body, sent whole.
         interval: seconds.
@@ -193,8 +193,8 @@ class BreakTls:
 
     Attributes:
         applied: see the module.
-        how: ``plaintext``: plain HTTP where the client expects a TLS record, an SSL error for every client;
-            ``eof``: TCP closed under the TLS, without close_notify, which urllib3 shows as an ordinary end.
+        how: ``plaintext`` is plain HTTP instead of a TLS record, an SSL error for every client. ``eof`` is TCP closed
+            under the TLS, without close_notify. urllib3 shows that as an ordinary end.
     """
 
     applied: bool

@@ -1,7 +1,7 @@
 """A built artifact under Lambda's own runtime: its interface emulator, and the runtime client awslambdaric; and `sam`.
 
-Both are what AWS publishes: the emulator comes inside the package aws-sam-cli, the client is the one in Lambda's Python
-images. What this does not have is a container: the artifact runs with this machine's Python 3.13 and its libraries.
+AWS publishes both. The emulator is inside the package aws-sam-cli; the client is the one in Lambda's Python images.
+There is no container here: the artifact runs with this machine's Python 3.13 and its libraries.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A Salesforce telephony endpoint on a real socket, for the local stack, the tests and the fault sweep.
 
-It serves ``PATCH /telephony/v1/voiceCalls/{CALL ID}`` as "Update a Voice Call Record" describes it, checks
-what Salesforce checks, keeps the VoiceCalls that result, and fails in every way `tools.local.misbehaviour`
-knows when told to, by a method call or over HTTP under ``/simulator``.
+It serves ``PATCH /telephony/v1/voiceCalls/{CALL ID}`` as "Update a Voice Call Record" describes it. It checks the same
+as Salesforce, and keeps the resulting VoiceCalls. On demand it fails in every way that `tools.local.misbehaviour` has.
+A method or a request under ``/simulator`` demands it.
 """
 
 import dataclasses
@@ -61,12 +61,12 @@ class SalesforceSimulator:
     """The endpoint; a context manager that listens inside the ``with``.
 
     Attributes:
-        before_apply: called in the connection's thread with each request once it is read to its last byte,
-            before it can take effect and whatever becomes of it.
-        after_apply: called there after a request took effect, before anything is answered.
-        field_lengths: the lengths of custom fields, by name; one that is not there takes any text.
-        refuses_long_values: whether a text longer than its field refuses the request, or is only not written: no page
-            of Salesforce's says what an update does.
+        before_apply: called in the connection's thread with each request once it is read to its last byte. That is
+            before it can take effect, and for every request.
+        after_apply: called there after a request took effect, before the answer.
+        field_lengths: the lengths of custom fields, by name; a field that is not listed takes any text.
+        refuses_long_values: whether a text longer than its field fails the request. Otherwise the text alone is not
+            written. No page of Salesforce's says what an update does.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class SalesforceSimulator:
         """Misbehave so in the next requests, one each, after those already queued.
 
         Raises:
-            ValueError: TLS is to be broken where there is none.
+            ValueError: the behaviour breaks TLS, and this server does not have TLS.
         """
         self._check(*behaviours)
         with self._changed:
@@ -160,7 +160,7 @@ class SalesforceSimulator:
         """Misbehave so in every request for which nothing is queued; None: behave.
 
         Raises:
-            ValueError: TLS is to be broken where there is none.
+            ValueError: the behaviour breaks TLS, and this server does not have TLS.
         """
         if behaviour is not None:
             self._check(behaviour)

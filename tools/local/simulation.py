@@ -3,8 +3,8 @@
     contact event ──> contact queue ──> event source mapping ──> sandboxes of the worker
                                                                  the schedule ──> reconciliation
 
-Whatever comes next happens next, and the clock jumps there: a message that becomes visible, a run of the schedule, what
-a test or a simulated day planned. An invocation takes `busy` of its sandbox; the clock stands still in it, except
+The clock jumps to the next event. An event is a visible message, a scheduled run, or a planned step of a test or
+a simulated day. An invocation takes `busy` of its sandbox; the clock stands still in it, except
 where the code itself sleeps.
 """
 

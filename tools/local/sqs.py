@@ -1,8 +1,8 @@
 """The part of Amazon SQS that VoiceCall Sync and its operators use, AWS's JSON protocol on a real socket.
 
 boto3 finds it through ``AWS_ENDPOINT_URL_SQS`` or ``endpoint_url``. Standard queues only; request signatures and
-policies are not checked. What becomes of a message is in `sqs_queue`, what is accepted in `sqs_rules`, how a
-dead-letter queue is emptied in `sqs_moves`; tests/simulators/test_sqs_simulator.py compares it with MiniStack's SQS.
+policies are not checked. `sqs_queue` has the life of a message, `sqs_rules` the checks of requests, `sqs_moves` the
+redrive. tests/simulators/test_sqs_simulator.py compares it with MiniStack's SQS.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class LocalQueue:
             return self._queue.next_visible_at()
 
     def send(self, body: object, attributes: Mapping[str, str] | None = None, *, delay: int | None = None) -> str:
-        """Put a message in, whatever SQS would say to it; return its id.
+        """Put a message in without SQS's checks; return its id.
 
         Args:
             body: text, or what is sent as JSON.
@@ -167,8 +167,8 @@ class SqsSimulator:
         Args:
             port: 0 for a free one.
             clock: gives the present moment, aware, by which messages are delayed, hidden and kept.
-            waits: whether ReceiveMessage waits as long as it is told to, by the machine's clock; where `clock` is moved
-                by hand, False.
+            waits: whether ReceiveMessage waits as long as requested, by the machine's clock. False if `clock` is moved
+                by hand.
             most_bytes: how long a message may be: 1 MiB, or 262,144, which it was in all regions until August 2025.
         """
         self._clock = clock
@@ -231,14 +231,14 @@ class SqsSimulator:
         """Return the queue of that name.
 
         Raises:
-            SqsError: there is none.
+            SqsError: there is no such queue.
         """
         with self._changed:
             queue = self._named(name)
         return LocalQueue(self, queue, self._url(queue))
 
     def at_this_moment(self) -> _Moment:
-        """Return a context that gives the present moment, and in which nobody else changes anything."""
+        """Return a context that gives the present moment, and in which no other thread changes the queues."""
         return _Moment(self._changed, self._clock, self._tasks)
 
     def _serve(self, connection: Connection) -> bool:
@@ -409,7 +409,7 @@ class SqsSimulator:
     # --- which queue ---
 
     def _of(self, body: Body) -> Queue:
-        """Return the queue that a request is for, whatever address its URL begins with."""
+        """Return the queue that a request is for; its URL may begin with any address."""
         account, _, name = required(body, "QueueUrl").rpartition("/")
         return self._named(name if account.rpartition("/")[2] == ACCOUNT else "")
 

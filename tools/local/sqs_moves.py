@@ -7,8 +7,8 @@ Pages of https://docs.aws.amazon.com/AWSSimpleQueueService/latest/:
     new id, moment and retention         SQSDeveloperGuide/sqs-configure-dead-letter-queue-redrive.html
     a message whose source is unknown    SQSDeveloperGuide/troubleshooting-dlq-redrive.html
 
-A task goes on whenever SQS is asked anything: at once as many messages as it may move in a second, and as many more for
-each second of the clock. What a message's target has as its DelaySeconds counts for it as for any that is sent.
+A task goes on with every request to SQS. It first moves the messages of one second, then as many more for each second
+of the clock. The DelaySeconds of the target queue hold for a moved message as for a new one.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class MoveTasks:
         """Cancel a running task.
 
         Raises:
-            SqsError: there is none with this handle.
+            SqsError: no running task has this handle.
         """
         task = next((task for task in self._tasks if task.handle == handle and task.status == "RUNNING"), None)
         if task is None:

@@ -95,7 +95,7 @@ class LocalStack:
 
         Args:
             ministack: a running one to use; by default one is started.
-            gateway: a running one to that MiniStack, to use and to leave healed; by default one is started. Stacks
+            gateway: a running one to that MiniStack, which is left without faults; by default one is started. Stacks
                 that use one after another have the same address of AWS.
             table: name of the idempotency table to make; stacks that share a MiniStack differ in it.
             certificate: let Salesforce speak TLS with it, and let containers reach Salesforce and AWS.
@@ -232,7 +232,7 @@ class LocalStack:
         return record is not None and record["attempts"] != {"N": "0"}
 
     def state(self, contact_id: str) -> str | None:
-        """Return the state of the contact's record, or None where there is none."""
+        """Return the state of the contact's record, or None without a record."""
         record = self.record(contact_id)
         return record["state"]["S"] if record else None
 

@@ -1,7 +1,8 @@
-"""What Salesforce asks of the JSON Web Token of a telephony call.
+"""Salesforce's rules for the JSON Web Token of a telephony request.
 
-The rules are those of Salesforce's telephony REST API: RS256, ``iss`` the organisation's id, ``sub`` the
-call center's API name, ``exp`` at most 24 h after ``iat``; ``aud`` and ``jti`` only where they are sent.
+The rules are from Salesforce's telephony REST API. The algorithm is RS256, ``iss`` is the organisation's id, and
+``sub`` is the call center's API name. ``exp`` is at most 24 h after ``iat``. ``aud`` and ``jti`` are checked only if
+sent.
 """
 
 import threading

@@ -1,7 +1,7 @@
-"""What Salesforce does with the body of a PATCH, as pure functions: `complaints` and `apply`.
+"""Salesforce's handling of the body of a PATCH, as pure functions: `complaints` and `apply`.
 
-Rules marked with a parameter's name are from that row of "Update a Voice Call Record" in Salesforce's
-telephony REST API; the others name their source.
+A rule marked with a parameter's name is from that row of "Update a Voice Call Record" (Salesforce's telephony API). The
+others name their source.
 """
 
 import json
@@ -15,8 +15,8 @@ Check = Callable[[object], str | None]
 
 _INT32_MAX = 2**31 - 1
 _UTC_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?Z", re.ASCII)
-# Letters, digits and single underscores, beginning with a letter and not ending with an underscore;
-# a custom field ends in __c (or __pc, seen from a person account) and may carry a package's namespace.
+# Letters, digits and single underscores, beginning with a letter and not ending with an underscore. A custom field ends
+# in __c (or __pc, seen from a person account) and may carry a package's namespace.
 _WORD = r"[A-Za-z](?:_?[A-Za-z0-9])*"
 _FIELD_NAME = re.compile(rf"(?:{_WORD}|(?:{_WORD}__)?{_WORD}__p?c)", re.ASCII)
 
@@ -246,8 +246,8 @@ def apply(call: VoiceCall, body: Mapping[str, Any]) -> VoiceCall:
 def _holds_and_talk(body: Mapping[str, Any]) -> dict[str, Any]:
     """Zero where not passed (totalHoldDuration, numberOfHolds, agentInteractionDuration).
 
-    Closing a conversation also resets the hold values (isActiveCall). What is passed along with it is
-    taken to be written after that reset: otherwise no finished call could ever show a hold.
+    Closing a conversation also resets the hold values (isActiveCall). The simulator
+    writes the passed values after that reset. Otherwise no finished call could ever show a hold.
     """
     hold, talk = body.get("totalHoldDuration", 0), body.get("agentInteractionDuration", 0)
     changes: dict[str, Any] = {

@@ -168,19 +168,19 @@ def test_without_after_contact_work_talk_time_ends_with_the_call(started: dateti
         {"DisconnectReason": "third_party_disconnect"},
     ],
 )
-def test_talk_time_is_unknown_where_the_call_went_on_without_the_agent(contact: Mapping[str, Any]) -> None:
+def test_talk_time_is_unknown_if_the_call_went_on(contact: Mapping[str, Any]) -> None:
     went_on = from_described(without_work(**contact), Source.CONTACT_EVENT)
     assert went_on.interaction_seconds is None
     worked = from_described(described(**contact), Source.CONTACT_EVENT)
     assert worked.interaction_seconds == 260, "after-contact work says when the agent's part was over"
 
 
-def test_a_third_party_that_hung_up_is_no_contact_that_goes_on() -> None:
+def test_no_next_contact_follows_a_third_partys_end() -> None:
     """It says something of the talk, and nothing of a missed call."""
     assert not from_described(described(DisconnectReason="THIRD_PARTY_DISCONNECT"), Source.CONTACT_EVENT).handed_on
 
 
-def test_talk_time_ends_with_after_contact_work_and_not_with_the_call() -> None:
+def test_talk_time_ends_where_after_contact_work_begins() -> None:
     transferred = described(DisconnectTimestamp=AFTER_CALL + timedelta(hours=1))
     assert from_described(transferred, Source.CONTACT_EVENT).interaction_seconds == 260
 
@@ -199,7 +199,7 @@ def test_talk_time_ends_with_after_contact_work_and_not_with_the_call() -> None:
         pytest.param([recording(Location=" ")], id="blank"),
     ],
 )
-def test_a_recording_nobody_can_listen_to_is_none(recordings: object) -> None:
+def test_an_unusable_recording_is_left_out(recordings: object) -> None:
     assert from_described(described(Recordings=recordings), Source.CONTACT_EVENT).recording is None
 
 
@@ -246,7 +246,7 @@ def test_an_ivrs_recording_is_for_calls_that_no_agent_took(
     assert missed.recording == Recording(str(ivr["Location"]), 301)
 
 
-def test_a_folder_that_a_customer_named_ivr_is_not_the_automated_part() -> None:
+def test_a_customers_folder_named_ivr_is_not_the_automated_part() -> None:
     entry = recording(Location="ivr/connect/ivr/2026/11/22/call.wav")
     assert from_described(described(Recordings=[entry]), Source.CONTACT_EVENT).recording is not None
 

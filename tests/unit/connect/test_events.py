@@ -147,7 +147,7 @@ def test_an_id_that_is_no_uuid_keeps_its_case() -> None:
         {"Name": "ContactFlowEvent"},
     ],
 )
-def test_no_id_is_found_where_there_is_none(event: object) -> None:
+def test_an_event_without_an_id_has_no_id(event: object) -> None:
     assert asked_by(event).contact_id == ""
 
 
@@ -369,7 +369,7 @@ def test_anything_at_all_has_a_source_or_is_invalid(event: object) -> None:
 
 
 @given(st.text())
-def test_whatever_text_an_id_is_made_of_it_stays_within_the_path(contact_id: str) -> None:
+def test_an_id_of_any_text_stays_within_the_path(contact_id: str) -> None:
     try:
         taken = flow_contact(ContactId=contact_id).contact_id
     except InvalidInput:

@@ -112,7 +112,7 @@ TAGGED = {"aws:connect:instanceId": INSTANCE_ID, "aws:connect:systemEndpoint": "
 
 @pytest.mark.parametrize("endpoint", [None, {}, {"Address": None}, {"Address": " "}])
 @pytest.mark.parametrize("method", ["CALLBACK", "QUEUE_TRANSFER", "INBOUND"])
-def test_our_number_is_in_a_tag_where_the_endpoint_is_missing(method: str, endpoint: object) -> None:
+def test_our_number_is_in_a_tag_without_an_endpoint(method: str, endpoint: object) -> None:
     members = {"InitiationMethod": method, "SystemEndpoint": endpoint}
     numbers = {CUSTOMER_NUMBER, "+18005550177"}
     for contact in made_of(Tags=TAGGED, **members):
@@ -145,7 +145,7 @@ def test_attributes_say_the_numbers_of_a_web_call(attributes: Mapping[str, objec
         assert (contact.from_number, contact.to_number) == INWARDS
 
 
-def test_a_web_call_of_which_nothing_is_known_has_salesforces_default() -> None:
+def test_an_unknown_web_call_has_salesforces_default() -> None:
     nowhere = {"InitiationMethod": "WEBRTC_API", "CustomerEndpoint": None, "SystemEndpoint": None}
     for contact in made_of(**nowhere):
         assert (contact.from_number, contact.to_number) == ("WebRTC_Default", "WebRTC_Default")
@@ -221,7 +221,7 @@ PARENT = "5C31E6A0-F7B6-4425-96DA-92A3B4C5D6E7"
         (5, None),
     ],
 )
-def test_the_parent_is_the_contact_before_and_never_the_contact_itself(previous: object, parent: str | None) -> None:
+def test_the_parent_is_never_the_contact_itself(previous: object, parent: str | None) -> None:
     assert {contact.parent_contact_id for contact in made_of(PreviousContactId=previous)} == {parent}
 
 

@@ -1,4 +1,4 @@
-"""Steps of a search: every contact found, whatever the index promises. Over the Connect simulator, and by hand."""
+"""Steps of a search: every contact is found, for any order of the index. With the Connect simulator, and by hand."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -71,7 +71,7 @@ def pages_of(search: ContactSearch, step: Window, scope: Scope = Scope.ALL, *, c
 
 
 def walk(search: ContactSearch, window: Window, scope: Scope = Scope.ALL, now: datetime | None = None) -> list[Page]:
-    """The pages of all steps of a window; one that is too much for a search is halved, as by the reconciliation."""
+    """The pages of all steps of a window. A step with too many contacts is halved, as by the reconciliation."""
     pages: list[Page] = []
     walked = Position(window.start, scope, window.end)
     while (step := walked.next_step(window.end)) is not None:
@@ -108,7 +108,7 @@ def successor(of: dict[str, Any], began: datetime, method: str = "TRANSFER") -> 
 
 @pytest.mark.parametrize("total_count", ["given", "left out"])
 @pytest.mark.parametrize("scope", [Scope.ALL, Scope.ABANDONED])
-def test_a_step_with_more_contacts_than_one_search_gives_is_halved(
+def test_a_step_with_too_many_contacts_is_halved(
     connect: ConnectSimulator, search: ContactSearch, asked: Asked, scope: Scope, total_count: str
 ) -> None:
     connect.gives_total_count = total_count == "given"
@@ -121,7 +121,7 @@ def test_a_step_with_more_contacts_than_one_search_gives_is_halved(
     assert len(spans(asked, "DISCONNECT_TIMESTAMP")) - len(pages) < 10
 
 
-def test_where_the_answer_says_how_many_there_are_no_page_comes_before_the_halving(
+def test_with_a_count_too_many_are_noticed_before_any_page(
     connect: ConnectSimulator, search: ContactSearch, asked: Asked
 ) -> None:
     put(connect, *(ended(1 + number / 10) for number in range(381)))
@@ -130,9 +130,7 @@ def test_where_the_answer_says_how_many_there_are_no_page_comes_before_the_halvi
     assert len(asked) == 1
 
 
-def test_where_it_does_not_pages_come_until_there_are_too_many(
-    connect: ConnectSimulator, search: ContactSearch
-) -> None:
+def test_without_a_count_pages_come_until_too_many(connect: ConnectSimulator, search: ContactSearch) -> None:
     connect.gives_total_count = False
     put(connect, *(ended(1 + number / 10) for number in range(381)))
     pages: list[Page] = []
@@ -157,7 +155,7 @@ def test_few_results_take_one_search(connect: ConnectSimulator, search: ContactS
     assert sorted(len(page.found) for page in pages) == [49, 100]
 
 
-def test_so_many_in_one_moment_that_no_step_is_narrow_enough(connect: ConnectSimulator, search: ContactSearch) -> None:
+def test_too_many_contacts_in_one_moment_fail(connect: ConnectSimulator, search: ContactSearch) -> None:
     """Then the search goes as far as it can, and says that it could not go further."""
     contact = ended(60)
     connect.put_contacts({**contact, "Id": new_id()} for _ in range(450))
@@ -199,7 +197,7 @@ def test_more_successors_than_one_search_gives(connect: ConnectSimulator, search
         (SUCCESSOR_AFTER + HOUR, False),
     ],
 )
-def test_a_successor_counts_from_two_hours_before_the_end_to_a_day_after_it(
+def test_a_successor_counts_from_two_hours_before_the_end(
     connect: ConnectSimulator, search: ContactSearch, after: timedelta, method: str, *, handed_on: bool
 ) -> None:
     one = ended(60 * 40)
@@ -210,7 +208,7 @@ def test_a_successor_counts_from_two_hours_before_the_end_to_a_day_after_it(
     assert sum(page.handed_on for page in pages) == handed_on
 
 
-def test_of_a_chain_the_first_is_missed_once_it_has_ended(connect: ConnectSimulator, search: ContactSearch) -> None:
+def test_the_first_of_an_ended_chain_is_missed(connect: ConnectSimulator, search: ContactSearch) -> None:
     first, second = ended(50), ended(40, InitiationMethod="QUEUE_TRANSFER")
     third = ended(30, InitiationMethod="QUEUE_TRANSFER", PreviousContactId=second["Id"])
     put(connect, first, {**second, "PreviousContactId": first["Id"]}, third)
@@ -220,7 +218,7 @@ def test_of_a_chain_the_first_is_missed_once_it_has_ended(connect: ConnectSimula
 
 
 @pytest.mark.parametrize("taken", [True, False])
-def test_a_method_that_connect_does_not_take_as_a_filter_is_dropped(
+def test_a_method_that_connect_refuses_is_dropped(
     connect: ConnectSimulator, search: ContactSearch, asked: Asked, *, taken: bool
 ) -> None:
     connect.takes_new_methods = taken
@@ -234,7 +232,7 @@ def test_a_method_that_connect_does_not_take_as_a_filter_is_dropped(
     assert len(asked) == 2, "it is refused once"
 
 
-def test_a_search_that_is_refused_for_another_reason_drops_no_method() -> None:
+def test_another_refusal_of_a_search_drops_no_method() -> None:
     def ask(_: Any) -> Any:
         raise SearchRefused("InvalidParameterException")
 
@@ -256,9 +254,7 @@ def test_a_page_that_is_refused_later_drops_no_method() -> None:
     assert search.not_searched == set()
 
 
-def test_a_contact_that_names_itself_is_no_successor_of_its_own(
-    connect: ConnectSimulator, search: ContactSearch
-) -> None:
+def test_a_contact_is_not_its_own_successor(connect: ConnectSimulator, search: ContactSearch) -> None:
     one = ended(30, InitiationMethod="TRANSFER")
     put(connect, {**one, "PreviousContactId": one["Id"]})
     assert found(pages_of(search, last(hours=1), Scope.ABANDONED)) == {one["Id"]}
@@ -278,7 +274,7 @@ def test_which_contacts_a_scope_finds(connect: ConnectSimulator, search: Contact
 # --- by hand ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_successor_may_begin_two_hours_before_and_a_day_after() -> None:
+def test_a_successor_begins_within_two_hours_before_a_day_after() -> None:
     """The second pass looks a day later at the earliest; by then all of them have begun."""
     assert (SUCCESSOR_BEFORE, SUCCESSOR_AFTER) == (2 * HOUR, 24 * HOUR)
 
@@ -311,7 +307,7 @@ def test_how_pages_are_asked_for() -> None:
     assert (began_2, ended_in_2) == ({**began, "NextToken": "next"}, {**ended_in, "NextToken": "next"})
 
 
-def test_a_day_later_successors_are_looked_for_a_day_after_the_step() -> None:
+def test_a_day_later_the_successors_search_is_wider() -> None:
     asked: Asked = []
     step = Window(datetime(2026, 11, 22, 9, tzinfo=UTC), datetime(2026, 11, 22, 10, tzinfo=UTC))
 
@@ -374,7 +370,7 @@ def test_a_page_that_fails_ends_the_search(scope: Scope) -> None:
 
 @dataclass
 class Index:
-    """An index that keeps no promise: its hits come in any order, and its ranges include their ends or do not."""
+    """An index without promises. Its hits come in any order, and its ranges include their ends or not."""
 
     contacts: list[dict[str, Any]]
     ends: str
@@ -417,7 +413,7 @@ OFFSETS = st.integers(-int(SUCCESSOR_BEFORE / SECOND) + 1, int(SUCCESSOR_AFTER /
     order=st.randoms(use_true_random=False),
     scope=st.sampled_from([Scope.ALL, Scope.UNANSWERED]),
 )
-def test_whatever_the_index_promises_every_contact_is_found(
+def test_every_contact_is_found_in_any_index(
     *,
     ends: dict[int, int | None],
     inclusive: str,
@@ -441,7 +437,7 @@ def test_whatever_the_index_promises_every_contact_is_found(
         if later is None:
             missed.add(hit["Id"])
         else:
-            # It ended when nobody looks.
+            # It ended after all searches.
             began = {"InitiationTimestamp": end + later * SECOND, "DisconnectTimestamp": START + 999 * HOUR}
             of = {"Id": f"s-{number}", "PreviousContactId": hit["Id"], "InitiationMethod": "TRANSFER"}
             contacts.append({**hit, **began, **of, "AgentInfo": agent})

@@ -56,7 +56,7 @@ def request(contact_id: str, now: datetime = NOW, source: Source = Source.CONTAC
 
 
 def taken(ledger: Ledger, contact_id: str, now: datetime) -> Claim | Record:
-    """As the pipeline does: over a record that is due; a dead owner's claim is turned UNCERTAIN."""
+    """As the pipeline does: over a record that is due; an expired claim becomes UNCERTAIN."""
     found = ledger.claim(request(contact_id, now))
     if isinstance(found, Record) and found.due(now):
         found = ledger.claim(request(contact_id, now), found)
@@ -93,7 +93,7 @@ def test_a_settled_contact_is_never_claimed_again(ledger: Ledger, state: State) 
     assert standing(ledger, contact_id, NOW + timedelta(days=300)).state is state
 
 
-def test_what_was_not_applied_is_claimed_again_when_it_is_due(ledger: Ledger) -> None:
+def test_a_contact_not_applied_is_claimed_when_due(ledger: Ledger) -> None:
     contact_id = new_id()
     first = claimed(ledger, contact_id)
     ledger.settle(first, Settlement(State.NOT_APPLIED, "detail", 429, retry_after=60), NOW)
@@ -122,7 +122,7 @@ def test_settling_twice_says_the_same(ledger: Ledger) -> None:
     assert standing(ledger, contact_id).state is State.UPDATED
 
 
-def test_a_dead_owner_becomes_uncertain_and_may_still_settle(ledger: Ledger) -> None:
+def test_an_expired_claim_becomes_uncertain_and_may_still_settle(ledger: Ledger) -> None:
     contact_id = new_id()
     claim = claimed(ledger, contact_id)
     assert standing(ledger, contact_id, NOW + timedelta(seconds=90)).state is State.CLAIMED
@@ -144,7 +144,7 @@ def test_two_who_find_the_same_owner_dead_agree(ledger: Ledger) -> None:
     assert ledger.expire_claim(stale, later).expired_claim is False
 
 
-def test_it_may_be_claimed_again_when_salesforce_said_and_at_once_where_it_did_not(ledger: Ledger) -> None:
+def test_it_may_be_claimed_again_when_salesforce_said(ledger: Ledger) -> None:
     contact_id, waits = new_id(), []
     for hours, retry_after in enumerate((None, 30.0, 0.0, 3600.0)):
         now = NOW + 2 * timedelta(hours=hours)
@@ -158,7 +158,7 @@ def test_it_may_be_claimed_again_when_salesforce_said_and_at_once_where_it_did_n
 
 
 @pytest.mark.parametrize("state", list(State))
-def test_only_what_is_open_is_in_the_index(client: "DynamoDBClient", ledger: Ledger, table: str, state: State) -> None:
+def test_only_open_records_are_in_the_index(client: "DynamoDBClient", ledger: Ledger, table: str, state: State) -> None:
     contact_id = new_id()
     claim = claimed(ledger, contact_id)
     if state is not State.CLAIMED:

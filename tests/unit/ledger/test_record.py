@@ -21,7 +21,7 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.mark.parametrize("state", [*State, None])
-def test_only_what_was_not_applied_may_be_claimed_again(state: State | None) -> None:
+def test_only_a_contact_not_applied_may_be_claimed_again(state: State | None) -> None:
     record = Record("c-1", state, owner="o-1", retry_at=NOW)
     assert record.due(NOW) is (state is State.NOT_APPLIED)
 
@@ -167,7 +167,7 @@ def test_a_record_edited_by_hand_is_read_without_an_error(values: dict[str, Any]
         assert judge(NOW) in {True, False}
 
 
-def test_what_a_further_claim_carries_over() -> None:
+def test_values_that_a_further_claim_keeps() -> None:
     """What the reconciliation and the operators go by survives a claim; what the last attempt said does not."""
     kept = {
         "metAt": stored(NOW),

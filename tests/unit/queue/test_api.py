@@ -1,4 +1,4 @@
-"""The edge to SQS: what is asked of it, and that whatever fails there is one error."""
+"""The edge to SQS: its requests, and that each failure there is one error."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_wait_is_given_in_whole_seconds_never_fewer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "said"),
+    ("reason", "shown"),
     [
         ("contactId must be an id", "contactId must be an id"),
         ("", "unknown"),
@@ -87,13 +87,13 @@ def test_a_wait_is_given_in_whole_seconds_never_fewer() -> None:
         ("\ud800", "\\ud800"),
     ],
 )
-def test_a_copy_in_the_dead_letter_queue_says_why(reason: str, said: str) -> None:
+def test_a_copy_in_the_dead_letter_queue_says_why(reason: str, shown: str) -> None:
     client = Mock()
     queue_of(client).set_apart(message("the body"), reason)
     client.send_message.assert_called_once_with(
         QueueUrl=DEAD_LETTERS,
         MessageBody="the body",
-        MessageAttributes={"Reason": {"DataType": "String", "StringValue": said}},
+        MessageAttributes={"Reason": {"DataType": "String", "StringValue": shown}},
     )
 
 
@@ -132,7 +132,7 @@ DENIED = ClientError({"Error": {"Code": "AccessDenied", "Message": "+49891234567
 
 @pytest.mark.parametrize("failure", [DENIED, ValueError("+498912345678"), KeyError("Attributes"), OSError()])
 @pytest.mark.parametrize("request_of", REQUESTS)
-def test_whatever_fails_is_one_error_without_what_was_sent(
+def test_each_failure_is_one_error_without_the_message(
     request_of: Callable[[ContactQueue], object], failure: Exception
 ) -> None:
     def fail() -> Any:

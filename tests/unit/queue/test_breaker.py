@@ -1,4 +1,4 @@
-"""The breaker: a table of answers by a clock that is moved by hand, and how many contacts an outage uses up."""
+"""The breaker: a table of answers on a clock moved by hand, and how many contacts an outage costs."""
 
 from __future__ import annotations
 
@@ -85,14 +85,14 @@ def test_in_a_flow_the_first_does(failure: Settlement) -> None:
         ([REFUSED] * 20, False),
     ],
 )
-def test_what_counts_as_in_a_row(answers: list[Settlement], opened: object) -> None:
+def test_answers_that_count_as_in_a_row(answers: list[Settlement], opened: object) -> None:
     sandbox = Sandbox()
     sandbox.learn(*answers)
     assert (sandbox.open_for() > 0) is opened
 
 
 @pytest.mark.parametrize("most", [FAILURES, FAILURES_IN_A_FLOW])
-def test_each_probe_that_fails_doubles_the_wait_up_to_ten_minutes(most: int) -> None:
+def test_a_failed_probe_doubles_the_wait_to_ten_minutes(most: int) -> None:
     sandbox = Sandbox(most)
     sandbox.learn(*[SILENCE] * most)
     waits = []
@@ -134,7 +134,7 @@ def test_a_probe_that_says_nothing_is_followed_by_another(nothing: Settlement) -
 
 
 @pytest.mark.parametrize("back", [1, 60, 539, 541, 3600, 10**8])
-def test_a_clock_that_is_set_back_keeps_it_open_for_ten_minutes_at_most(back: float) -> None:
+def test_a_clock_set_back_keeps_it_open_ten_minutes(back: float) -> None:
     sandbox = Sandbox()
     sandbox.learn(SILENCE, SILENCE, SILENCE)
     sandbox.clock.wall -= timedelta(seconds=back)
@@ -164,12 +164,12 @@ def test_an_hours_outage_uses_up_a_dozen_contacts_at_most() -> None:
     assert used_up(FAILURES_IN_A_FLOW, 3600) <= 12
 
 
-def test_a_days_outage_uses_up_seven_more_an_hour_at_most() -> None:
+def test_a_days_outage_costs_seven_an_hour_at_most() -> None:
     assert used_up(FAILURES, 24 * 3600) <= 12 + 23 * 7
 
 
 @given(st.lists(st.tuples(st.sampled_from([*FAILING, *SAYING_NOTHING, *CLOSING]), st.floats(0, 2000)), max_size=40))
-def test_whatever_came_before_one_answer_closes_it_and_no_wait_is_longer_than_ten_minutes(
+def test_one_answer_always_closes_it(
     past: list[tuple[Settlement, float]],
 ) -> None:
     sandbox = Sandbox()

@@ -1,4 +1,4 @@
-"""When a message comes back: the ladder, what is known to be due, and that a week of it stays within SQS's bounds."""
+"""When a message comes back: the ladder, known due times, and that a week of it fits into SQS's bounds."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_without_a_known_moment_the_ladder_counts(failures: int, minutes: float)
 @pytest.mark.parametrize(
     ("failures", "due_in", "after"),
     [
-        # As soon as Salesforce said, whatever the ladder says.
+        # As soon as Salesforce said; the ladder does not count.
         (1, 30 * SECOND, 30 * SECOND),
         (1, HOUR, HOUR),
         (4, 2 * SECOND, 2 * SECOND),
@@ -64,14 +64,14 @@ DUE = st.none() | st.timedeltas(-timedelta(days=2), HOUR)
 
 
 @given(st.integers(1, 2000), DUE)
-def test_a_wait_is_never_before_the_known_moment_and_never_nothing(failures: int, due_in: timedelta | None) -> None:
+def test_a_wait_is_never_too_short_or_zero(failures: int, due_in: timedelta | None) -> None:
     after = wait(TIMINGS.ladder, failures, None if due_in is None else NOW + due_in, NOW)
     assert SECOND <= after <= HOUR
     assert due_in is None or after >= due_in
 
 
-# DEFECT (coming_back.wait): a retryAt that was edited by hand may be further ahead than SQS takes; it then refuses each
-# change of visibility, and the message comes every 360 s instead.
+# DEFECT (coming_back.wait): a retryAt that was edited by hand may be further ahead than SQS takes. SQS then refuses
+# each change of visibility, and the message comes every 360 s instead.
 @pytest.mark.parametrize("failures", [1, TAKEN_AT_ITS_WORD + 1])
 def test_a_wait_is_never_longer_than_sqs_takes(failures: int) -> None:
     assert wait(TIMINGS.ladder, failures, NOW + timedelta(days=3), NOW) <= LONGEST_VISIBILITY
@@ -82,7 +82,7 @@ def test_a_wait_is_never_longer_than_sqs_takes(failures: int) -> None:
 def test_a_week_of_failing_takes_fewer_receives_than_sqs_allows(
     due_ins: list[timedelta | None], rest: timedelta | None
 ) -> None:
-    """Whatever Salesforce says when: any mix at first, then always the same."""
+    """With any due times from Salesforce: any mix at first, then always the same."""
     now, failed_since, receives = NOW, None, 1
     while not is_over(failed_since, receives, now):
         due_in = due_ins[receives - 1] if receives <= len(due_ins) else rest
@@ -94,7 +94,7 @@ def test_a_week_of_failing_takes_fewer_receives_than_sqs_allows(
     assert TRIED_FOR < now - NOW <= TRIED_FOR + HOUR + SECOND
 
 
-def test_also_where_the_queues_own_time_out_counts_the_function_sets_it_apart_before_sqs_does() -> None:
+def test_the_function_parks_it_before_sqs_does() -> None:
     now, receives = NOW, 1
     while not is_over(NOW, receives, now):
         now += VISIBILITY
@@ -104,14 +104,14 @@ def test_also_where_the_queues_own_time_out_counts_the_function_sets_it_apart_be
 
 
 @given(st.timedeltas(timedelta(0), timedelta(days=2)))
-def test_a_message_is_expected_no_earlier_than_either_time_out_gives_it(after: timedelta) -> None:
+def test_a_message_is_expected_after_both_time_outs(after: timedelta) -> None:
     expected = back_by(NOW, after)
     assert expected >= NOW + after
     assert expected >= NOW + VISIBILITY
     assert expected in {NOW + after, NOW + VISIBILITY}
 
 
-def test_a_new_message_is_expected_by_the_queues_time_out_as_well() -> None:
+def test_a_new_message_is_expected_by_the_queues_time_out() -> None:
     assert back_by(NOW, DELAY) == NOW + VISIBILITY
 
 

@@ -47,7 +47,7 @@ def test_an_operator_may_write_a_contacts_id_in_capitals() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "content",
     [
         None,
         True,
@@ -60,7 +60,7 @@ def test_an_operator_may_write_a_contacts_id_in_capitals() -> None:
         {"contactId": CONTACT_ID, "source": None},
         {"contactId": CONTACT_ID, "source": ""},
         {"contactId": CONTACT_ID, "source": "Operator"},
-        {"contactId": CONTACT_ID, "source": "somebody"},
+        {"contactId": CONTACT_ID, "source": "unknown"},
         # Only an event itself is one: it says which kind it is, and of which instance.
         {"contactId": CONTACT_ID, "source": "contact-event"},
         flow_event(),
@@ -70,9 +70,9 @@ def test_an_operator_may_write_a_contacts_id_in_capitals() -> None:
         {**contact_event(), "source": "operator", "contactId": CONTACT_ID, "detail-type": ["x"]},
     ],
 )
-def test_what_is_neither_a_contact_event_nor_a_message_of_ours_is_refused(said: object) -> None:
+def test_an_unknown_message_is_refused(content: object) -> None:
     with pytest.raises(InvalidInput):
-        asked_in(json.dumps(said))
+        asked_in(json.dumps(content))
 
 
 # DEFECT (messages.asked_in, `said.get("source") in _OURS`): what cannot be hashed is a TypeError, not InvalidInput. The
@@ -110,22 +110,25 @@ def test_a_body_that_is_no_json_is_refused(body: str) -> None:
     "contact_id", [None, 7, True, "", " ", ["c-1"], {"contactId": "c-1"}, "../x", "a/b", "x" * 257]
 )
 @pytest.mark.parametrize("source", OURS)
-def test_a_message_of_ours_without_a_contact_is_refused_by_name(contact_id: object, source: Source) -> None:
+def test_our_message_without_a_contact_names_the_field(contact_id: object, source: Source) -> None:
     with pytest.raises(InvalidInput, match=r"^contactId must be"):
         asked_in(json.dumps({"contactId": contact_id, "source": source.value}))
     with pytest.raises(InvalidInput, match=r"^contactId must be"):
         asked_in(json.dumps({"source": source.value}))
 
 
-def test_what_is_refused_is_not_repeated() -> None:
-    for said in ({"contactId": "+49 89 123456", "source": "operator"}, {"contactId": "c", "source": "+49 89 123456"}):
+def test_a_refused_value_is_not_repeated() -> None:
+    for content in (
+        {"contactId": "+49 89 123456", "source": "operator"},
+        {"contactId": "c", "source": "+49 89 123456"},
+    ):
         with pytest.raises(InvalidInput) as raised:
-            asked_in(json.dumps(said))
+            asked_in(json.dumps(content))
         assert "123456" not in str(raised.value)
 
 
 # Texts and lists as a source: see the defect above.
-SOURCES = st.sampled_from([*Source, "somebody", None]) | ANY_TEXT | st.integers()
+SOURCES = st.sampled_from([*Source, "unknown", None]) | ANY_TEXT | st.integers()
 BODIES = st.one_of(
     st.text(max_size=40),
     ANY_JSON.filter(lambda value: not isinstance(value, dict)).map(json.dumps),
@@ -147,7 +150,7 @@ def test_any_body_names_a_contact_or_is_refused(body: str) -> None:
 
 
 @given(st.from_regex(r"\A[a-z0-9][a-z0-9_-]{0,255}\Z"), st.sampled_from(OURS))
-def test_whichever_contact_a_message_of_ours_is_about_is_read_back(contact_id: str, source: Source) -> None:
+def test_our_message_is_read_back_for_any_contact(contact_id: str, source: Source) -> None:
     asked = asked_in(body_of(contact_id, source))
     assert (asked.contact_id, asked.source) == (contact_id, source)
 
@@ -184,13 +187,13 @@ def test_a_batch_is_read() -> None:
 
 
 @pytest.mark.parametrize("attributes", [None, {}, [], "x", {"ApproximateReceiveCount": 3, "SentTimestamp": 1.5}])
-def test_what_is_not_said_of_a_message_is_not_known(attributes: object) -> None:
+def test_absent_attributes_of_a_message_are_unknown(attributes: object) -> None:
     (message,) = messages_of({"Records": [record(attributes=attributes)]})
     assert (message.sent_at, message.receives) == (None, 1)
 
 
 @pytest.mark.parametrize("text", ["", " 1", "-1", "1.5", "1e3", "0x10", "²", "many", "9" * 14, "9" * 5000])
-def test_numbers_that_are_none_are_not_known(text: str) -> None:
+def test_invalid_numbers_are_unknown(text: str) -> None:
     attributes = {"ApproximateReceiveCount": text, "SentTimestamp": text}
     (message,) = messages_of({"Records": [record(attributes=attributes)]})
     assert (message.sent_at, message.receives) == (None, 1)
@@ -220,7 +223,7 @@ def test_numbers_that_are_none_are_not_known(text: str) -> None:
         ({"Records": [{"eventSource": "aws:kinesis", "kinesis": {"data": ""}}]}, r"Records\[0\]\.messageId"),
     ],
 )
-def test_what_is_no_batch_is_refused_by_name(event: object, named: str) -> None:
+def test_an_invalid_batch_names_the_field(event: object, named: str) -> None:
     with pytest.raises(InvalidInput, match=f"^{named} must be"):
         messages_of(event)
 

@@ -1,4 +1,4 @@
-"""How far the two passes have come: where a run begins, what it skips, and that no moment is missed or taken twice."""
+"""The positions of the two passes: where a run begins, what it skips, and that it takes each moment once."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_up_to_where_each_pass_looks() -> None:
     ],
 )
 @pytest.mark.parametrize("not_before", [None, NOW - DAY, NOW + DAY])
-def test_a_first_run_a_wider_scope_and_the_first_after_none_begin_now(
+def test_a_first_run_or_wider_scope_begins_now(
     found: Position | None, scope: Scope, not_before: datetime | None
 ) -> None:
     first, skipped = begun(found, scope, not_before)
@@ -78,18 +78,18 @@ def test_a_first_run_a_wider_scope_and_the_first_after_none_begin_now(
 
 
 @pytest.mark.parametrize("scope", [Scope.ABANDONED, MIDDLE])
-def test_the_same_and_a_narrower_scope_go_on_where_it_stands(scope: Scope) -> None:
+def test_the_same_or_a_narrower_scope_goes_on(scope: Scope) -> None:
     found = position(5 * HOUR, width=7 * MINUTE)
     assert begun(found, scope) == (replace(found, scope=scope), None)
 
 
-def test_a_scope_that_was_narrower_for_a_while_begins_now_when_it_is_wide_again() -> None:
+def test_a_scope_that_was_narrower_begins_now_again() -> None:
     narrow, _ = begun(position(HOUR, scope=Scope.ALL), Scope.ABANDONED)
     wide, _ = begun(narrow, Scope.ALL)
     assert wide.at == NOW
 
 
-def test_a_position_that_is_where_it_belongs_is_left_as_it_is() -> None:
+def test_a_valid_position_stays() -> None:
     """So that a run that moves nothing writes nothing."""
     for found in (position(timedelta(0)), position(-29 * MINUTE), position(FURTHEST_BEHIND)):
         assert begun(found) == (found, None)
@@ -110,13 +110,13 @@ def test_it_never_lies_before_the_bound(behind: timedelta, at: datetime) -> None
     assert (first.at, skipped) == (at, None)
 
 
-def test_a_position_ahead_of_now_begins_a_day_back_for_a_clock_was_wrong() -> None:
+def test_a_position_in_the_future_begins_a_day_back() -> None:
     first, skipped = begun(position(timedelta(0), at=NOW + 6 * MINUTE))
     assert (first.at, skipped) == (TARGET - FURTHEST_BEHIND, None)
     assert begun(position(timedelta(0), at=NOW + 4 * MINUTE))[0].at == NOW + 4 * MINUTE
 
 
-def test_a_bound_that_lies_ahead_leaves_nothing_to_do() -> None:
+def test_a_bound_in_the_future_leaves_nothing_to_do() -> None:
     first, skipped = begun(position(5 * HOUR), not_before=NOW + DAY)
     assert (first.at, first.moved_at, skipped) == (NOW, NOW, None), "a bound may be corrected"
     assert first.next_step(TARGET) is None
@@ -134,7 +134,7 @@ def test_a_bound_that_lies_ahead_leaves_nothing_to_do() -> None:
         (300 * HOUR, TARGET - HOUR, None),
     ],
 )
-def test_what_lies_more_than_a_day_back_is_skipped_and_named(
+def test_time_over_a_day_back_is_skipped_and_named(
     behind: timedelta, not_before: datetime | None, skipped_from: datetime | None
 ) -> None:
     first, skipped = begun(position(behind), not_before=not_before)
@@ -168,7 +168,7 @@ def test_the_second_pass_may_be_a_day_behind_as_well() -> None:
         (300 * HOUR, STEP),
     ],
 )
-def test_a_step_that_was_cut_off_is_done_again_half_as_wide(tried: timedelta, width: timedelta) -> None:
+def test_an_interrupted_step_is_repeated_half_as_wide(tried: timedelta, width: timedelta) -> None:
     found = position(5 * HOUR, trying=TARGET - 5 * HOUR + tried)
     assert begun(found) == (replace(found, width=width, trying=None), None)
 
@@ -195,9 +195,7 @@ def test_a_last_step_that_was_cut_off_is_halved_too() -> None:
         (5 * HOUR, (5 * HOUR, 4 * HOUR)),
     ],
 )
-def test_the_next_step_is_an_hour_and_the_last_one_shorter(
-    behind: timedelta, step: tuple[timedelta, timedelta] | None
-) -> None:
+def test_a_step_is_an_hour_the_last_one_shorter(behind: timedelta, step: tuple[timedelta, timedelta] | None) -> None:
     expected = None if step is None else Window(TARGET - step[0], TARGET - step[1])
     assert position(behind).next_step(TARGET) == expected
 
@@ -248,7 +246,7 @@ def from_table(values: dict[str, object]) -> dict[str, object]:
 
 
 def same(read: datetime | None, written: datetime | None) -> bool:
-    """Tell whether they are the same, but for a millisecond that was lost in storing; never is it later."""
+    """Tell whether they are the same. Storing may lose a millisecond, and never adds one."""
     if read is None or written is None:
         return read is written
     return timedelta(0) <= written - read <= timedelta(milliseconds=1)
@@ -292,7 +290,7 @@ GOOD = from_table(position(HOUR, width=5 * MINUTE, trying=TARGET).as_stored())
         {"scope": ["all"]},
     ],
 )
-def test_what_cannot_be_read_is_no_position(changes: dict[str, Any]) -> None:
+def test_an_unreadable_item_is_not_a_position(changes: dict[str, Any]) -> None:
     assert position_of({**GOOD, **changes}) is None
     assert position_of({}) is None
 
@@ -321,7 +319,7 @@ def test_a_width_that_cannot_be_read_is_the_narrowest(width: object, read: timed
     assert found.width == read
 
 
-def test_an_end_of_a_step_that_cannot_be_read_is_none_under_way() -> None:
+def test_an_unreadable_end_means_no_step_under_way() -> None:
     for trying in (None, "x", Decimal("NaN"), Decimal("1E+100")):
         found = position_of({**GOOD, "trying": trying})
         assert found is not None
@@ -363,7 +361,7 @@ DONE, TOO_MANY, CUT_OFF = "done", "too many", "cut off"
     one=st.sampled_from(Pass),
     results=st.lists(st.sampled_from([DONE, TOO_MANY, CUT_OFF]), max_size=30),
 )
-def test_a_walk_takes_every_moment_once_and_none_before_the_bound(
+def test_a_walk_takes_each_moment_after_the_bound_once(
     *,
     found: Position | None,
     scope: Scope,
@@ -372,7 +370,7 @@ def test_a_walk_takes_every_moment_once_and_none_before_the_bound(
     one: Pass,
     results: list[str],
 ) -> None:
-    """However often a step is cut off or holds too much: the next run begins where the last one came to."""
+    """Steps may be interrupted or hold too much: the next run begins where the last one came to."""
     target = one.target(NOW, look_back)
     walked, skipped = begin(found, scope, target, NOW, not_before)
     start, taken = walked.at, list[Window]()
@@ -401,7 +399,7 @@ def test_a_walk_takes_every_moment_once_and_none_before_the_bound(
         assert skipped.start == max(found.at, not_before or found.at)
 
 
-def test_steps_that_were_halved_grow_again_within_an_hour_of_calls() -> None:
+def test_halved_steps_grow_again_within_an_hour() -> None:
     """After an outage in which each run cut its step off, the pass catches up in a few steps."""
     walked, steps = position(DAY, width=NARROWEST), 0
     while (step := walked.next_step(TARGET)) is not None:

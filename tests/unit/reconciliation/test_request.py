@@ -29,11 +29,11 @@ SCHEDULER = {"detail-type": "Scheduled Event", "source": "aws.scheduler", "detai
     ids=["rule", "scheduler", "empty", "nulls", "no dry run"],
 )
 @pytest.mark.parametrize("usual", [USUAL, SEARCHING_NOTHING])
-def test_a_schedule_asks_for_the_two_passes_in_the_scope_that_is_set(event: object, usual: ReconcileDefaults) -> None:
+def test_a_schedule_asks_for_two_passes_in_its_scope(event: object, usual: ReconcileDefaults) -> None:
     assert parse(event, usual, NOW) == ReconcileRequest(window=None, scope=usual.scope)
 
 
-def test_by_hand_a_scope_or_a_dry_run_alone_asks_for_the_last_day() -> None:
+def test_a_scope_alone_asks_for_the_last_day() -> None:
     assert parse({"scope": "all"}, USUAL, NOW) == ReconcileRequest(LAST_DAY, Scope.ALL)
     assert parse({"dryRun": True}, USUAL, NOW) == ReconcileRequest(LAST_DAY, Scope.ABANDONED, dry_run=True)
 
@@ -58,13 +58,13 @@ def test_a_window_by_hand(given: dict[str, Any], window: Window) -> None:
     assert parse(given, USUAL, NOW).window == window
 
 
-def test_nothing_before_the_bound_whoever_asks() -> None:
+def test_nothing_before_the_bound_for_any_request() -> None:
     bounded = ReconcileDefaults(Scope.ABANDONED, timedelta(hours=24), not_before=NOW - timedelta(hours=2))
     assert parse({"dryRun": True}, bounded, NOW).window == Window(NOW - timedelta(hours=2), END)
     assert parse({"from": "2026-11-01T00:00:00Z"}, bounded, NOW).window == Window(NOW - timedelta(hours=2), END)
 
 
-def test_a_bound_that_lies_ahead_leaves_nothing() -> None:
+def test_a_bound_in_the_future_leaves_nothing() -> None:
     bounded = ReconcileDefaults(Scope.ABANDONED, timedelta(hours=24), not_before=NOW + timedelta(hours=2))
     window = parse({"scope": "all"}, bounded, NOW).window
     assert window is not None
@@ -72,7 +72,7 @@ def test_a_bound_that_lies_ahead_leaves_nothing() -> None:
 
 
 @pytest.mark.parametrize("asked", [{"from": "2026-11-20T00:00:00Z"}, {"to": "2026-11-20T00:00:00Z"}, {"dryRun": True}])
-def test_where_the_scope_set_is_none_a_window_by_hand_has_to_name_its_own(asked: dict[str, Any]) -> None:
+def test_with_scope_none_a_window_must_name_its_scope(asked: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match="scope must be one of abandoned, unanswered, all"):
         parse(asked, SEARCHING_NOTHING, NOW)
     assert parse({**asked, "scope": "all"}, SEARCHING_NOTHING, NOW).scope is Scope.ALL
@@ -123,7 +123,7 @@ def test_contacts_by_name_the_bad_ones_among_them() -> None:
         ({"contactIds": ["x"] * 10_001}, "contactIds"),
     ],
 )
-def test_what_is_refused_is_named(event: object, named: str) -> None:
+def test_a_refused_request_names_the_field(event: object, named: str) -> None:
     with pytest.raises(InvalidInput, match=f"{named}.* must be|must be .*not {named}"):
         parse(event, USUAL, NOW)
 

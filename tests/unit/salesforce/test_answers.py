@@ -66,7 +66,7 @@ def test_no_contact_id_changes_the_host_or_the_path(host: str, path: str, contac
         ((0, 1, 99, 100, 101, 103, 199, 600, 999), State.UNCERTAIN),
     ],
 )
-def test_what_an_answer_means(statuses: tuple[int, ...], state: State) -> None:
+def test_the_meaning_of_an_answer(statuses: tuple[int, ...], state: State) -> None:
     for status in statuses:
         settlement = meaning(Answered(status, None), NOW)
         assert settlement == Settlement(state, f"Salesforce answered {status}", status)
@@ -94,14 +94,14 @@ def test_a_503_whose_retry_after_says_nothing_is_uncertain(retry_after: str) -> 
     assert meaning(Answered(503, retry_after), NOW).state is State.UNCERTAIN
 
 
-def test_what_was_not_sent_was_not_applied() -> None:
+def test_an_unsent_attempt_was_not_applied() -> None:
     settlement = meaning(NotSent("ConnectionRefusedError"), NOW)
     assert settlement.state is State.NOT_APPLIED
     assert "ConnectionRefusedError" in settlement.detail
     assert settlement.http_status is None
 
 
-def test_what_was_sent_without_an_answer_is_uncertain() -> None:
+def test_an_attempt_without_an_answer_is_uncertain() -> None:
     settlement = meaning(NoAnswer("TimeoutError"), NOW)
     assert settlement.state is State.UNCERTAIN
     assert "TimeoutError" in settlement.detail
@@ -161,7 +161,7 @@ def test_every_answer_means_something(status: int, retry_after: str | None) -> N
 
 
 @given(st.sampled_from([status for status in HTTPStatus if status.value >= 500]), st.none() | st.text())
-def test_no_5xx_is_ever_taken_for_a_refusal_or_a_success(status: HTTPStatus, retry_after: str | None) -> None:
+def test_no_5xx_is_a_refusal_or_a_success(status: HTTPStatus, retry_after: str | None) -> None:
     assert meaning(Answered(status.value, retry_after), NOW).state in {State.UNCERTAIN, State.NOT_APPLIED}
 
 
@@ -191,7 +191,7 @@ def body(text: str | bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "kept"),
     [
         ("", ""),
         ('[{"errorCode": "INVALID_FIELD", "message": "No such column Tier__c"}]', "INVALID_FIELD Tier__c"),
@@ -207,8 +207,8 @@ def body(text: str | bytes) -> bytes:
         pytest.param(b"\xff\xfe\x00INVALID_FIELD\x00", "INVALID_FIELD", id="no text"),
     ],
 )
-def test_of_a_refusal_only_names_and_codes_are_kept(text: str | bytes, said: str) -> None:
-    assert explanation(body(text), VOICE_CALL) == said
+def test_of_a_refusal_only_names_and_codes_are_kept(text: str | bytes, kept: str) -> None:
+    assert explanation(body(text), VOICE_CALL) == kept
 
 
 def test_an_explanation_is_short() -> None:
@@ -234,8 +234,8 @@ def test_an_explanation_never_repeats_a_value(
     )
     echoes = data.draw(st.lists(st.sampled_from([*values, *map(str.upper, values)]), max_size=6))
     text = "".join(data.draw(AROUND) + echo + data.draw(AROUND) for echo in echoes)
-    said = explanation(body(text), voice_call)
+    kept = explanation(body(text), voice_call)
     names = {"queue", "agent", "fromNumber", "isActiveCall", "callAttributes", "Tier__c", "Age__c"}
-    for word in said.split():
+    for word in kept.split():
         assert word in names or not any(word in value.upper() for value in values)
         assert re.fullmatch(r"[A-Za-z0-9_]+", word)

@@ -130,7 +130,7 @@ def test_a_value_is_converted(value: object, to: FieldType, expected: object) ->
         (1795339800, DATETIME),
     ],
 )
-def test_what_does_not_convert_says_so(value: object, to: FieldType) -> None:
+def test_a_value_that_does_not_convert_says_so(value: object, to: FieldType) -> None:
     with pytest.raises(ValueError, match=r"^not "):
         convert(value, to)
 
@@ -374,7 +374,7 @@ CONFIGURED = parse_setting(
         pytest.param({"sfdc-Vip__c": "yes"}, {"Vip__c": "yes"}, id="prefixed"),
         pytest.param({"SFDC-Vip__c": "yes", "Sfdc-A__pc": "b"}, {"Vip__c": "yes", "A__pc": "b"}, id="in any case"),
         pytest.param({"sfdc-Vip__c": "a", "sfdc-vip__c": "b"}, {"vip__c": "b"}, id="one field in any case"),
-        pytest.param({"sfdc-vip__c": "b", "sfdc-Vip__c": "a"}, {"vip__c": "b"}, id="whichever comes first"),
+        pytest.param({"sfdc-vip__c": "b", "sfdc-Vip__c": "a"}, {"vip__c": "b"}, id="the first one wins"),
         pytest.param({"sfdc-Age__c": "41"}, {"Age__c": 41}, id="a field's type holds for the prefix"),
         pytest.param({"SFDC-AGE__C": "41"}, {"Age__c": 41}, id="in any case, by the field's own name"),
         pytest.param({"sfdc-Age__c": "41", "sfdc-age__c": "40"}, {"Age__c": 41}, id="its own spelling wins"),
@@ -423,7 +423,7 @@ def test_attributes_fill_fields(attributes: dict[str, object], values: dict[str,
         ("sfdc-\ud800", "x", "not a name"),
     ],
 )
-def test_what_cannot_be_sent_is_left_out_alone(name: str, value: object, reason: str) -> None:
+def test_an_unfitting_field_alone_is_left_out(name: str, value: object, reason: str) -> None:
     collected = collect({"sfdc-Good__c": "kept", name: value}, CONFIGURED)
     assert collected.values == {"Good__c": "kept"}
     assert collected.left_out.keys() == {name}
@@ -451,7 +451,7 @@ def test_every_attribute_that_counts_is_sent_or_named(attributes: dict[str, obje
     assert all(name.endswith("__c") or name == "OwnerId" for name in collected.values)
 
 
-def test_all_fields_together_have_a_bound_and_the_first_ones_stay() -> None:
+def test_beyond_the_bound_only_the_first_fields_stay() -> None:
     quotes = {f"sfdc-Q{number:02}__c": '"' * 4000 for number in range(20)}
     collected = collect({**quotes, "tier": "gold"}, CONFIGURED)
     assert list(collected.values) == ["Tier__c", *(f"Q{number:02}__c" for number in range(8))]
@@ -463,7 +463,7 @@ def test_all_fields_together_have_a_bound_and_the_first_ones_stay() -> None:
 
 
 @pytest.mark.parametrize("character", ['"', "\\", "\n", "é", "€", "🧀", "a"])
-def test_whatever_connect_holds_of_a_contact_has_room(character: str) -> None:
+def test_a_contact_with_the_most_attributes_has_room(character: str) -> None:
     longest = character * ((LONGEST_VALUE - len("sfdc-A__c")) // len(character.encode()))
     assert collect({"sfdc-A__c": longest}, {}).left_out == {}
 

@@ -56,7 +56,7 @@ def provisioned_form(pem: str) -> str:
 
 
 def stored_jwt(key: Key, **claims: object) -> str:
-    """Return a JWT as somebody stores it; a claim of None is left out."""
+    """Return a JWT as a customer stores it; a claim of None is left out."""
     proper = {"iss": ORG, "sub": CALL_CENTER, "iat": NOW, "exp": NOW + timedelta(hours=8), **claims}
     return jwt.encode({name: value for name, value in proper.items() if value is not None}, key.private, "RS256")
 
@@ -183,7 +183,7 @@ def test_settings_serve_where_the_secret_does_not_say(key: Key) -> None:
     assert ready(stored_jwt(key, sub=None), CALL_CENTER).call_center_api_name == CALL_CENTER
 
 
-def test_what_the_secret_says_goes_before_the_settings(key: Key) -> None:
+def test_the_secrets_values_go_before_the_settings(key: Key) -> None:
     for form in (own_form, provisioned_form):
         credentials = parse_secret(form(key.pkcs8), "other org", "OtherCenter")
         assert isinstance(credentials, SigningCredentials)
@@ -196,7 +196,7 @@ def test_a_provisioned_key_is_named_after_its_call_center(key: Key) -> None:
     assert credentials.call_center_api_name == CALL_CENTER
 
 
-def test_a_stated_call_center_goes_before_the_name_of_its_only_key(key: Key) -> None:
+def test_a_stated_call_center_goes_before_the_keys_name(key: Key) -> None:
     secret = {"SALESFORCE_ORG_ID": ORG, "CALL_CENTER_API_NAME": "Stated", PROVISIONED: key.pkcs8}
     assert signing(json.dumps(secret)).call_center_api_name == "Stated"
 
@@ -217,7 +217,7 @@ def test_of_several_provisioned_keys_the_stated_call_centers_is_taken(key: Key, 
         ({"-scrt-jwt-auth-private-key": "PEM"}, "O", "", ["CALL_CENTER_API_NAME"]),
     ],
 )
-def test_a_name_that_nobody_says_is_named(
+def test_a_missing_name_is_named(
     secret: Mapping[str, object], org: str, call_center: str, names: list[str], key: Key
 ) -> None:
     text = json.dumps({name: key.pkcs8 if value == "PEM" else value for name, value in secret.items()})
@@ -257,7 +257,7 @@ def test_an_endpoint_may_be_spelled_otherwise(setting: str, stated: str | None, 
 @pytest.mark.parametrize(
     "stated", ["https://example--uat.sandbox.my.salesforce-scrt.com", f"{STATED}:8443", "http://127.0.0.1:1"]
 )
-def test_a_secret_for_another_endpoint_gives_no_token_and_names_both(stated: str, key: Key) -> None:
+def test_a_secret_for_another_endpoint_gives_no_token(stated: str, key: Key) -> None:
     secret = {**json.loads(provisioned_form(key.pkcs8)), "SCRT_ENDPOINT_BASE": stated.replace("/telephony/v1:", ":")}
     with pytest.raises(SecretUnusable) as raised:
         TokenSource(lambda: json.dumps(secret), "", "", STATED).current(NOW)
@@ -266,7 +266,7 @@ def test_a_secret_for_another_endpoint_gives_no_token_and_names_both(stated: str
 
 
 @pytest.mark.parametrize("stated", ["hunter2 hunter2", 5, ["hunter2"], {"a": "hunter2"}, "https://u:hunter2@x.com"])
-def test_what_a_secret_states_and_is_not_an_address_is_not_repeated(stated: object, key: Key) -> None:
+def test_an_invalid_address_in_a_secret_is_not_repeated(stated: object, key: Key) -> None:
     secret = {**json.loads(provisioned_form(key.pkcs8)), "SCRT_ENDPOINT_BASE": stated}
     with pytest.raises(SecretUnusable, match="SCRT_ENDPOINT_BASE is not an address") as raised:
         parse_secret(json.dumps(secret), "", "", STATED)
@@ -375,9 +375,7 @@ BROKEN: Mapping[str, Form] = {
 
 
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
-def test_the_error_about_a_secret_holds_nothing_of_it_even_for_who_prints_the_frames_variables(
-    broken: Form, key: Key
-) -> None:
+def test_an_error_and_its_frames_hold_nothing_of_the_secret(broken: Form, key: Key) -> None:
     text = broken(key.pkcs8)
 
     class Elsewhere:
@@ -433,7 +431,7 @@ def test_any_text_is_a_secret_or_unusable(text: str) -> None:
 # --- a token ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_token_says_what_salesforce_asks_for(key: Key) -> None:
+def test_a_token_has_the_required_claims(key: Key) -> None:
     token = issue(signing(own_form(key.pkcs8)), NOW)
     claims = claims_of(token, key)
     assert jwt.get_unverified_header(token.text) == {"alg": "RS256", "typ": "JWT"}
@@ -447,7 +445,7 @@ def test_a_token_says_what_salesforce_asks_for(key: Key) -> None:
     assert token.call_center_api_name == CALL_CENTER
 
 
-def test_a_token_is_good_for_a_salesforce_whose_clock_is_a_little_behind(key: Key) -> None:
+def test_a_token_is_valid_for_a_slightly_late_clock(key: Key) -> None:
     token = issue(signing(own_form(key.pkcs8)), NOW)
     assert claims_of(token, key)["iat"] <= (NOW - timedelta(seconds=30)).timestamp()
 
@@ -490,7 +488,7 @@ def test_one_reading_and_one_signing_serve_many_contacts(key: Key) -> None:
     assert vault.reads == 1
 
 
-def test_a_token_is_renewed_before_it_expires_without_reading_the_secret_again(key: Key) -> None:
+def test_a_token_is_renewed_without_reading_the_secret_again(key: Key) -> None:
     vault = Vault(own_form(key.pkcs8))
     source = source_over(vault)
     for hours in range(30):
@@ -500,7 +498,7 @@ def test_a_token_is_renewed_before_it_expires_without_reading_the_secret_again(k
     assert vault.reads == 1
 
 
-def test_a_token_from_the_future_is_not_sent_once_the_clock_has_jumped_back(key: Key) -> None:
+def test_a_token_from_the_future_is_not_sent(key: Key) -> None:
     source = source_over(Vault(own_form(key.pkcs8)))
     source.current(NOW)
     earlier = NOW - timedelta(hours=3)
@@ -527,7 +525,7 @@ def test_an_unreadable_secret_is_read_again_at_the_next_contact(key: Key) -> Non
     assert accepted(source.current(NOW), key, NOW)
 
 
-def test_an_expired_jwt_is_looked_up_anew_since_it_may_have_been_replaced(key: Key) -> None:
+def test_an_expired_jwt_is_read_from_the_secret_again(key: Key) -> None:
     vault = Vault(stored_jwt(key))
     source = source_over(vault)
     source.current(NOW)
@@ -562,7 +560,7 @@ def test_after_a_refusal_secret_and_token_are_new(key: Key, other_key: Key) -> N
     assert vault.reads == 2
 
 
-def test_after_a_refusal_a_stored_jwt_may_have_become_a_key(key: Key) -> None:
+def test_after_a_refusal_a_key_may_replace_the_jwt(key: Key) -> None:
     vault = Vault(stored_jwt(key))
     source = source_over(vault)
     source.current(NOW)
@@ -574,7 +572,7 @@ def test_after_a_refusal_a_stored_jwt_may_have_become_a_key(key: Key) -> None:
 
 
 @pytest.mark.parametrize("now_there", ["nonsense", None])
-def test_a_forgotten_token_is_not_sent_again_from_a_secret_gone_bad(now_there: str | None, key: Key) -> None:
+def test_an_unusable_secret_does_not_bring_back_a_token(now_there: str | None, key: Key) -> None:
     vault = Vault(own_form(key.pkcs8))
     source = source_over(vault)
     source.current(NOW)
@@ -587,7 +585,7 @@ def test_a_forgotten_token_is_not_sent_again_from_a_secret_gone_bad(now_there: s
             source.current(NOW)
 
 
-def test_no_key_and_no_token_shows_in_what_a_log_could_print_of_the_source(key: Key) -> None:
+def test_the_source_prints_no_key_and_no_token(key: Key) -> None:
     source = source_over(Vault(own_form(key.pkcs8)))
     token = source.current(NOW)
     assert token.text not in repr(source)

@@ -93,7 +93,7 @@ def test_the_body_of_a_described_contact() -> None:
     assert voice_call.ignored_parameters == ()
 
 
-def test_the_names_of_queue_and_agent_come_with_it_once_looked_up() -> None:
+def test_the_names_of_queue_and_agent_are_sent() -> None:
     contact = replace(from_described(described(), Source.CONTACT_EVENT), queue="Support", agent="ada")
     assert body_of(contact) == {**DESCRIBED, "queue": "Support", "agent": "ada"}
 
@@ -109,7 +109,7 @@ def test_hold_counts_are_sent_where_a_source_knows_them() -> None:
     assert body_of(contact) == {"isActiveCall": False, "longestHoldDuration": 30, "numberOfHolds": 2}
 
 
-def test_what_is_not_known_is_not_sent() -> None:
+def test_an_unknown_value_is_not_sent() -> None:
     assert body_of(finished_contact()) == {"isActiveCall": False}
 
 
@@ -129,7 +129,7 @@ def test_zero_is_known() -> None:
     }
 
 
-def test_the_length_of_a_recording_is_sent_where_talk_time_is_not() -> None:
+def test_a_recordings_length_is_sent_without_talk_time() -> None:
     """Salesforce's default is talk and hold time; Connect's times of a recording are those of its last leg."""
     contact = finished_contact(recording=Recording("b/k", 301), hold_seconds=40, interaction_seconds=260)
     assert "totalRecordingDuration" not in body_of(contact)
@@ -211,7 +211,7 @@ def test_other_hold_figures_need_no_recording() -> None:
 
 
 @pytest.mark.parametrize("location", ["arn:aws:kinesisvideo:eu-central-1:1:stream/x/1", "x" * 1025, "\ud800", "b/k\0"])
-def test_a_location_that_cannot_be_sent_takes_with_it_what_needs_it(location: str) -> None:
+def test_without_a_valid_location_no_recording_is_sent(location: str) -> None:
     voice_call = from_contact(finished_contact(recording=Recording(location, 9), hold_seconds=1), CONFIGURED)
     assert voice_call.properties == {"isActiveCall": False}
     assert voice_call.left_out.keys() == {"recordingLocation", "totalRecordingDuration", "totalHoldDuration"}
@@ -240,7 +240,7 @@ def test_an_attribute_with_another_call_origin_is_left_out(origin: object) -> No
         ({"disconnect_reason": "\udfff"}, "disconnectReason"),
     ],
 )
-def test_a_value_of_the_contacts_own_that_does_not_fit_is_left_out_alone(fields: Mapping[str, Any], name: str) -> None:
+def test_a_contacts_unfitting_value_alone_is_left_out(fields: Mapping[str, Any], name: str) -> None:
     voice_call = from_contact(finished_contact(to_number="+1", **fields), CONFIGURED)
     assert voice_call.properties == {"isActiveCall": False, "toNumber": "+1"}
     assert voice_call.left_out.keys() == {name}
@@ -354,7 +354,7 @@ def test_a_parameter_sets_its_property(name: str, value: object, sent: object) -
         for value in values
     ],
 )
-def test_a_parameter_that_is_not_what_its_property_needs_is_invalid(name: str, value: object) -> None:
+def test_a_parameter_unfit_for_its_property_is_invalid(name: str, value: object) -> None:
     with pytest.raises(InvalidInput, match=rf"^Details\.Parameters\.{name} must be ") as raised:
         body_of(flow_contact({**HERE, name: value}))
     assert raised.value.field == f"Details.Parameters.{name}"
@@ -362,13 +362,13 @@ def test_a_parameter_that_is_not_what_its_property_needs_is_invalid(name: str, v
 
 @pytest.mark.parametrize("name", [*FLOW, *TIMES, *COUNTS, *TEXTS, "disconnectReason", "callOrigin", "sfdc-Tier__c"])
 @pytest.mark.parametrize("blank", [None, "", "  \t"])
-def test_a_blank_parameter_is_none(name: str, blank: object) -> None:
+def test_a_blank_parameter_is_absent(name: str, blank: object) -> None:
     voice_call = from_contact(flow_contact({name: blank}), CONFIGURED)
     assert voice_call.properties == FLOW
     assert voice_call.ignored_parameters == ()
 
 
-def test_parameters_go_before_what_the_contact_says() -> None:
+def test_parameters_go_before_the_contacts_values() -> None:
     parameters = {
         "fromNumber": "+1",
         "toNumber": "+2",
@@ -380,7 +380,7 @@ def test_parameters_go_before_what_the_contact_says() -> None:
     assert body == {**FLOW, **parameters, "isActiveCall": False}
 
 
-def test_a_parameter_goes_before_an_attribute_call_origin_even_a_wrong_one() -> None:
+def test_a_parameter_goes_before_an_attribute_call_origin() -> None:
     for origin in ("Progressive", "nonsense"):
         contact = flow_contact({"callOrigin": "Preview"}, Attributes={"callOrigin": origin})
         voice_call = from_contact(contact, CONFIGURED)
@@ -507,7 +507,7 @@ def test_a_parameter_call_attributes_that_is_no_object_is_invalid(value: object)
         '"\\ud800": 1',
     ],
 )
-def test_a_field_of_a_parameter_that_cannot_be_sent_is_left_out_alone(field: str) -> None:
+def test_a_parameters_unfitting_field_alone_is_left_out(field: str) -> None:
     contact = flow_contact({"callAttributes": f'{{"Good__c": "kept", {field}}}'}, Attributes={})
     voice_call = from_contact(contact, CONFIGURED)
     assert voice_call.properties["callAttributes"] == '{"Good__c": "kept"}'
@@ -517,7 +517,7 @@ def test_a_field_of_a_parameter_that_cannot_be_sent_is_left_out_alone(field: str
 # --- a record to create ----------------------------------------------------------------------------------------------
 
 
-def test_what_is_missing_to_create_a_record_is_named() -> None:
+def test_properties_missing_for_a_creation_are_named() -> None:
     voice_call = from_contact(finished_contact(initiated_at=STARTED, to_number="+1"), CONFIGURED)
     assert voice_call.missing_for_creation() == ("endTime", "fromNumber", "initiationMethod", "callCenterApiName")
 
@@ -605,16 +605,14 @@ def assert_salesforce_takes(voice_call: VoiceCallUpdate) -> None:
 
 
 @given(FINISHED)
-def test_whatever_a_contact_holds_there_is_a_body_salesforce_takes(contact: Contact) -> None:
+def test_any_contact_gives_a_body_salesforce_takes(contact: Contact) -> None:
     assert_salesforce_takes(from_contact(contact, CONFIGURED))
 
 
 @given(FINISHED, PARAMETERS)
 @example(finished_contact(), {"callAttributes": '{"Age__c": NaN}'})
 @example(finished_contact(), {"callAttributes": "[" * 9999})
-def test_whatever_a_flow_passes_salesforce_takes_the_body_or_it_is_invalid(
-    contact: Contact, parameters: Mapping[str, object]
-) -> None:
+def test_any_flow_gives_a_valid_body_or_is_invalid(contact: Contact, parameters: Mapping[str, object]) -> None:
     try:
         voice_call = from_contact(replace(contact, parameters=parameters), CONFIGURED)
     except InvalidInput:
@@ -639,7 +637,7 @@ FULL_FLOW = flow_event(
 
 
 @given(one_field_replaced(FULL_FLOW))
-def test_a_spoilt_flow_event_gives_a_body_salesforce_takes_or_is_refused(event: dict[str, Any]) -> None:
+def test_a_spoilt_flow_event_gives_a_valid_body_or_fails(event: dict[str, Any]) -> None:
     try:
         voice_call = from_contact(from_flow(asked_by(event), INSTANCE_ID), CONFIGURED)
     except (InvalidInput, NotOurs):
@@ -648,7 +646,7 @@ def test_a_spoilt_flow_event_gives_a_body_salesforce_takes_or_is_refused(event: 
 
 
 @given(one_field_replaced(described()))
-def test_a_spoilt_description_gives_a_body_salesforce_takes_or_no_contact(contact: dict[str, Any]) -> None:
+def test_a_spoilt_description_gives_a_valid_body_or_fails(contact: dict[str, Any]) -> None:
     try:
         made = from_described(contact, Source.CONTACT_EVENT)
     except (InvalidInput, NotOurs, NotFinishedYet):
@@ -657,7 +655,7 @@ def test_a_spoilt_description_gives_a_body_salesforce_takes_or_no_contact(contac
 
 
 def test_the_body_has_a_bound() -> None:
-    """Whatever a flow passes: texts as long as they may be, and far more custom fields than have room."""
+    """A flow passes texts as long as they may be, and far more custom fields than have room."""
     longest = "🧀" * 1024
     texts = dict.fromkeys((*TEXTS, "disconnectReason"), longest)
     fields = {f"sfdc-F{number}__c": "🧀" * 1000 for number in range(20)}
@@ -667,7 +665,7 @@ def test_the_body_has_a_bound() -> None:
 
 
 @given(FINISHED)
-def test_what_is_known_is_sent_or_named(contact: Contact) -> None:
+def test_every_known_value_is_sent_or_named(contact: Contact) -> None:
     voice_call = from_contact(contact, CONFIGURED)
     known = {
         "startTime": contact.initiated_at,
