@@ -26,27 +26,6 @@ from voicecall_sync.contact import Recording
 from voicecall_sync.errors import InvalidInput, NotFinishedYet, NotOurs
 from voicecall_sync.outcome import Source
 
-UNSOUND_IDS: tuple[object, ...] = (
-    None,
-    "",
-    5,
-    True,
-    [],
-    {},
-    ".",
-    "..",
-    "a.b",
-    "a/b",
-    "../x",
-    "a b",
-    "a?b",
-    "a%20b",
-    "é",
-    "a\n",
-    "-a",
-    "x" * 257,
-)
-
 
 def is_one_path_segment(contact_id: str) -> bool:
     """It means itself as the last segment of a URL's path."""

@@ -18,26 +18,6 @@ from voicecall_sync.contact import CallSubType, Contact, Initiation
 from voicecall_sync.outcome import Source
 
 TELEPHONE = {"Type": "TELEPHONE_NUMBER", "Address": CUSTOMER_NUMBER}
-UNSOUND_IDS: tuple[object, ...] = (
-    None,
-    "",
-    5,
-    True,
-    [],
-    {},
-    ".",
-    "..",
-    "a.b",
-    "a/b",
-    "../x",
-    "a b",
-    "a?b",
-    "a%20b",
-    "é",
-    "a\n",
-    "-a",
-    "x" * 257,
-)
 
 
 # --- direction -----------------------------------------------------------------------------------------------------
