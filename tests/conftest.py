@@ -13,9 +13,9 @@ from tests.support.sandbox import Sandbox
 from tests.support.simulated import World
 from tools.local.gateway import AwsGateway
 from tools.local.hand_clock import HandClock
+from tools.local.local_stack import LocalStack
 from tools.local.ministack import MiniStack
 from tools.local.runtime import Kit
-from tools.local.stack import LocalStack
 
 _count = iter(range(1_000_000))
 

@@ -30,11 +30,11 @@ from uuid import UUID
 from boto3 import Session
 from rich.console import Console
 
-from tools.invocation import forget_own_environment, local_folder, shown
+from tools.in_process import forget_own_environment, local_folder, shown
 from tools.local.hand_clock import HandClock
+from tools.local.local_stack import INSTANCE_ARN, LocalStack
 from tools.local.misbehaviour import Answer, Close, Reset
 from tools.local.simulation import Simulation
-from tools.local.stack import INSTANCE_ARN, LocalStack
 from voicecall_cli import tables
 from voicecall_sync.connect.described import from_described
 from voicecall_sync.connect.search import PAGE

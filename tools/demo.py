@@ -31,12 +31,12 @@ from rich.text import Text
 import voicecall_cli.tables
 from tools import tables
 from tools.examples import CONTACTS, ENDED, EVENTS, Examples, moved
-from tools.invocation import forget_own_environment, load_contacts, local_folder, settings_for, shown
+from tools.in_process import forget_own_environment, load_contacts, local_folder, settings_for, shown
 from tools.local.hand_clock import HandClock
+from tools.local.local_stack import LocalStack
 from tools.local.misbehaviour import Answer
 from tools.local.simulation import Simulation
 from tools.local.sqs import LocalQueue
-from tools.local.stack import LocalStack
 from tools.tables import Chapter, LedgerRow, Row, Shown
 from voicecall_cli.terminal import printable, printable_json
 from voicecall_sync.connect.events import asked_by

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from tools.local.local_stack import ROOT
 from tools.local.sqs_rules import md5
-from tools.local.stack import ROOT
 
 EVENTS = ROOT / "events"
 CONTACTS = EVENTS / "contacts.json"

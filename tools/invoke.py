@@ -22,7 +22,7 @@ import boto3
 
 from tools import stack
 from tools.examples import Examples
-from tools.invocation import (
+from tools.in_process import (
     HANDLERS,
     LocalLog,
     Raised,
@@ -32,7 +32,7 @@ from tools.invocation import (
     load_contacts,
     settings_for,
 )
-from tools.local.stack import LocalStack
+from tools.local.local_stack import LocalStack
 from voicecall_cli.terminal import printable
 from voicecall_sync.asked import asked_in
 from voicecall_sync.errors import InvalidInput

@@ -15,7 +15,7 @@ import boto3
 from botocore.config import Config
 
 from tools import stack
-from tools.invocation import HANDLERS, LocalLog, Raised, forget_own_environment, invoke, log_file
+from tools.in_process import HANDLERS, LocalLog, Raised, forget_own_environment, invoke, log_file
 from voicecall_cli import command_line
 from voicecall_cli.log_lines import LogLines, from_file
 from voicecall_cli.queues import Queues

@@ -17,11 +17,11 @@ from urllib.parse import urljoin
 
 import boto3
 
-from tools.invocation import HANDLERS, LocalLog, Raised, invoke
+from tools.in_process import HANDLERS, LocalLog, Raised, invoke
 from tools.local import keeper
+from tools.local.local_stack import ROOT, LocalStack
 from tools.local.mapping import EventSourceMapping
 from tools.local.messages import utc_now
-from tools.local.stack import ROOT, LocalStack
 from voicecall_cli.terminal import printable
 from voicecall_sync.asked import asked_in
 from voicecall_sync.errors import InvalidInput

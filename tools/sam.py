@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.local.door import HOST, NAME_IN_CONTAINERS
-from tools.local.stack import ROOT
+from tools.local.local_stack import ROOT
 from tools.template import Template
 
 FUNCTION = "UpdateVoiceCallFunction"

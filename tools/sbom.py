@@ -21,7 +21,7 @@ from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
-from tools.local.stack import ROOT
+from tools.local.local_stack import ROOT
 from tools.sam import ARTIFACT
 
 _WHEELS = "wheels.sha256"

@@ -27,7 +27,7 @@ import requests
 
 from tools import queue_worker, sam
 from tools.examples import Examples
-from tools.invocation import (
+from tools.in_process import (
     forget_own_environment,
     load_contacts,
     local_folder,
@@ -37,9 +37,9 @@ from tools.invocation import (
 )
 from tools.local.certificates import Certificate, issue
 from tools.local.door import HOST, NAME_IN_CONTAINERS
+from tools.local.local_stack import CONTACT_QUEUE, ROOT, LocalStack, Ports
 from tools.local.messages import utc_now
 from tools.local.salesforce import Received
-from tools.local.stack import CONTACT_QUEUE, ROOT, LocalStack, Ports
 from tools.template import load
 from voicecall_cli.terminal import printable
 

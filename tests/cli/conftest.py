@@ -21,8 +21,8 @@ from boto3.dynamodb.types import TypeSerializer
 from tests.commands.conftest import FREE_PORTS, stopped_at_the_end
 from tests.conftest import QUICK
 from tests.support.sandbox import Context, Sandbox, frugal_session
+from tools.local.local_stack import ROOT, LocalStack
 from tools.local.mapping import EventSourceMapping
-from tools.local.stack import ROOT, LocalStack
 from voicecall_cli import account, watch
 from voicecall_cli.command_line import main
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.cli.conftest import DeployedStack, Operate
 from tests.support.contacts import contact_event
-from tools.local.stack import LocalStack
+from tools.local.local_stack import LocalStack
 
 NOW = int(time.time())
 

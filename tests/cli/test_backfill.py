@@ -11,8 +11,8 @@ from rich.console import Console
 
 from tests.cli.conftest import DeployedStack, Operate, Working
 from tests.support.contacts import STARTED, abandoned, new_id
+from tools.local.local_stack import LocalStack
 from tools.local.misbehaviour import Answer
-from tools.local.stack import LocalStack
 from voicecall_cli import backfill
 from voicecall_cli.command_line import parsed
 from voicecall_cli.log_lines import LogLines

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.cli.conftest import DeployedStack, Operate
-from tools.local.stack import LocalStack
+from tools.local.local_stack import LocalStack
 from tools.operate import main as from_a_clone
 from voicecall_cli.command_line import COMMANDS
 

@@ -12,8 +12,8 @@ from tests.cli.conftest import DeployedStack, Operate, Working
 from tests.support.contacts import contact_event, described, new_id
 from tests.support.sandbox import Sandbox
 from tools.local.gateway import Fault
+from tools.local.local_stack import ROOT, LocalStack
 from tools.local.misbehaviour import Answer
-from tools.local.stack import ROOT, LocalStack
 
 NOW = int(time.time())
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.support.builders import CONTACT_ID
-from tools.local.stack import ROOT
+from tools.local.local_stack import ROOT
 from voicecall_cli import evidence
 from voicecall_cli.evidence import Evidence, evidence_of
 from voicecall_sync.errors import InvalidInput

@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.cli.conftest import DeployedStack, Done, Operate
 from tests.support.contacts import new_id
-from tools.local.stack import LocalStack
+from tools.local.local_stack import LocalStack
 from voicecall_cli import deployed as deployed_stack
 from voicecall_cli.target import CannotOperateError
 from voicecall_cli.terminal import printable

@@ -11,9 +11,9 @@ import pytest
 from tests.cli.conftest import DeployedStack, Operate
 from tests.support.contacts import new_id
 from tools.local.gateway import Fault
+from tools.local.local_stack import LocalStack
 from tools.local.loopback import Connection, LoopbackServer
 from tools.local.messages import Reply, utc_now
-from tools.local.stack import LocalStack
 from voicecall_cli import deployed as deployed_stack
 from voicecall_cli.target import Answer
 

@@ -10,8 +10,8 @@ import pytest
 
 from tests.support.contacts import flow_event, new_id
 from tests.support.sandbox import Sandbox
+from tools.local.local_stack import ROOT, LocalStack
 from tools.local.misbehaviour import Answer
-from tools.local.stack import ROOT, LocalStack
 from tools.template import load
 from voicecall_cli.command_line import COMMANDS, parsed
 from voicecall_cli.evidence import ALWAYS, RULES

@@ -18,7 +18,7 @@ import voicecall_sync
 from tests.cli.conftest import DeployedStack, Done, Operate
 from tests.support.contacts import CUSTOMER, RECORDING, SECRET_VALUE, STARTED, SYSTEM, described, new_id
 from tests.support.missed import answered, ended, put, table
-from tools.local.stack import ROOT, LocalStack
+from tools.local.local_stack import ROOT, LocalStack
 from voicecall_cli import preview as command
 from voicecall_cli.command_line import main
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.cli.conftest import DeployedStack, Operate
 from tests.support.contacts import CUSTOMER, contact_event, new_id
-from tools.local.stack import LocalStack
+from tools.local.local_stack import LocalStack
 from voicecall_cli import redrive
 
 WEEK = {"Reason": "not for a week: Salesforce answered 429"}

@@ -9,8 +9,8 @@ import pytest
 from tests.cli.conftest import DeployedStack, Operate
 from tests.support.contacts import CUSTOMER, contact_event, new_id
 from tests.support.sandbox import Sandbox
+from tools.local.local_stack import LocalStack
 from tools.local.misbehaviour import Answer
-from tools.local.stack import LocalStack
 
 LONG_AGO = int(time.time()) - 7200
 

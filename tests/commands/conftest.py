@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tools.local.keeper import die_with_parent
-from tools.local.stack import ROOT
+from tools.local.local_stack import ROOT
 
 FREE_PORTS = [f"--{part}-port=0" for part in ("aws", "salesforce", "ministack", "connect", "sqs")]
 Run = Callable[..., subprocess.CompletedProcess[str]]

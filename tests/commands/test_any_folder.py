@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tools.__main__ import COMMANDS
-from tools.local.stack import ROOT
+from tools.local.local_stack import ROOT
 
 AS_A_PATH = (str(ROOT / "tools"),)
 AS_A_MODULE = ("-m", "tools")

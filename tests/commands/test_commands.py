@@ -11,7 +11,7 @@ import boto3
 import requests
 
 from tests.commands.conftest import Run
-from tools.local.stack import ROOT
+from tools.local.local_stack import ROOT
 
 COMPLETED = "events/contact-event-completed.json"
 

@@ -11,11 +11,11 @@ import pytest
 
 from tests.support.sandbox import QUEUE, Context, Sandbox
 from tools.examples import AGE, CONTACTS, ENDED, EVENTS, Examples, files, moved, read_json
-from tools.invocation import HANDLERS, handler_for, load_contacts
+from tools.in_process import HANDLERS, handler_for, load_contacts
+from tools.local.local_stack import INSTANCE_ID, ROOT, LocalStack
 from tools.local.messages import utc_now
 from tools.local.simulation import TIMEOUTS
 from tools.local.sqs_rules import md5
-from tools.local.stack import INSTANCE_ID, ROOT, LocalStack
 from tools.template import load
 from voicecall_sync.asked import asked_in
 from voicecall_sync.queue.messages import messages_of

@@ -18,9 +18,9 @@ from tests.support.contacts import flow_event, new_id
 from tools.local import keeper
 from tools.local.door import own_hosts, refusal
 from tools.local.gateway import Fault
+from tools.local.local_stack import ROOT, LocalStack
 from tools.local.ministack import MiniStack
 from tools.local.runtime import Kit, LambdaRuntime
-from tools.local.stack import ROOT, LocalStack
 from tools.sam import is_one_address
 
 COMMANDS = {

@@ -8,7 +8,7 @@ import pytest
 import urllib3
 
 from tests.commands.conftest import FREE_PORTS, Run, stopped_at_the_end
-from tools.local.stack import ROOT
+from tools.local.local_stack import ROOT
 from tools.sam import derived, seen_from_a_container
 from tools.template import load
 

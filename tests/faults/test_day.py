@@ -9,8 +9,8 @@ from tests.support.contacts import new_id
 from tools.day import Day
 from tools.local.gateway import AwsGateway
 from tools.local.hand_clock import HandClock
+from tools.local.local_stack import LocalStack
 from tools.local.ministack import MiniStack
-from tools.local.stack import LocalStack
 
 
 def test_each_finished_contact_is_updated_once_or_needs_an_operator(

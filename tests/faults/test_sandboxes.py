@@ -23,8 +23,8 @@ from tests.support.sandbox import (
     batch,
     fork_server_is_loaded,
 )
+from tools.local.local_stack import LocalStack
 from tools.local.mapping import EventSourceMapping
-from tools.local.stack import LocalStack
 
 Finished = Callable[[str], str]
 LONG_AFTER = 3600.0

@@ -23,9 +23,9 @@ from tests.support.sandbox import QUEUE, UPDATE, Result
 from tests.support.simulated import HOUR, MINUTE, World
 from tools.local.gateway import AwsGateway, Fault
 from tools.local.hand_clock import HandClock
+from tools.local.local_stack import LocalStack
 from tools.local.ministack import MiniStack
 from tools.local.misbehaviour import Answer, Behaviour, CloseUnread, Hang, Reset
-from tools.local.stack import LocalStack
 from voicecall_sync.salesforce.token import issue, parse_secret
 
 CRASH_BEFORE, CRASH_AFTER = "crash before", "crash after"

@@ -20,9 +20,9 @@ from tests.support.contacts import contact_event, flow_event, new_id
 from tests.support.sandbox import Context, Sandbox, ShiftedClock, send_to
 from tools.local.certificates import Certificate, issue, issue_from_unknown_authority
 from tools.local.gateway import Fault
+from tools.local.local_stack import ROOT, LocalStack
 from tools.local.ministack import MiniStack
 from tools.local.misbehaviour import Answer, BreakTls, Close, Drip, Hang, Reset
-from tools.local.stack import ROOT, LocalStack
 from voicecall_sync.clock import Deadline, SystemClock
 from voicecall_sync.salesforce.attempt import Connection, NoAnswer, NotSent, Salesforce
 

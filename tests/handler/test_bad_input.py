@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.contacts import contact_event, flow_event, new_id
 from tests.support.sandbox import Sandbox
-from tools.local.stack import LocalStack
+from tools.local.local_stack import LocalStack
 
 STATUSES = {"UPDATED", "DUPLICATE", "RETRY_LATER", "REJECTED", "UNCERTAIN", "IGNORED", "INVALID"}
 

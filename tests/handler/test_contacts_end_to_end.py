@@ -22,10 +22,10 @@ from tests.support.contacts import (
 )
 from tests.support.sandbox import Sandbox
 from tools.local.connect import SYSTEM_ENDPOINT_TAG
+from tools.local.local_stack import CALL_CENTER, ORG_ID, LocalStack, pem
 from tools.local.loopback import Connection, LoopbackServer
 from tools.local.messages import Reply, utc_now
 from tools.local.misbehaviour import Answer
-from tools.local.stack import CALL_CENTER, ORG_ID, LocalStack, pem
 from voicecall_sync.clock import SystemClock
 from voicecall_sync.wiring import build
 

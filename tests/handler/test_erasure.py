@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from tests.support.contacts import contact_event, new_id
 from tests.support.sandbox import Sandbox
-from tools.local.stack import ROOT, LocalStack
+from tools.local.local_stack import ROOT, LocalStack
 
 PAGE = (ROOT / "docs" / "personal-data.md").read_text(encoding="utf-8")
 [COMMAND] = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)

@@ -18,9 +18,9 @@ import pytest
 from tests.support.contacts import CUSTOMER, SECRET_VALUE, SYSTEM, contact_event, described, flow_event, new_id
 from tests.support.missed import ended, put
 from tools.local.gateway import Fault
+from tools.local.local_stack import ROOT, LocalStack, pem
 from tools.local.mapping import EventSourceMapping
 from tools.local.misbehaviour import Answer, Behaviour, Close, Garbage
-from tools.local.stack import ROOT, LocalStack, pem
 from tools.template import load
 from voicecall_sync.asked import asked_in
 from voicecall_sync.errors import InvalidInput

@@ -10,6 +10,7 @@ import pytest
 from tests.support.contacts import contact_event, flow_event, new_id
 from tests.support.sandbox import Context, Sandbox, send_to
 from tools.local.gateway import Fault
+from tools.local.local_stack import LocalStack
 from tools.local.misbehaviour import (
     Answer,
     Behaviour,
@@ -21,7 +22,6 @@ from tools.local.misbehaviour import (
     Reset,
     Truncated,
 )
-from tools.local.stack import LocalStack
 
 FLOW, EVENT = "contact flow", "contact event"
 sources = pytest.mark.parametrize("source", [FLOW, EVENT])

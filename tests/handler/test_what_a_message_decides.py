@@ -13,8 +13,8 @@ from tests.handler.test_which_calls import metric
 from tests.support.contacts import CUSTOMER, SECRET_VALUE, contact_event, flow_event, new_id
 from tests.support.sandbox import Sandbox
 from tests.support.simulated import HOUR, MINUTE, World
+from tools.local.local_stack import INSTANCE_ARN, LocalStack
 from tools.local.misbehaviour import Answer
-from tools.local.stack import INSTANCE_ARN, LocalStack
 
 OTHER = "arn:aws:connect:us-east-1:111122223333:instance/99999999-9999-4999-8999-999999999999"
 MORE: dict[str, Any] = {

@@ -11,8 +11,8 @@ from botocore.exceptions import ClientError
 
 from tests.simulators.conftest import NOW
 from tools.local.gateway import Fault
+from tools.local.local_stack import REGION, LocalStack
 from tools.local.ministack import MiniStack
-from tools.local.stack import REGION, LocalStack
 
 
 def function_client() -> Any:

@@ -16,8 +16,8 @@ import pytest
 
 from tests.support.artifact import PROJECT, TARGET, built, require_lambdas_machine, run, tool
 from tests.support.contacts import new_id
+from tools.local.local_stack import LocalStack
 from tools.local.runtime import find_python
-from tools.local.stack import LocalStack
 from tools.template import load
 
 FUNCTIONS = [

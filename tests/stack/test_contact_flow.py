@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.support.builders import flow_contact
-from tools.local.stack import ROOT
+from tools.local.local_stack import ROOT
 from voicecall_sync.clock import TIMINGS
 from voicecall_sync.outcome import Status
 from voicecall_sync.salesforce.custom_fields import PREFIX

@@ -16,10 +16,10 @@ import pytest
 from tests.support.artifact import require_lambdas_machine
 from tests.support.contacts import contact_event, described, flow_event, new_id
 from tools.local.gateway import AwsGateway
+from tools.local.local_stack import INSTANCE_ARN, REGION, ROOT, LocalStack
 from tools.local.loopback import free_ports
 from tools.local.ministack import MiniStack
 from tools.local.runtime import run_sam
-from tools.local.stack import INSTANCE_ARN, REGION, ROOT, LocalStack
 from tools.template import load
 
 STACK = "voicecall-sync"

@@ -14,9 +14,9 @@ from tests.support.contacts import contact_event, flow_event, new_id
 from tests.support.delivering import deliver
 from tests.support.missed import ended, open_claim, pass_time, put, updated
 from tests.support.sandbox import SCHEDULED
+from tools.local.local_stack import ROOT, LocalStack
 from tools.local.misbehaviour import Answer
 from tools.local.runtime import Kit, LambdaRuntime
-from tools.local.stack import ROOT, LocalStack
 from tools.template import load, translate
 from voicecall_sync.settings import RECONCILING, SENDING, WORKER_ONLY
 

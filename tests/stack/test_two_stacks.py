@@ -13,8 +13,8 @@ from tests.support.delivering import deliver
 from tests.support.missed import answered, put
 from tests.support.sandbox import Context, Sandbox
 from tools.local.gateway import Fault
+from tools.local.local_stack import ROOT, LocalStack
 from tools.local.misbehaviour import Answer
-from tools.local.stack import ROOT, LocalStack
 from tools.template import load
 from voicecall_sync.salesforce.token import issue, parse_secret
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tools.local.stack import ROOT
+from tools.local.local_stack import ROOT
 from tools.template import load
 from voicecall_sync import settings
 

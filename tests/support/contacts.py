@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from tools.local.stack import INSTANCE_ARN
+from tools.local.local_stack import INSTANCE_ARN
 
 STARTED = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 CUSTOMER = "+15555550123"

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from tools.local.local_stack import LocalStack
 from tools.local.mapping import Delivery, EventSourceMapping
-from tools.local.stack import LocalStack
 
 
 def deliver(stack: LocalStack, invoke: Callable[[Any], object], body: object = None) -> Delivery:

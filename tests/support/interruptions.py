@@ -8,8 +8,8 @@ from typing import Any
 
 from tests.support.sandbox import Context, ProcessSandbox
 from tools.local.gateway import Fault
+from tools.local.local_stack import LocalStack
 from tools.local.misbehaviour import Close
-from tools.local.stack import LocalStack
 
 PATCH = "PATCH"
 BEFORE, AFTER = "before", "after"

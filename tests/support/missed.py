@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.support.contacts import described, new_id
-from tools.local.stack import LocalStack
+from tools.local.local_stack import LocalStack
 
 MINUTES = timedelta(minutes=1)
 QUOTAS_LIFTED = {"RECONCILE_SEARCHES_PER_SECOND": "1000"}

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from tools.local.stack import LocalStack
+    from tools.local.local_stack import LocalStack
 
 UPDATE, QUEUE, RECONCILE = "update_voice_call", "contact_queue", "reconcile"
 SCHEDULED = {"detail-type": "Scheduled Event", "source": "aws.events", "detail": {}}

@@ -9,8 +9,8 @@ import pytest
 from tests.support.contacts import RECORDING, contact_event, described, new_id
 from tests.support.sandbox import frugal_session, timings_of_tests
 from tools.local.hand_clock import HandClock
+from tools.local.local_stack import LocalStack
 from tools.local.simulation import Sandbox, Simulation
-from tools.local.stack import LocalStack
 from voicecall_sync.clock import TIMINGS
 
 LADDER = TIMINGS.ladder

@@ -10,7 +10,7 @@ from itertools import chain
 
 import pytest
 
-from tools.local.stack import ROOT
+from tools.local.local_stack import ROOT
 
 # The files whose words are clean. Add template.yaml when its are.
 CLEAN = (

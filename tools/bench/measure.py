@@ -35,10 +35,10 @@ import certifi
 from rich.console import Console
 from rich.table import Table
 
-from tools.invocation import forget_own_environment
+from tools.in_process import forget_own_environment
 from tools.local.certificates import Certificate, issue
+from tools.local.local_stack import INSTANCE_ARN, ROOT, LocalStack
 from tools.local.runtime import Kit, LambdaRuntime, fetch_client, fetch_sam, find_python
-from tools.local.stack import INSTANCE_ARN, ROOT, LocalStack
 from voicecall_cli import tables
 from voicecall_sync.salesforce.token import issue as issue_token
 from voicecall_sync.salesforce.token import parse_secret

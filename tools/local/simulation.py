@@ -22,8 +22,8 @@ from uuid import uuid4
 from boto3 import Session
 
 from tools.local.hand_clock import HandClock
+from tools.local.local_stack import LocalStack
 from tools.local.mapping import Delivery, EventSourceMapping
-from tools.local.stack import LocalStack
 from voicecall_sync.app import App
 from voicecall_sync.clock import TIMINGS, Clock, Timings
 from voicecall_sync.wiring import build

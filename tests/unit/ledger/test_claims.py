@@ -11,8 +11,8 @@ import pytest
 from moto import mock_aws
 
 from tests.support.contacts import new_id
+from tools.local.local_stack import ROOT
 from tools.local.ministack import MiniStack
-from tools.local.stack import ROOT
 from tools.template import load, table_definition
 from voicecall_sync.errors import LedgerUnavailable
 from voicecall_sync.ledger.claims import Claim, ClaimRequest, Ledger

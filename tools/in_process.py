@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tools.examples import CONTACTS, Examples, files
+from tools.local.local_stack import ROOT, LocalStack
 from tools.local.simulation import TIMEOUTS
-from tools.local.stack import ROOT, LocalStack
 from voicecall_sync import handlers, settings
 from voicecall_sync.connect.events import asked_by
 from voicecall_sync.contact import Scope
