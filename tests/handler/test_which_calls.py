@@ -265,7 +265,8 @@ def test_a_moved_caller_who_was_answered_is_not_missed(begun: NewWorld, scope: s
         "in the list": {"InitiationMethod": "TRANSFER"},
     }
     legs = moved_on(world, **changes[last])
-    world.run(DAY + 3 * HOUR)  # both passes
+    world.schedule(6 * HOUR)
+    world.run(DAY + 9 * HOUR)  # both passes
     assert [applied(world, leg) for leg in legs] == [0, 0, last == "in the list"]
 
 
