@@ -319,7 +319,8 @@ def _answered(ids: Sequence[str]) -> Iterator[dict[str, Any]]:
     }
     for contact_id in ids:
         attributes = {"tier": "gold", "sfdc-Reason__c": "billing"}
-        yield {**_call(contact_id, ended), "AgentInfo": agent, "Attributes": attributes}
+        call = {**_call(contact_id, ended), "AgentInfo": agent, "Attributes": attributes}
+        yield {**call, "Recordings": [{"StorageType": "S3", "MediaStreamType": "AUDIO", "Location": "bucket/call.wav"}]}
 
 
 def _call(contact_id: str, ended: datetime) -> dict[str, Any]:
