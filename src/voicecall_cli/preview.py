@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from voicecall_cli.backfill import PAUSED
-from voicecall_cli.finding import Finding, Paced
+from voicecall_cli.finding import Finding
 from voicecall_cli.outlook import CALL_CENTER, Field, Outlook, Outlooks, Sent, explained
 from voicecall_cli.tables import styled, table_of
 from voicecall_cli.target import Target, command_for
@@ -33,7 +33,7 @@ from voicecall_cli.terminal import (
     shown,
 )
 from voicecall_sync.clock import SystemClock
-from voicecall_sync.connect.search import ContactSearch
+from voicecall_sync.connect.search import ContactSearch, Paced
 from voicecall_sync.contact import SEARCHED, Scope
 from voicecall_sync.errors import ConnectUnavailable
 from voicecall_sync.times import Window

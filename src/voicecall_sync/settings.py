@@ -145,9 +145,9 @@ def read(*more: str) -> Settings:
         WrongSettings: Variables are missing (the message names all of them), or one is wrong.
     """
     values = _values((*SENDING, *more))
-    # The library requests reads these variables too, for a network with its own certificate authority.
     endpoint = _endpoint(values["SCRT_ENDPOINT_BASE"], test=_flag("ALLOW_TEST_ENDPOINT", values))
     _refuse_proxy(endpoint)
+    # The library requests reads these variables too, for a network with its own certificate authority.
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or where()
     return Settings(
         endpoint_base=endpoint,

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 from hypothesis import strategies as st
 
@@ -218,3 +219,8 @@ def one_field_replaced(draw: st.DrawFn, valid: Mapping[str, Any]) -> dict[str, A
     if draw(st.integers(0, 9)) == 0:
         return without(valid, path)
     return with_replaced(valid, path, draw(ANY_JSON | HOSTILE))
+
+
+def is_one_path_segment(contact_id: str) -> bool:
+    """It means itself as the last segment of a URL's path."""
+    return bool(contact_id) and quote(contact_id, safe="") == contact_id and contact_id.strip(".") == contact_id

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from voicecall_sync.calls import CallRules, Successors, ended_unanswered, was_enqueued
+from voicecall_sync.clock import Clock
 from voicecall_sync.connect.described import from_hit
 from voicecall_sync.contact import FoundContact, Scope
 from voicecall_sync.errors import SearchRefused
@@ -62,6 +63,29 @@ class Page:
 
 
 Ask = Callable[[Mapping[str, object]], Mapping[str, Any]]
+
+
+class Paced:
+    """Asks no more often than an account's quota allows.
+
+    Args:
+        ask: Gets a page; see ``Connect.search_page``.
+        clock: Lets time pass between two requests.
+        a_second: The number of requests.
+    """
+
+    def __init__(self, ask: Ask, clock: Clock, a_second: float) -> None:
+        self._ask = ask
+        self._clock = clock
+        self._pause = 1 / a_second
+        self._asked_before = False
+
+    def __call__(self, request: Mapping[str, object]) -> Mapping[str, Any]:
+        """Ask for a page, after a pause if it is not the first one."""
+        if self._asked_before:
+            self._clock.sleep(self._pause)
+        self._asked_before = True
+        return self._ask(request)
 
 
 class TooManyHitsError(Exception):

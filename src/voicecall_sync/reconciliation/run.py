@@ -19,7 +19,7 @@ from typing import Any
 
 from voicecall_sync.calls import CallRules
 from voicecall_sync.clock import Clock, Deadline
-from voicecall_sync.connect.search import Ask, ContactSearch, TooManyHitsError
+from voicecall_sync.connect.search import Ask, ContactSearch, Paced, TooManyHitsError
 from voicecall_sync.contact import FoundContact, Scope
 from voicecall_sync.errors import InvalidInput, LedgerUnavailable, NotReady, TooLittleTime
 from voicecall_sync.ledger.claims import CLAIM_EXPIRED, Ledger
@@ -81,14 +81,14 @@ class Reconciliation:
     counts: Counts = field(init=False, default_factory=Counts)
     _now: datetime = field(init=False)
     _search: ContactSearch = field(init=False)
-    _asked_before: bool = field(init=False, default=False)
     _stands: timedelta = field(init=False, default=timedelta(0))
     _oldest_claim: float | None = field(init=False, default=None)
 
     def run(self) -> dict[str, object]:
         """Do what the request says, and return the answer. Expected failures are in the answer; none is raised."""
         self._now = self.parts.clock.now()
-        self._search = ContactSearch(self._ask, self.parts.rules)
+        paced = Paced(self._page, self.parts.clock, self.parts.searches_per_second)
+        self._search = ContactSearch(paced, self.parts.rules)
         try:
             self._work()
         except TooLittleTime as failure:
@@ -142,15 +142,15 @@ class Reconciliation:
         for record in self.parts.open_contacts.open(State.NOT_APPLIED):
             self._require_time()
             at_most = FEW_IN_LINE if record.failures or record.waits_for else 0
-            if record.lost(self._now) and in_line <= at_most and self._enqueue_again(record, Source.RECONCILE):
+            if record.lost(self._now) and in_line <= at_most and self._enqueue_again(record):
                 self.parts.waiting.expect(record, back_by(self._now, RETENTION))
                 self.counts.enqueued_again += 1
 
-    def _enqueue_again(self, record: Record, source: Source) -> bool:
+    def _enqueue_again(self, record: Record) -> bool:
         """Send a message for a contact that waits. False: the contact has changed, and no message was sent."""
         noted = self.parts.waiting.expect(record, back_by(self._now, DELAY))
         if noted:
-            self.parts.queue.send(record.contact_id, source, timedelta(0))
+            self.parts.queue.send(record.contact_id, Source.RECONCILE, timedelta(0))
         return noted
 
     # ---------------------------------------------------------------- 3  finished contacts, in two passes
@@ -306,12 +306,8 @@ class Reconciliation:
 
     # ---------------------------------------------------------------- time, report and answer
 
-    def _ask(self, request: Mapping[str, object]) -> Mapping[str, Any]:
-        """Ask for a page, no more often than the setting allows."""
-        if self._asked_before:
-            self.parts.clock.sleep(1 / self.parts.searches_per_second)
+    def _page(self, request: Mapping[str, object]) -> Mapping[str, Any]:
         self._require_time()
-        self._asked_before = True
         return self.parts.search_page(request)
 
     def _require_time(self) -> None:

@@ -3,7 +3,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -17,6 +16,7 @@ from tests.support.builders import (
     RECORDING,
     STARTED,
     described,
+    is_one_path_segment,
     one_field_replaced,
     recording,
     without,
@@ -25,12 +25,6 @@ from voicecall_sync.connect.described import agent_id, from_described, queue_id
 from voicecall_sync.contact import Recording
 from voicecall_sync.errors import InvalidInput, NotFinishedYet, NotOurs
 from voicecall_sync.outcome import Source
-
-
-def is_one_path_segment(contact_id: str) -> bool:
-    """It means itself as the last segment of a URL's path."""
-    return bool(contact_id) and quote(contact_id, safe="") == contact_id and contact_id.strip(".") == contact_id
-
 
 # --- described contact ---------------------------------------------------------------------------------------------
 

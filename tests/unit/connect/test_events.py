@@ -5,7 +5,6 @@ import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 from hypothesis import example, given
@@ -23,6 +22,7 @@ from tests.support.builders import (
     described,
     flow_contact,
     flow_event,
+    is_one_path_segment,
     one_field_replaced,
     paths,
     with_replaced,
@@ -57,11 +57,6 @@ UNSOUND_IDS: tuple[object, ...] = (
     "-a",
     "x" * 257,
 )
-
-
-def is_one_path_segment(contact_id: str) -> bool:
-    """It means itself as the last segment of a URL's path."""
-    return bool(contact_id) and quote(contact_id, safe="") == contact_id and contact_id.strip(".") == contact_id
 
 
 # --- which source --------------------------------------------------------------------------------------------------
