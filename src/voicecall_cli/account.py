@@ -103,7 +103,7 @@ def followed(target: Target, account: Callable[[], Account], minutes: int) -> Ac
     with progress() as bar:
         task = bar.add_task("taken from the queue", total=None)
         while True:
-            depth = target.queues.contacts()
+            depth = target.queues.contacts().depth
             ready = depth.ready + depth.delayed
             most = max(most, ready)
             bar.update(task, total=most, completed=most - ready)
@@ -120,7 +120,7 @@ def _open(record: Record) -> bool:
 
 
 def _named(record: Record) -> str:
-    if records.dead_lettered(record):
+    if record.dead_lettered:
         return DEAD_LETTERED
     if record.state is State.NOT_APPLIED and not _open(record):
         return IGNORED

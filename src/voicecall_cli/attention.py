@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.text import Text
 
 from voicecall_cli import queues, records
-from voicecall_cli.queues import Depth
+from voicecall_cli.queues import Backlog
 from voicecall_cli.target import Target, command_for
 from voicecall_cli.terminal import positive, print_json
+from voicecall_sync.ledger.attention import MEANING, Need
 from voicecall_sync.ledger.record import Record
 from voicecall_sync.outcome import State
 
@@ -60,8 +61,8 @@ class _Found:
 
     needs: Sequence[Group]
     waits: Group
-    contacts: Depth
-    dead_letters: Depth
+    contacts: Backlog
+    dead_letters: Backlog
 
     @property
     def needed(self) -> bool:
@@ -92,22 +93,15 @@ def run(options: argparse.Namespace, target: Target, console: Console) -> int:
 def _look(target: Target, limit: int, now: datetime) -> _Found:
     not_applied = list(islice(records.opened(target, State.NOT_APPLIED), MOST_LOOKED_AT + 1))
     more = len(not_applied) > MOST_LOOKED_AT
-    dead = [record for record in not_applied if records.dead_lettered(record)][::-1]
-    waits = [record for record in not_applied[:MOST_LOOKED_AT] if not records.dead_lettered(record)]
+    dead = [record for record in not_applied if record.dead_lettered][::-1]
+    waits = [record for record in not_applied[:MOST_LOOKED_AT] if not record.dead_lettered]
     claimed = islice(records.opened(target, State.CLAIMED), MOST_LOOKED_AT)
     stuck = (record for record in claimed if record.claim_expired(now))
     needs = (
-        _group(
-            "UNCERTAIN",
-            "UNCERTAIN: sent, and its result is unknown",
-            _newest(target, State.UNCERTAIN),
-            limit,
-        ),
-        _group("REJECTED", "REJECTED: refused for good", _newest(target, State.REJECTED), limit),
-        _group("CLAIMED", "CLAIMED, stuck: the claim expired", stuck, limit),
-        _group(
-            "DEAD_LETTERED", "in the dead-letter queue: not applied, and not tried again by itself", iter(dead), limit
-        ),
+        _group(Need.UNCERTAIN, _newest(target, State.UNCERTAIN), limit),
+        _group(Need.REJECTED, _newest(target, State.REJECTED), limit),
+        _group(Need.EXPIRED_CLAIM, stuck, limit),
+        _group(Need.DEAD_LETTERED, iter(dead), limit),
     )
     waiting = Group("waiting", "waiting in the contact queue: not applied, and tried again by itself", waits, more)
     return _Found(needs, waiting, target.queues.contacts(), target.queues.dead_letters())
@@ -117,9 +111,9 @@ def _newest(target: Target, state: State) -> Iterator[Record]:
     return records.opened(target, state, newest_first=True)
 
 
-def _group(key: str, title: str, found: Iterator[Record], limit: int) -> Group:
-    some = list(islice(found, limit + 1))
-    return Group(key, title, some[:limit], len(some) > limit)
+def _group(need: Need, needing: Iterator[Record], limit: int) -> Group:
+    some = list(islice(needing, limit + 1))
+    return Group(need.value, MEANING[need], some[:limit], len(some) > limit)
 
 
 def _show(found: _Found, target: Target, console: Console) -> None:

@@ -12,12 +12,11 @@ from rich.text import Text
 from voicecall_cli.terminal import lasted, printable
 from voicecall_sync.asked import asked_in
 from voicecall_sync.errors import InvalidInput
-from voicecall_sync.queue.api import BATCH, REASON
+from voicecall_sync.queue.api import BATCH, REASON, Depth, depth_of
 
 MOST_SAMPLED = BATCH
 """How many messages of the dead-letter queue are read: one receive."""
 _WAIT_SECONDS = 1
-_NUMBERS = tuple(f"ApproximateNumberOfMessages{which}" for which in ("", "NotVisible", "Delayed"))
 _RUNNING = frozenset({"RUNNING", "CANCELLING"})
 _EVENTBRIDGES_REASON = "ERROR_CODE"
 _LONGEST_REASON = 1024
@@ -25,39 +24,32 @@ _LONGEST_REASON = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Depth:
-    """How much is in a queue, as SQS counts: about.
+class Backlog:
+    """How much is in a queue, and since when.
 
     Attributes:
-        ready: Messages that can be received now.
-        in_flight: Messages that were received and not deleted: in work, or waiting to come back.
-        delayed: New messages that SQS holds back.
+        depth: How many messages it holds.
         oldest: The age of the oldest message; None if unknown.
     """
 
-    ready: int
-    in_flight: int
-    delayed: int
+    depth: Depth
     oldest: timedelta | None
 
     @property
     def total(self) -> int:
         """Return how many messages there are."""
-        return self.ready + self.in_flight + self.delayed
+        return self.depth.total
 
     def __str__(self) -> str:
         age = f"the oldest {lasted(self.oldest)}" if self.oldest is not None else "age of the oldest unknown"
-        return (
-            f"{self.ready} ready, {self.in_flight} in work or waiting to come back, {self.delayed} delayed"
-            f"{f'; {age}' if self.total else ''}"
-        )
+        return f"{self.depth}{f'; {age}' if self.total else ''}"
 
     def as_json(self) -> dict[str, object]:
         """Return it as JSON; the age in seconds, null where it is not known."""
         return {
-            "ready": self.ready,
-            "inFlight": self.in_flight,
-            "delayed": self.delayed,
+            "ready": self.depth.ready,
+            "inFlight": self.depth.in_flight,
+            "delayed": self.depth.delayed,
             "oldestSeconds": None if self.oldest is None else int(self.oldest.total_seconds()),
         }
 
@@ -121,13 +113,13 @@ class Queues:
         self._dead_letter_url = dead_letter_url
         self._age = age
 
-    def contacts(self) -> Depth:
+    def contacts(self) -> Backlog:
         """Return how much is in the contact queue."""
-        return self._depth(self._contact_url)
+        return self._backlog(self._contact_url)
 
-    def dead_letters(self) -> Depth:
+    def dead_letters(self) -> Backlog:
         """Return how much is in the dead-letter queue."""
-        return self._depth(self._dead_letter_url)
+        return self._backlog(self._dead_letter_url)
 
     def sample(self) -> list[DeadLetter]:
         """Read some messages of the dead-letter queue. They stay visible to other readers."""
@@ -157,22 +149,20 @@ class Queues:
         answer = self._client.list_message_move_tasks(SourceArn=self._arn(self._dead_letter_url), MaxResults=1)
         return next(map(_move, answer.get("Results", [])), None)
 
-    def _depth(self, url: str) -> Depth:
-        numbers = self._client.get_queue_attributes(QueueUrl=url, AttributeNames=list(_NUMBERS))["Attributes"]
-        ready, in_flight, delayed = (int(numbers.get(name, 0)) for name in _NUMBERS)
-        return Depth(ready, in_flight, delayed, self._age(url.rpartition("/")[2]))
+    def _backlog(self, url: str) -> Backlog:
+        return Backlog(depth_of(self._client, url), self._age(url.rpartition("/")[2]))
 
     def _arn(self, url: str) -> str:
         answer = self._client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
         return str(answer["Attributes"]["QueueArn"])
 
 
-def lines(contacts: Depth, dead_letters: Depth) -> Text:
+def lines(contacts: Backlog, dead_letters: Backlog) -> Text:
     """Return the numbers of both queues, a line each."""
     return Text(f"Contact queue: {contacts}\nDead-letter queue: {dead_letters}")
 
 
-def as_json(contacts: Depth, dead_letters: Depth) -> dict[str, object]:
+def as_json(contacts: Backlog, dead_letters: Backlog) -> dict[str, object]:
     """Return the numbers of both queues as JSON."""
     return {"contacts": contacts.as_json(), "deadLetters": dead_letters.as_json()}
 

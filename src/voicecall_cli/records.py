@@ -15,6 +15,7 @@ from voicecall_cli import evidence
 from voicecall_cli.tables import NARROW, styled, table_of
 from voicecall_cli.target import Target, command_for
 from voicecall_cli.terminal import printable, shown
+from voicecall_sync.ledger.attention import need_of
 from voicecall_sync.ledger.open_contacts import OpenContacts
 from voicecall_sync.ledger.record import EXPIRED_AFTER, Record, record_of
 from voicecall_sync.outcome import Source, State
@@ -172,15 +173,9 @@ def waiting(records: Iterable[Record], width: int) -> Table:
     return table
 
 
-def dead_lettered(record: Record) -> bool:
-    """Tell whether its message is in the dead-letter queue, so that it is not retried without an operator."""
-    return record.state is State.NOT_APPLIED and record.since is not None and record.dead_lettered_at is not None
-
-
 def needs_a_person(record: Record, now: datetime) -> bool:
     """Tell whether an operator must decide."""
-    undecided_or_refused = record.state in {None, State.UNCERTAIN, State.REJECTED}
-    return undecided_or_refused or dead_lettered(record) or record.claim_expired(now)
+    return record.state is None or need_of(record, now) is not None
 
 
 def undecided(record: Record, now: datetime) -> bool:

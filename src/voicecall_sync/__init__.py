@@ -20,6 +20,7 @@ in this order. Each imports only from those above it, and a test checks that:
     salesforce/answers        the request, and the meaning of its answer or failure
     queue/breaker             while Salesforce does not answer, nothing is claimed
     ledger/record             a contact's record in the ledger, read defensively
+    ledger/attention          which contacts need an operator, and why
     ledger/table              the edge to DynamoDB
     ledger/claims             claim, settle, read: a contact is sent once
     ledger/waiting            the record of a contact whose message waits

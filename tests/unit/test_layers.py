@@ -90,6 +90,7 @@ PURE = (
         "salesforce/voice_call",
         "salesforce/token",
         "ledger/record",
+        "ledger/attention",
     ),
     *("queue/messages", "queue/coming_back", "reconciliation/request", "eligibility", "reconciliation/positions"),
     "reconciliation/counts",

@@ -94,11 +94,20 @@ class Record:
         """Tell whether its claim has expired: the owner's invocation ended without a settle."""
         return self.state is State.CLAIMED and (self.owner_until is not None and now - EXPIRED_AFTER > self.owner_until)
 
+    @property
+    def waits(self) -> bool:
+        """Tell whether its message waits in the contact queue: it is tried again without an operator."""
+        return self.state is State.NOT_APPLIED and self.since is not None and self.dead_lettered_at is None
+
+    @property
+    def dead_lettered(self) -> bool:
+        """Tell whether its message is in the dead-letter queue: it is not tried again without an operator."""
+        return self.state is State.NOT_APPLIED and self.since is not None and self.dead_lettered_at is not None
+
     def lost(self, now: datetime) -> bool:
         """Tell whether it waits, and its message is two hours late."""
         back_by = self.back_by or self.since
-        waits = self.state is State.NOT_APPLIED and self.since is not None and self.dead_lettered_at is None
-        return waits and back_by is not None and now - LOST_AFTER > back_by
+        return self.waits and back_by is not None and now - LOST_AFTER > back_by
 
 
 def record_of(contact_id: str, values: Mapping[str, Any]) -> Record:

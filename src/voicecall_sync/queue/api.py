@@ -6,6 +6,7 @@ SQS takes ten messages at once, and 256 KiB in a message. Newer queues take more
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,29 @@ _LONGEST_REASON = 1024
 _ROOM_FOR_REASON = _LONGEST_REASON + 100
 
 
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How much is in a queue, as SQS counts: about.
+
+    Attributes:
+        ready: Messages that can be received now.
+        in_flight: Messages that were received and not deleted: in work, or waiting to come back.
+        delayed: New messages that SQS holds back.
+    """
+
+    ready: int
+    in_flight: int
+    delayed: int
+
+    @property
+    def total(self) -> int:
+        """Return how many messages there are."""
+        return self.ready + self.in_flight + self.delayed
+
+    def __str__(self) -> str:
+        return f"{self.ready} ready, {self.in_flight} in work or waiting to come back, {self.delayed} delayed"
+
+
 class ContactQueue:
     """The contact queue and its dead-letter queue.
 
@@ -33,7 +57,7 @@ class ContactQueue:
     Args:
         client: Gives an SQS client; the first request asks for it.
         url: The contact queue's address.
-        dead_letter_url: The dead-letter queue's address; "" if the caller moves no messages there.
+        dead_letter_url: The dead-letter queue's address; "" if the caller does not use that queue.
     """
 
     def __init__(self, client: Callable[[], SQSClient], url: str, dead_letter_url: str = "") -> None:
@@ -86,12 +110,26 @@ class ContactQueue:
         with failing_as(_unavailable("send to the dead-letter queue")):
             self._client().send_message(QueueUrl=self._dead_letter_url, MessageBody=message.body, **arguments)
 
-    def in_line(self) -> int:
-        """Count the messages that wait to be received; not those that are delayed, or that come back later."""
-        name: Any = "ApproximateNumberOfMessages"
+    def depth(self) -> Depth:
+        """Return how much is in the contact queue."""
         with failing_as(_unavailable("read of its length")):
-            answer = self._client().get_queue_attributes(QueueUrl=self._url, AttributeNames=[name])
-            return int(answer["Attributes"][name])
+            return depth_of(self._client(), self._url)
+
+    def dead_letters(self) -> Depth:
+        """Return how much is in the dead-letter queue."""
+        with failing_as(_unavailable("read of the dead-letter queue's length")):
+            return depth_of(self._client(), self._dead_letter_url)
+
+
+def depth_of(client: SQSClient, url: str) -> Depth:
+    """Return how much is in a queue.
+
+    Raises:
+        Exception: Any of botocore's, or one that an unreadable answer causes.
+    """
+    names: Any = [f"ApproximateNumberOfMessages{which}" for which in ("", "NotVisible", "Delayed")]
+    attributes = client.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+    return Depth(*(int(attributes[name]) for name in names))
 
 
 def _unavailable(operation: str) -> Callable[[Exception], QueueUnavailable]:

@@ -138,7 +138,7 @@ class Reconciliation:
         contact that came back before. A contact gets only one such message, until the worker receives it or SQS can no
         longer have it.
         """
-        in_line = self.parts.queue.in_line()
+        in_line = self.parts.queue.depth().ready
         for record in self.parts.open_contacts.open(State.NOT_APPLIED):
             self._require_time()
             at_most = FEW_IN_LINE if record.failures or record.waits_for else 0

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from voicecall_sync.errors import QueueUnavailable
 from voicecall_sync.outcome import Source
-from voicecall_sync.queue.api import ContactQueue
+from voicecall_sync.queue.api import ContactQueue, Depth
 from voicecall_sync.queue.messages import Message
 
 URL, DEAD_LETTERS = "https://sqs/contact-queue", "https://sqs/dead-letters"
@@ -113,11 +113,30 @@ def test_body_and_reason_together_fit_into_a_message(letter: str, spare: int) ->
     assert ("MessageAttributes" in sent) is (LARGEST - len(body.encode()) >= 1124)
 
 
-@pytest.mark.parametrize(("number", "waits"), [("0", 0), ("1", 1), ("120000", 120_000)])
-def test_how_many_messages_wait_in_line(number: str, waits: int) -> None:
+def numbers(ready: str, in_flight: str, delayed: str) -> dict[str, Any]:
+    """SQS's answer, whose numbers are text."""
+    names = (
+        "ApproximateNumberOfMessages",
+        "ApproximateNumberOfMessagesNotVisible",
+        "ApproximateNumberOfMessagesDelayed",
+    )
+    return {"Attributes": dict(zip(names, (ready, in_flight, delayed), strict=True))}
+
+
+@pytest.mark.parametrize(
+    ("answer", "depth", "total"),
+    [
+        (numbers("0", "0", "0"), Depth(0, 0, 0), 0),
+        (numbers("120000", "2", "30"), Depth(ready=120_000, in_flight=2, delayed=30), 120_032),
+    ],
+)
+def test_how_much_is_in_a_queue(answer: dict[str, Any], depth: Depth, total: int) -> None:
     client = Mock()
-    client.get_queue_attributes.return_value = {"Attributes": {"ApproximateNumberOfMessages": number}}
-    assert queue_of(client).in_line() == waits
+    client.get_queue_attributes.return_value = answer
+    queue = queue_of(client)
+    assert (queue.depth(), queue.dead_letters(), queue.depth().total) == (depth, depth, total)
+    asked = [call.kwargs["QueueUrl"] for call in client.get_queue_attributes.call_args_list]
+    assert asked == [URL, DEAD_LETTERS, URL]
 
 
 REQUESTS: list[Callable[[ContactQueue], object]] = [
@@ -125,7 +144,8 @@ REQUESTS: list[Callable[[ContactQueue], object]] = [
     lambda queue: queue.send_all(["c-1"], Source.RECONCILE),
     lambda queue: queue.come_back(message(), timedelta(seconds=60)),
     lambda queue: queue.set_apart(message(), "why"),
-    lambda queue: queue.in_line(),
+    lambda queue: queue.depth(),
+    lambda queue: queue.dead_letters(),
 ]
 DENIED = ClientError({"Error": {"Code": "AccessDenied", "Message": "+498912345678"}}, "SendMessage")
 
@@ -145,8 +165,13 @@ def test_each_failure_is_one_error_without_the_message(
 
 def test_an_answer_that_cannot_be_read_is_that_error_too() -> None:
     client = Mock()
-    answers: list[dict[str, Any]] = [{}, {"Attributes": {}}, {"Attributes": {"ApproximateNumberOfMessages": "many"}}]
+    answers: list[dict[str, Any]] = [
+        {},
+        {"Attributes": {}},
+        {"Attributes": {"ApproximateNumberOfMessages": "1"}},
+        numbers("many", "0", "0"),
+    ]
     for answer in answers:
         client.get_queue_attributes.return_value = answer
         with pytest.raises(QueueUnavailable):
-            queue_of(client).in_line()
+            queue_of(client).depth()
