@@ -37,7 +37,7 @@ IS_RUNTIME := import sys; sys.exit(sys.version_info[:2] != tuple(map(int, "$(RUN
 # code calls, and those that botocore asks for credentials. The others are 18 MB unzipped, and no client of ours
 # reads them; a maintainer of botocore says that they may go (https://github.com/boto/botocore/issues/1629). A client
 # of another service would raise UnknownServiceError: add its folder here. tests/stack/test_build.py makes every call.
-SERVICES := connect dynamodb secretsmanager sqs
+SERVICES := connect dynamodb secretsmanager sns sqs
 SIGN_IN := signin sso sso-oidc sts
 KEPT := $(SERVICES) $(SIGN_IN)
 

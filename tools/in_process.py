@@ -128,7 +128,7 @@ def invoke(handler: Handler, event: object, log: TextIO | LocalLog) -> object | 
 
 def forget_own_environment() -> None:
     """Keep a developer's own AWS profile, Region, proxy and exported settings from the function and the stack."""
-    ours = {*settings.SENDING, *settings.WORKER_ONLY, *settings.RECONCILING, *settings.OPTIONAL} - {"LOG_LEVEL"}
+    ours = {*settings.SENDING, *settings.WITH_DEAD_LETTERS, *settings.RECONCILING, *settings.OPTIONAL} - {"LOG_LEVEL"}
     for name in list(os.environ):
         if name in ours or name.startswith("AWS_"):
             del os.environ[name]

@@ -12,7 +12,8 @@ from rich.text import Text
 from voicecall_cli.terminal import lasted, printable
 from voicecall_sync.asked import asked_in
 from voicecall_sync.errors import InvalidInput
-from voicecall_sync.queue.api import BATCH, REASON, Depth, depth_of
+from voicecall_sync.queue.api import BATCH, REASON, depth_of
+from voicecall_sync.queue.depth import Depth
 
 MOST_SAMPLED = BATCH
 """How many messages of the dead-letter queue are read: one receive."""

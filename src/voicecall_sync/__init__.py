@@ -29,6 +29,7 @@ in this order. Each imports only from those above it, and a test checks that:
     update                    the pipeline, readable in one screen
     queue/messages            a message of the contact queue, and the body of our own messages
     asked                     body of a message -> Asked: a contact event, or our own message
+    queue/depth               how much is in a queue
     queue/coming_back         when a message comes back, and when it no longer does
     queue/api                 the edge to SQS
     enqueue                   sends a flow's contact to the queue if it was not updated
@@ -37,8 +38,11 @@ in this order. Each imports only from those above it, and a test checks that:
     ledger/open_contacts      open contacts in the ledger, for the reconciliation and for operators
     reconciliation/positions  how far the two passes of the reconciliation have come
     reconciliation/counts     the results of one run, and its answer
+    reconciliation/summary    what is open, in numbers; the text of the daily message
+    alarm_topic               the edge to SNS
     connect/search            which contacts ended in a step of time, page by page
     worker                    one message of the contact queue, from its body to done or coming back
+    reconciliation/daily_message  tells operators once a day what is open
     reconciliation/run        finds finished contacts without an event, and enqueues them
     settings                  the only reader of the environment
     app                       the three functions: from an event to an answer

@@ -15,6 +15,7 @@
     │   ├── SalesforceUnreachable  no connection: name, TCP, TLS or certificate
     │   ├── SalesforceFailing   the breaker is open: several contacts in a row had no answer
     │   ├── QueueUnavailable    the contact queue did not answer, or refused
+    │   ├── TopicUnavailable    the alarm topic did not answer, or refused
     │   └── TooLittleTime       the invocation would not outlive a PATCH and its settling
     └── Redeliver           raised for a contact event that was given directly, so that it comes again
 
@@ -122,6 +123,10 @@ class SalesforceFailing(NotReady):
 
 class QueueUnavailable(NotReady):
     """The contact queue, or the dead-letter queue, failed."""
+
+
+class TopicUnavailable(NotReady):
+    """The alarm topic failed."""
 
 
 class TooLittleTime(NotReady):

@@ -235,6 +235,10 @@ class Report:
         """Say that a run of the reconciliation stopped early, for a reason that needs an operator."""
         self._logger.error("the reconciliation stopped", detail=reason)
 
+    def not_told(self, reason: str) -> None:
+        """Say that operators did not get the daily message, and why."""
+        self._logger.error("operators were not told what is open", detail=reason)
+
     def counted(self, metric: Metric, number: int = 1) -> None:
         """Add to a count. Zero counts too, so that a graph shows every run."""
         self._metrics.add_metric(metric, MetricUnit.Count, number)

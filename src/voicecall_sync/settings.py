@@ -28,8 +28,8 @@ from voicecall_sync.salesforce.custom_fields import CustomField, parse_setting
 
 SENDING = ("SCRT_ENDPOINT_BASE", "JWT_SECRET_ID", "IDEMPOTENCY_TABLE", "CONNECT_INSTANCE_ID", "CONTACT_QUEUE_URL")
 """The variables of the functions that send."""
-WORKER_ONLY = ("DEAD_LETTER_QUEUE_URL",)
-"""Further variables of the worker."""
+WITH_DEAD_LETTERS = ("DEAD_LETTER_QUEUE_URL",)
+"""Further variables of the worker, and of the reconciliation if it sends the daily message."""
 RECONCILING = ("IDEMPOTENCY_TABLE", "CONNECT_INSTANCE_ID", "CONTACT_QUEUE_URL")
 """The variables of the reconciliation."""
 OPTIONAL: Mapping[str, str] = {
@@ -49,11 +49,13 @@ OPTIONAL: Mapping[str, str] = {
     "RECONCILE_LOOK_BACK_HOURS": "24",
     "RECONCILE_SEARCHES_PER_SECOND": "0.4",
     "RECONCILE_PAUSED": "false",
+    "ALARM_TOPIC_ARN": "",
 }
 """Name -> default."""
 _NETLOC = re.compile(r"([a-z0-9-]+(\.[a-z0-9-]+)*|\[::1\])(:\d{1,5})?", re.ASCII | re.IGNORECASE)
 # A sandbox, a developer org and the like have a label of their own: MyDomain--Uat.sandbox.my.salesforce-scrt.com.
 _SALESFORCE = re.compile(r"([a-z0-9-]+\.)+my\.salesforce-scrt\.com", re.ASCII | re.IGNORECASE)
+_TOPIC = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}", re.ASCII)
 _METHOD = re.compile(r"[A-Z][A-Z_]{0,59}", re.ASCII)
 _PROXIES = ("https_proxy", "all_proxy")
 """Names of variables, also in capital letters. HTTP_PROXY is not for https."""
@@ -94,15 +96,19 @@ class ReconcileSettings:
         defaults: They say what a scheduled run does.
         searches_per_second: How many pages it may ask for in a second.
         paused: The worker receives no messages, so a schedule's run sends none.
+        alarm_topic: The ARN of the topic for the daily message; "" for no message.
+        dead_letter_url: The dead-letter queue's address; "" without a daily message.
     """
 
     table: str
     instance_id: str
     queue_url: str
+    dead_letter_url: str
     rules: CallRules
     defaults: ReconcileDefaults
     searches_per_second: float
     paused: bool
+    alarm_topic: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,11 +177,13 @@ def read_reconciling() -> ReconcileSettings:
     Raises:
         WrongSettings: As for ``read``.
     """
-    values = _values(RECONCILING)
+    tells = bool(os.environ.get("ALARM_TOPIC_ARN", "").strip())
+    values = _values((*RECONCILING, *(WITH_DEAD_LETTERS if tells else ())))
     return ReconcileSettings(
         table=values["IDEMPOTENCY_TABLE"],
         instance_id=_instance(values["CONNECT_INSTANCE_ID"]),
         queue_url=values["CONTACT_QUEUE_URL"],
+        dead_letter_url=values.get("DEAD_LETTER_QUEUE_URL", ""),
         rules=_rules(values),
         defaults=ReconcileDefaults(
             scope=_scope(values["RECONCILE_SCOPE"]),
@@ -184,6 +192,7 @@ def read_reconciling() -> ReconcileSettings:
         ),
         searches_per_second=_searches_per_second(values),
         paused=_flag("RECONCILE_PAUSED", values),
+        alarm_topic=_topic(values["ALARM_TOPIC_ARN"]),
     )
 
 
@@ -282,6 +291,12 @@ def _instance(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9-]{1,100}", instance_id, re.ASCII):
         raise WrongSettings("CONNECT_INSTANCE_ID must be the id of an Amazon Connect instance, or its ARN")
     return instance_id
+
+
+def _topic(text: str) -> str:
+    if text and not _TOPIC.fullmatch(text):
+        raise WrongSettings("ALARM_TOPIC_ARN must be empty or the ARN of an SNS topic")
+    return text
 
 
 def _header(text: str) -> str:

@@ -15,6 +15,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
 from voicecall_sync import settings as environment
+from voicecall_sync.alarm_topic import AlarmTopic
 from voicecall_sync.app import App, SendingParts
 from voicecall_sync.clock import AWS_TRIES, TIMINGS, Clock, SystemClock, Timings
 from voicecall_sync.connect.api import Connect
@@ -26,11 +27,12 @@ from voicecall_sync.ledger.table import Table
 from voicecall_sync.ledger.waiting import Waiting
 from voicecall_sync.queue.api import ContactQueue
 from voicecall_sync.queue.breaker import Breaker
+from voicecall_sync.reconciliation.daily_message import DailyMessage
 from voicecall_sync.reconciliation.run import ReconciliationParts
 from voicecall_sync.report import Report
 from voicecall_sync.salesforce.attempt import Salesforce
 from voicecall_sync.salesforce.token import TokenSource
-from voicecall_sync.settings import WORKER_ONLY, Settings
+from voicecall_sync.settings import WITH_DEAD_LETTERS, Settings
 from voicecall_sync.update import Pipeline
 from voicecall_sync.worker import Worker
 
@@ -101,19 +103,24 @@ class _Parts:
     @_checked
     def of_queue(self) -> SendingParts:
         """Return the parts of ContactQueueFunction."""
-        return self._sending(environment.read(*WORKER_ONLY))
+        return self._sending(environment.read(*WITH_DEAD_LETTERS))
 
     @_checked
     def of_reconciliation(self) -> ReconciliationParts:
         """Return the parts of ReconcileFunction."""
         settings = environment.read_reconciling()
         table = Table(self._clients.quick("dynamodb"), settings.table)
+        open_contacts = OpenContacts(table, self._new_owner)
+        sqs, sns = (functools.partial(self._clients.quick, service) for service in ("sqs", "sns"))
+        queue = ContactQueue(sqs, settings.queue_url, settings.dead_letter_url)
+        topic = AlarmTopic(sns, settings.alarm_topic) if settings.alarm_topic else None
         return ReconciliationParts(
             search_page=Connect(self._clients.connect, settings.instance_id, self._clock).search_page,
             ledger=Ledger(table, self._new_owner),
-            open_contacts=OpenContacts(table, self._new_owner),
+            open_contacts=open_contacts,
             waiting=Waiting(table, self._new_owner),
-            queue=ContactQueue(functools.partial(self._clients.quick, "sqs"), settings.queue_url),
+            queue=queue,
+            daily_message=DailyMessage(open_contacts, queue, topic, environment.service()),
             clock=self._clock,
             report=self._report,
             rules=settings.rules,

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.alarm_topic import AlarmTopic
 from tests.support.artifact import PROJECT, TARGET, built, require_lambdas_machine, run, tool
 from tests.support.contacts import new_id
 from tools.local.local_stack import LocalStack
+from tools.local.ministack import MiniStack
 from tools.local.runtime import find_python
 from tools.template import load
 
@@ -125,7 +127,7 @@ def test_python_3_13_imports_everything_from_the_artifact_alone(artifact: Path, 
 CALLS = {
     *("DescribeContact", "DescribeQueue", "DescribeUser", "SearchContacts"),
     *("PutItem", "UpdateItem", "GetItem", "BatchGetItem", "Query"),
-    "GetSecretValue",
+    *("GetSecretValue", "Publish"),
     *("SendMessage", "SendMessageBatch", "ChangeMessageVisibility", "GetQueueAttributes"),
 }
 OF_LAMBDA = {"ReceiveMessage", "DeleteMessage"}
@@ -135,7 +137,9 @@ BY_ANOTHER_NAME = {"SendMessageBatch"}
 
 
 @pytest.fixture
-def every_call(stack: LocalStack, finished: Callable[[str], str]) -> Callable[..., dict[str, str | None]]:
+def every_call(
+    ministack: MiniStack, stack: LocalStack, finished: Callable[[str], str]
+) -> Callable[..., dict[str, str | None]]:
     """Runs tests/support/every_call.py with Lambda's Python and the packages of these folders alone."""
     python = find_python()
     if python is None:
@@ -155,6 +159,7 @@ def every_call(stack: LocalStack, finished: Callable[[str], str]) -> Callable[..
             ],
             env={
                 **stack.environment(),
+                "ALARM_TOPIC_ARN": AlarmTopic(ministack.url).arn,
                 "PYTHONPATH": os.pathsep.join(map(str, folders)),
                 "PYTHONDONTWRITEBYTECODE": "1",
             },
@@ -200,7 +205,7 @@ def test_a_request_to_an_unpacked_service_does_not_pass(
 
 def test_every_call_that_a_policy_allows_is_among_them() -> None:
     template = (PROJECT / "template.yaml").read_text(encoding="utf-8")
-    allowed = set(re.findall(r"\b(?:connect|dynamodb|secretsmanager|sqs):([A-Z]\w+)", template))
+    allowed = set(re.findall(r"\b(?:connect|dynamodb|secretsmanager|sns|sqs):([A-Z]\w+)", template))
     assert allowed == (CALLS - BY_ANOTHER_NAME) | OF_LAMBDA
 
 

@@ -18,7 +18,7 @@ from tools.local.local_stack import ROOT, LocalStack
 from tools.local.misbehaviour import Answer
 from tools.local.runtime import Kit, LambdaRuntime
 from tools.template import load, translate
-from voicecall_sync.settings import RECONCILING, SENDING, WORKER_ONLY
+from voicecall_sync.settings import RECONCILING, SENDING, WITH_DEAD_LETTERS
 
 Start = Callable[..., LambdaRuntime]
 Finished = Callable[[str], str]
@@ -191,7 +191,7 @@ def test_every_missing_variable_is_named_by_a_contact_flows_function(stack: Loca
 def test_the_worker_names_missing_variables_and_the_message_returns(
     stack: LocalStack, start: Start, finished: Finished
 ) -> None:
-    needed = (*SENDING, *WORKER_ONLY)
+    needed = (*SENDING, *WITH_DEAD_LETTERS)
     function = start(WORKER, without=needed)
     back = deliver(stack, taking(function), contact_event(finished(new_id())))
     assert (back.is_done, back.error) == (False, None)
@@ -200,9 +200,9 @@ def test_the_worker_names_missing_variables_and_the_message_returns(
 
 
 def test_the_worker_alone_needs_the_dead_letter_queue(stack: LocalStack, start: Start, finished: Finished) -> None:
-    function = start(WORKER, without=WORKER_ONLY)
+    function = start(WORKER, without=WITH_DEAD_LETTERS)
     assert not deliver(stack, taking(function), contact_event(finished(new_id()))).is_done
-    assert f'"detail":"not set: {WORKER_ONLY[0]}"' in function.log.read_text(encoding="utf-8")
+    assert f'"detail":"not set: {WITH_DEAD_LETTERS[0]}"' in function.log.read_text(encoding="utf-8")
     assert updated(stack) == set()
 
 

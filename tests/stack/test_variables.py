@@ -12,7 +12,7 @@ from voicecall_sync import settings
 
 PAGE = (ROOT / "docs" / "parameters.md").read_text(encoding="utf-8")
 TEMPLATE = load(ROOT / "template.yaml")
-NEEDED = {*settings.SENDING, *settings.WORKER_ONLY, *settings.RECONCILING}
+NEEDED = {*settings.SENDING, *settings.WITH_DEAD_LETTERS, *settings.RECONCILING}
 VARIABLES = NEEDED | settings.OPTIONAL.keys()
 SHARED: dict[str, Any] = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
 """What every function is given."""
@@ -42,10 +42,10 @@ def test_the_template_sets_every_variable_and_no_other() -> None:
 
 def test_only_a_variables_reader_is_given_it() -> None:
     assert not own("UpdateVoiceCallFunction")
-    assert set(own("ContactQueueFunction")) == {*settings.WORKER_ONLY}
+    assert set(own("ContactQueueFunction")) == {*settings.WITH_DEAD_LETTERS}
     # The worker judges ReconcileNotBefore as well.
     only_reconciling = {name for name in VARIABLES if name.startswith("RECONCILE_")} - {"RECONCILE_NOT_BEFORE"}
-    assert set(own("ReconcileFunction")) == only_reconciling
+    assert set(own("ReconcileFunction")) == only_reconciling | {*settings.WITH_DEAD_LETTERS, "ALARM_TOPIC_ARN"}
 
 
 def test_every_function_of_the_template_is_one_of_these() -> None:
@@ -57,8 +57,8 @@ def test_every_function_of_the_template_is_one_of_these() -> None:
     ("function", "needed"),
     [
         ("UpdateVoiceCallFunction", settings.SENDING),
-        ("ContactQueueFunction", (*settings.SENDING, *settings.WORKER_ONLY)),
-        ("ReconcileFunction", settings.RECONCILING),
+        ("ContactQueueFunction", (*settings.SENDING, *settings.WITH_DEAD_LETTERS)),
+        ("ReconcileFunction", (*settings.RECONCILING, *settings.WITH_DEAD_LETTERS)),
     ],
 )
 def test_a_function_is_given_what_it_needs(function: str, needed: tuple[str, ...]) -> None:
@@ -68,7 +68,9 @@ def test_a_function_is_given_what_it_needs(function: str, needed: tuple[str, ...
 def test_the_queues_are_those_of_the_stack() -> None:
     """A queue's Ref is its URL."""
     assert "ContactQueue" in str(SHARED["CONTACT_QUEUE_URL"])
-    assert "DeadLetterQueue" in str(own("ContactQueueFunction")["DEAD_LETTER_QUEUE_URL"])
+    for function in ("ContactQueueFunction", "ReconcileFunction"):
+        assert "DeadLetterQueue" in str(own(function)["DEAD_LETTER_QUEUE_URL"])
+    assert "AlarmTopic" in str(own("ReconcileFunction")["ALARM_TOPIC_ARN"])
 
 
 def test_the_page_lists_every_variable_and_no_other() -> None:
@@ -89,7 +91,8 @@ def test_each_row_names_its_parameters_variable() -> None:
 
 def test_the_templates_defaults_are_those_of_the_code() -> None:
     for name, default in settings.OPTIONAL.items():
-        if name in {"RECONCILE_SCOPE", "POWERTOOLS_SERVICE_NAME", "ALLOW_TEST_ENDPOINT"}:  # of two parameters, and none
+        # Of two parameters, and of none.
+        if name in {"RECONCILE_SCOPE", "POWERTOOLS_SERVICE_NAME", "ALLOW_TEST_ENDPOINT", "ALARM_TOPIC_ARN"}:
             continue
         (parameter,) = [known for known in TEMPLATE["Parameters"] if re.search(rf"'{known}'", str(SET[name]))]
         # One that has to be given has no default in the template.

@@ -1,6 +1,6 @@
 """Every request that the code makes of AWS, once. A program: tests/stack/test_build.py runs it on the artifact.
 
-Its arguments are a contact's id and a queue's address; the rest is in the function's own variables. For each
+Its arguments are a contact's id and a queue's address; the rest is in the functions' own variables. For each
 service it prints, as JSON, the error of its client or its requests, or null.
 """
 
@@ -56,6 +56,11 @@ def secretsmanager(client: Any) -> None:
     client.get_secret_value(SecretId=os.environ["JWT_SECRET_ID"])
 
 
+def sns(client: Any) -> None:
+    topic = os.environ["ALARM_TOPIC_ARN"]
+    client.publish(TopicArn=topic, Subject="VoiceCall Sync needs an operator", Message="1 contact")
+
+
 def sqs(client: Any) -> None:
     client.get_queue_attributes(QueueUrl=QUEUE, AttributeNames=["ApproximateNumberOfMessages"])
     entry = {"Id": "0", "MessageBody": CONTACT_ID, "DelaySeconds": 0}
@@ -75,6 +80,7 @@ CALLS: Mapping[str, Callable[[Any], None]] = {
     "connect": connect,
     "dynamodb": dynamodb,
     "secretsmanager": secretsmanager,
+    "sns": sns,
     "sqs": sqs,
     **dict.fromkeys(("signin", "sso", "sso-oidc", "sts"), sign_in),
 }

@@ -46,7 +46,7 @@ RULES = {
     "salesforce/": VALUES,
     "queue/": VALUES,
     "ledger/": (*VALUES, "queue/"),
-    "reconciliation/": (*VALUES, "connect/", "ledger/", "queue/", "report"),
+    "reconciliation/": (*VALUES, "connect/", "ledger/", "queue/", "alarm_topic", "report"),
     COMMAND: (
         *(*VALUES, "ledger/", "queue/", "asked", "settings"),
         # for `preview`
@@ -92,8 +92,15 @@ PURE = (
         "ledger/record",
         "ledger/attention",
     ),
-    *("queue/messages", "queue/coming_back", "reconciliation/request", "eligibility", "reconciliation/positions"),
-    "reconciliation/counts",
+    *(
+        "queue/messages",
+        "queue/depth",
+        "queue/coming_back",
+        "reconciliation/request",
+        "eligibility",
+        "reconciliation/positions",
+    ),
+    *("reconciliation/counts", "reconciliation/summary"),
 )
 
 

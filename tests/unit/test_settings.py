@@ -23,7 +23,7 @@ from voicecall_sync.settings import (
     OPTIONAL,
     RECONCILING,
     SENDING,
-    WORKER_ONLY,
+    WITH_DEAD_LETTERS,
     ReconcileSettings,
     Settings,
     log_level,
@@ -35,6 +35,7 @@ from voicecall_sync.settings import (
 HOST = "https://example.my.salesforce-scrt.com"
 QUEUE = "https://sqs.eu-central-1.amazonaws.com/111122223333/contact-queue"
 DEAD_LETTERS = "https://sqs.eu-central-1.amazonaws.com/111122223333/dead-letters"
+TOPIC = "arn:aws:sns:eu-central-1:111122223333:voicecall-sync-AlarmTopic-1A2B3C"
 MARKER = "Zaphod7731"
 USUAL_RULES = CallRules(
     frozenset({"INBOUND", "OUTBOUND", "TRANSFER", "CALLBACK", "API", "WEBRTC_API"}), "NoVoiceCallSync", "vm_flag"
@@ -46,7 +47,7 @@ Environment = Callable[..., None]
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> Environment:
     """Sets variables, over a complete and otherwise empty environment; None takes one away."""
-    for name in (*SENDING, *WORKER_ONLY, *OPTIONAL, "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+    for name in (*SENDING, *WITH_DEAD_LETTERS, *OPTIONAL, "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
@@ -99,11 +100,30 @@ def test_the_reconciliation_needs_neither_salesforce_nor_the_secret(environment:
         table="the-table",
         instance_id=INSTANCE_ID,
         queue_url=QUEUE,
+        dead_letter_url="",
         rules=USUAL_RULES,
         defaults=ReconcileDefaults(Scope.NONE, timedelta(hours=24), not_before=None),
         searches_per_second=0.4,
         paused=False,
+        alarm_topic="",
     )
+
+
+def test_the_daily_message_needs_the_dead_letter_queue(environment: Environment) -> None:
+    environment(ALARM_TOPIC_ARN=f" {TOPIC} ")
+    with pytest.raises(WrongSettings, match="not set: DEAD_LETTER_QUEUE_URL"):
+        read_reconciling()
+    environment(DEAD_LETTER_QUEUE_URL=DEAD_LETTERS)
+    settings = read_reconciling()
+    assert (settings.alarm_topic, settings.dead_letter_url) == (TOPIC, DEAD_LETTERS)
+
+
+@pytest.mark.parametrize("arn", [MARKER, TOPIC.replace(":sns:", ":sqs:"), f"{TOPIC}:subscription", "ops@example.com"])
+def test_what_is_no_topic_is_refused(environment: Environment, arn: str) -> None:
+    environment(ALARM_TOPIC_ARN=arn, DEAD_LETTER_QUEUE_URL=DEAD_LETTERS)
+    with pytest.raises(WrongSettings, match="ALARM_TOPIC_ARN must be empty or the ARN of an SNS topic") as failure:
+        read_reconciling()
+    assert MARKER not in str(failure.value)
 
 
 def test_which_contacts_are_calls(environment: Environment) -> None:
@@ -131,7 +151,7 @@ def test_every_variable_of_the_functions_that_send_is_read(environment: Environm
         RECORDING_WAIT_MINUTES="7.5",
         DEAD_LETTER_QUEUE_URL=DEAD_LETTERS,
     )
-    settings = read(*WORKER_ONLY)
+    settings = read(*WITH_DEAD_LETTERS)
     assert (settings.org_id, settings.call_center_api_name) == ("00D1", "Center")
     assert settings.provider_name == "Amazon Connect"
     assert settings.custom_fields == {"tier": CustomField("Tier__c")}
@@ -182,14 +202,14 @@ def test_a_variable_that_the_reconciliation_misses_is_named(
 def test_all_missing_variables_are_named_at_once(environment: Environment) -> None:
     environment(**dict.fromkeys(SENDING))
     with pytest.raises(WrongSettings) as raised:
-        read(*WORKER_ONLY)
-    assert str(raised.value) == f"not set: {', '.join([*SENDING, *WORKER_ONLY])}"
+        read(*WITH_DEAD_LETTERS)
+    assert str(raised.value) == f"not set: {', '.join([*SENDING, *WITH_DEAD_LETTERS])}"
 
 
 def test_the_worker_needs_the_dead_letter_queue(environment: Environment) -> None:
     environment(DEAD_LETTER_QUEUE_URL=" ")
     with pytest.raises(WrongSettings, match=r"^not set: DEAD_LETTER_QUEUE_URL$"):
-        read(*WORKER_ONLY)
+        read(*WITH_DEAD_LETTERS)
 
 
 @pytest.mark.parametrize("name", OPTIONAL)
@@ -549,10 +569,10 @@ ANY_VARIABLE = st.text(st.characters(exclude_characters="\0", exclude_categories
 
 @pytest.mark.usefixtures("environment")
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(variables=st.dictionaries(st.sampled_from([*SENDING, *WORKER_ONLY, *OPTIONAL]), ANY_VARIABLE))
+@given(variables=st.dictionaries(st.sampled_from([*SENDING, *WITH_DEAD_LETTERS, *OPTIONAL]), ANY_VARIABLE))
 def test_any_environment_is_read_or_its_variable_is_named(variables: dict[str, str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in variables.items():
+        for name, value in {**dict.fromkeys(WITH_DEAD_LETTERS, DEAD_LETTERS), **variables}.items():
             patch.setenv(name, value)
         for reading in (read, read_reconciling):
             try:

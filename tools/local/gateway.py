@@ -34,6 +34,9 @@ _CONNECT_PATHS = {
     "search-contacts": "SearchContacts",
 }
 
+_FORM = b"Action="
+"""How a request in the query protocol begins."""
+
 
 class Fault(StrEnum):
     """How a request fails; see the module."""
@@ -222,8 +225,10 @@ def _first_part(target: str) -> str:
 
 
 def _operation(request: Request) -> str:
-    """Name the operation: JSON protocols say it in a header, Connect's REST in the path."""
+    """Name the operation: JSON protocols say it in a header, Connect's REST in the path, SNS's form in the body."""
     target = request.header("X-Amz-Target")
     if target is not None:
         return target.rpartition(".")[2]
+    if request.body.startswith(_FORM):
+        return request.body.removeprefix(_FORM).partition(b"&")[0].decode("ascii", "replace")
     return _CONNECT_PATHS.get(_first_part(request.target), request.target)

@@ -16,7 +16,7 @@ from voicecall_sync.queue.coming_back import DELAY, back_by
 
 RELEASABLE = frozenset({State.UNCERTAIN, State.REJECTED})
 
-_POSITION_PREFIX = "#position "  # no contact id begins with this
+_NOTE_PREFIX = "#"  # no contact id begins with this
 _NEEDED = (
     "contactId",
     "state",
@@ -108,25 +108,29 @@ class OpenContacts:
         }
         return self._change(record, values)
 
-    def position(self, name: str) -> Item | None:
-        """Return how far a pass of the reconciliation has come, as stored; None before its first run."""
-        return self._table.get(_POSITION_PREFIX + name)
-
-    def save_position(self, name: str, position: Mapping[str, object], over: Mapping[str, object] | None) -> bool:
-        """Save a pass's position over the one that was read. False: it has changed since it was read.
-
-        A position has no TTL. Without one, the pass would begin from now on.
+    def note(self, name: str) -> Item | None:
+        """Return a note of the reconciliation, as stored; None without one.
 
         Args:
-            name: The pass.
-            position: What to store.
-            over: What is stored now; None to store over any position.
+            name: "position" and a pass: how far it has come. Or "daily message": its last day.
         """
-        values = {"contactId": _POSITION_PREFIX + name, **position}
+        return self._table.get(_NOTE_PREFIX + name)
+
+    def save_note(self, name: str, note: Mapping[str, object], over: Mapping[str, object] | None) -> bool:
+        """Save a note over the one that was read. False: it has changed since it was read.
+
+        A note has no TTL. Without its position, a pass would begin from now on.
+
+        Args:
+            name: As for ``note``.
+            note: What to store.
+            over: What is stored now; None to store over any note.
+        """
+        values = {"contactId": _NOTE_PREFIX + name, **note}
         try:
             self._table.replace(values, over)
         except ConditionFailedError as failure:
-            # The same position: an earlier write got through, and only its answer was lost.
+            # The same note: an earlier write got through, and only its answer was lost.
             return failure.standing == values
         return True
 

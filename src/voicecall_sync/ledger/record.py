@@ -100,6 +100,11 @@ class Record:
         return self.state is State.NOT_APPLIED and self.since is not None and self.dead_lettered_at is None
 
     @property
+    def waiting_since(self) -> datetime | None:
+        """Return when it began to wait: a failed attempt begins its state anew, not its wait."""
+        return min(filter(None, (self.failed_since, self.waits_since, self.since)), default=None)
+
+    @property
     def dead_lettered(self) -> bool:
         """Tell whether its message is in the dead-letter queue: it is not tried again without an operator."""
         return self.state is State.NOT_APPLIED and self.since is not None and self.dead_lettered_at is not None

@@ -6,13 +6,13 @@ SQS takes ten messages at once, and 256 KiB in a message. Newer queues take more
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from voicecall_sync.errors import QueueUnavailable, aws_reason, failing_as
 from voicecall_sync.outcome import Source
 from voicecall_sync.queue.coming_back import whole_seconds
+from voicecall_sync.queue.depth import Depth
 from voicecall_sync.queue.messages import Message, body_of
 
 if TYPE_CHECKING:
@@ -24,29 +24,6 @@ BATCH = 10
 _LARGEST = 256 * 1024
 _LONGEST_REASON = 1024
 _ROOM_FOR_REASON = _LONGEST_REASON + 100
-
-
-@dataclass(frozen=True, slots=True)
-class Depth:
-    """How much is in a queue, as SQS counts: about.
-
-    Attributes:
-        ready: Messages that can be received now.
-        in_flight: Messages that were received and not deleted: in work, or waiting to come back.
-        delayed: New messages that SQS holds back.
-    """
-
-    ready: int
-    in_flight: int
-    delayed: int
-
-    @property
-    def total(self) -> int:
-        """Return how many messages there are."""
-        return self.ready + self.in_flight + self.delayed
-
-    def __str__(self) -> str:
-        return f"{self.ready} ready, {self.in_flight} in work or waiting to come back, {self.delayed} delayed"
 
 
 class ContactQueue:

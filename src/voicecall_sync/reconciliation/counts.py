@@ -23,6 +23,7 @@ class Counts:
         skipped: Spans of time that are too far back: no pass searches them any more.
         stopped: Why the run ended early.
         harmless: The next run goes on, and the operator need not look.
+        not_told: Why the daily message was not sent.
         contacts: Contacts by name, each with a status and a detail.
     """
 
@@ -36,6 +37,7 @@ class Counts:
     skipped: list[Window] = field(default_factory=list)
     stopped: str | None = None
     harmless: bool = True
+    not_told: str | None = None
     contacts: list[dict[str, str]] = field(default_factory=list)
 
     def name(self, contact_id: str, status: str, detail: str) -> None:
@@ -45,8 +47,8 @@ class Counts:
 
     @property
     def needs_a_look(self) -> bool:
-        """Tell whether the run ended early for a reason that an operator must look at."""
-        return self.stopped is not None and not self.harmless
+        """Tell whether something failed that an operator must look at."""
+        return (self.stopped is not None and not self.harmless) or self.not_told is not None
 
     @property
     def skipped_minutes(self) -> int:
@@ -75,6 +77,7 @@ class Counts:
             "deadOwners": self.expired_claims,
             "through": self.through.isoformat() if self.through else None,
             "skipped": [_shown(one) for one in self.skipped],
+            "notTold": self.not_told,
             "needsALook": self.needs_a_look,
             "contacts": self.contacts,
         }

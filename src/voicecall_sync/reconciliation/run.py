@@ -1,12 +1,13 @@
 """The reconciliation: finds finished contacts without an event, and sends their messages to the contact queue.
 
     1  expired claims                       -> UNCERTAIN, for an operator
-    2  waiting contacts, message lost       -> a message
-    3  finished contacts, in two passes     -> those without a record: a waiting record and a message
+    2  the first run of a day               -> the daily message to operators
+    3  waiting contacts, message lost       -> a message
+    4  finished contacts, in two passes     -> those without a record: a waiting record and a message
 
 It sends nothing to Salesforce, and needs neither the secret nor a contact's description. The worker judges each contact
 again. A run that is killed at any line loses nothing. A step that was cut off is done again, half as wide. If a contact
-got its waiting record but no message, 2 finds it.
+got its waiting record but no message, 3 finds it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from voicecall_sync.outcome import Source, State, Status
 from voicecall_sync.queue.api import ContactQueue
 from voicecall_sync.queue.coming_back import DELAY, RETENTION, back_by
 from voicecall_sync.reconciliation.counts import Counts
+from voicecall_sync.reconciliation.daily_message import DailyMessage
 from voicecall_sync.reconciliation.positions import Pass, Position, begin, position_of, switched_off
 from voicecall_sync.reconciliation.request import ReconcileDefaults, ReconcileRequest
 from voicecall_sync.report import Metric, Report
@@ -55,6 +57,7 @@ class ReconciliationParts:
     open_contacts: OpenContacts
     waiting: Waiting
     queue: ContactQueue
+    daily_message: DailyMessage
     clock: Clock
     report: Report
     rules: CallRules
@@ -105,6 +108,7 @@ class Reconciliation:
             self._search_by_hand(self.request.window)
         else:
             self._expire_claims()
+            self._send_daily_message()
             if not self.parts.paused:
                 self._enqueue_lost()
                 self._walk()
@@ -129,7 +133,18 @@ class Reconciliation:
             self.parts.report.publish()
             self.counts.name(record.contact_id, Status.UNCERTAIN, CLAIM_EXPIRED)
 
-    # ---------------------------------------------------------------- 2  lost messages
+    # ---------------------------------------------------------------- 2  the daily message
+
+    def _send_daily_message(self) -> None:
+        """Send the day's message. If that fails, the run goes on, and the next run tries again."""
+        try:
+            self.parts.daily_message.send_once_a_day(self._now, self._require_time, paused=self.parts.paused)
+        except TooLittleTime:
+            raise
+        except NotReady as failure:
+            self.counts.not_told = f"the daily message was not sent: {failure}"
+
+    # ---------------------------------------------------------------- 3  lost messages
 
     def _enqueue_lost(self) -> None:
         """Send a message for each contact whose own message is two hours late.
@@ -153,7 +168,7 @@ class Reconciliation:
             self.parts.queue.send(record.contact_id, Source.RECONCILE, timedelta(0))
         return noted
 
-    # ---------------------------------------------------------------- 3  finished contacts, in two passes
+    # ---------------------------------------------------------------- 4  finished contacts, in two passes
 
     def _walk(self) -> None:
         if self.request.scope is Scope.NONE:
@@ -191,7 +206,7 @@ class Reconciliation:
         return position
 
     def _stored(self, one: Pass) -> Position | None:
-        return position_of(self.parts.open_contacts.position(one))
+        return position_of(self.parts.open_contacts.note(f"position {one}"))
 
     def _save(self, one: Pass, position: Position, over: Position | None) -> Position:
         """Save a position over the one that was read.
@@ -199,7 +214,8 @@ class Reconciliation:
         Raises:
             TooLittleTime: Another run has moved it meanwhile; this run ends.
         """
-        if not self.parts.open_contacts.save_position(one, position.as_stored(), over.as_stored() if over else None):
+        standing = over.as_stored() if over else None
+        if not self.parts.open_contacts.save_note(f"position {one}", position.as_stored(), standing):
             raise TooLittleTime("another run of the reconciliation is under way; this one ends")
         return position
 
@@ -337,5 +353,7 @@ class Reconciliation:
             if self._oldest_claim is not None:
                 report.gauge(Metric.OLDEST_CLAIM_AGE, self._oldest_claim)
         report.progress("reconciled", **self.counts.progress())
-        if counts.needs_a_look:
-            report.stopped(str(counts.stopped))
+        if counts.not_told is not None:
+            report.not_told(counts.not_told)
+        if counts.stopped is not None and not counts.harmless:
+            report.stopped(counts.stopped)

@@ -13,7 +13,8 @@ from botocore.exceptions import ClientError
 
 from voicecall_sync.errors import QueueUnavailable
 from voicecall_sync.outcome import Source
-from voicecall_sync.queue.api import ContactQueue, Depth
+from voicecall_sync.queue.api import ContactQueue
+from voicecall_sync.queue.depth import Depth
 from voicecall_sync.queue.messages import Message
 
 URL, DEAD_LETTERS = "https://sqs/contact-queue", "https://sqs/dead-letters"
