@@ -161,7 +161,7 @@ def test_never_scans_and_never_receives(operate: Operate, deployed: DeployedStac
     operate("--stack", deployed.name, "attention")
 
     asked = {call.rpartition(".")[2] for call in stack.gateway.calls}
-    assert asked <= {"/", "Query", "GetQueueAttributes", "GetMetricStatistics"}
+    assert asked <= {"DescribeStacks", "Query", "GetQueueAttributes", "GetMetricStatistics"}
 
 
 @pytest.mark.parametrize("columns", ["80", "160"])

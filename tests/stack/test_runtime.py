@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from tests.support.alarm_topic import AlarmTopic
 from tests.support.contacts import contact_event, flow_event, new_id
 from tests.support.delivering import deliver
 from tests.support.missed import ended, open_claim, pass_time, put, updated
 from tests.support.sandbox import SCHEDULED
 from tools.local.local_stack import ROOT, LocalStack
+from tools.local.ministack import MiniStack
 from tools.local.misbehaviour import Answer
 from tools.local.runtime import Kit, LambdaRuntime
 from tools.template import load, translate
@@ -39,12 +41,13 @@ def start(kit: Kit, artifact: Path, stack: LocalStack, tmp_path: Path) -> Iterat
             folder: Path = artifact,
             timeout: int | None = None,
             without: tuple[str, ...] = (),
+            **more: str,
         ) -> LambdaRuntime:
             properties = RESOURCES[name]["Properties"]
             given = properties["Environment"]["Variables"].keys() - set(without)
             variables = {
                 variable: value
-                for variable, value in {**stack.environment(), **quick}.items()
+                for variable, value in {**stack.environment(), **quick, **more}.items()
                 if variable in given or variable.startswith("AWS_")
             }
             return running.enter_context(
@@ -239,6 +242,7 @@ FOR_OTHERS = {
 """What a role allows though the function calls it not."""
 SERVICE_OF = {
     "GetSecretValue": "secretsmanager",
+    "Publish": "sns",
     **dict.fromkeys(("DescribeContact", "DescribeQueue", "DescribeUser", "SearchContacts"), "connect"),
     **dict.fromkeys(("SendMessage", "ChangeMessageVisibility", "GetQueueAttributes"), "sqs"),
     **dict.fromkeys(("GetItem", "PutItem", "UpdateItem", "BatchGetItem", "Query"), "dynamodb"),
@@ -285,11 +289,15 @@ def test_the_worker_may_do_what_it_does_and_nothing_else(stack: LocalStack, star
     assert FOR_OTHERS[WORKER] <= allowed(WORKER)
 
 
-def test_the_reconciliation_may_do_what_it_does_and_nothing_else(stack: LocalStack, start: Start) -> None:
+def test_the_reconciliation_may_do_what_it_does_and_nothing_else(
+    ministack: MiniStack, stack: LocalStack, start: Start
+) -> None:
     put(stack, ended(60))
     open_claim(stack, new_id(), datetime.now(UTC) - timedelta(minutes=5))
-    function = start(RECONCILE)
+    topic = AlarmTopic(ministack.url)
+    function = start(RECONCILE, ALARM_TOPIC_ARN=topic.arn)
     function.invoke(SCHEDULED)
     function.invoke({"from": (datetime.now(UTC) - timedelta(hours=2)).isoformat()})
     assert called(stack) == allowed(RECONCILE) - FOR_OTHERS[RECONCILE]
     assert FOR_OTHERS[RECONCILE] <= allowed(RECONCILE)
+    assert len(topic.published) == 1
