@@ -669,7 +669,7 @@ def refusals(client: "SQSClient", url: str) -> Iterator[tuple[str, object]]:
 
 
 def test_ministacks_sqs_answers_alike(ministack: MiniStack) -> None:
-    """But for message move tasks, which MiniStack does not have (InvalidAction)."""
+    """Without message move tasks, which MiniStack does not have (InvalidAction)."""
     with SqsSimulator() as simulator:
         answers = []
         for url in (simulator.url, ministack.url):
