@@ -143,9 +143,9 @@ def hung_up(stack: LocalStack) -> Callable[[str], str]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Trace only the tests that are about the function's own lines: tracing costs a third of a test's time and more.
+    """Trace only the tests of the function's own lines, because tracing costs a third of a test's time and more.
 
-    And give those time that need what SAM builds.
+    Give more time to the tests that need what SAM builds.
     """
     for item in items:
         traced = "unit" in item.path.parts or item.path.stem in TRACED

@@ -69,15 +69,15 @@ def main() -> None:
             raise FailedError(answer.message)
         failed = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
         for record in event["Records"]:
-            told = {"id": record["messageId"], "body": record["body"], "comesBack": record["messageId"] in failed}
-            print(json.dumps(told), flush=True)
+            taken = {"id": record["messageId"], "body": record["body"], "comesBack": record["messageId"] in failed}
+            print(json.dumps(taken), flush=True)
         return answer
 
     made: Any = boto3
     queue_url = os.environ["CONTACT_QUEUE_URL"]
     # The mapping is Lambda's, not the function's: it goes to SQS directly, past the gateway and its faults.
     mapping = EventSourceMapping(made.client("sqs", endpoint_url=urljoin(queue_url, "/")), queue_url)
-    mapping.run(work, threading.Event(), concurrency=1)
+    mapping.run(work)
 
 
 def _listen(reading: int, stack: LocalStack, tell: Callable[[str], None]) -> None:

@@ -51,8 +51,8 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """The contacts and messages found.
+class _Attention:
+    """The contacts and messages that wait, or need an operator.
 
     Attributes:
         needs: The contacts that need an operator, a group for each reason.
@@ -80,17 +80,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, target: Target, console: Console) -> int:
     """Show the contacts that need an operator; return 1 if there are any."""
-    found = _look(target, options.limit, datetime.now(UTC))
+    attention = _look(target, options.limit, datetime.now(UTC))
     if options.json:
-        groups = {group.key: group.as_json() for group in (*found.needs, found.waits)}
-        numbers = queues.as_json(found.contacts, found.dead_letters)
-        print_json({"needsAttention": found.needed, **groups, "queues": numbers})
+        groups = {group.key: group.as_json() for group in (*attention.needs, attention.waits)}
+        numbers = queues.as_json(attention.contacts, attention.dead_letters)
+        print_json({"needsAttention": attention.needed, **groups, "queues": numbers})
     else:
-        _show(found, target, console)
-    return 1 if found.needed else 0
+        _show(attention, target, console)
+    return 1 if attention.needed else 0
 
 
-def _look(target: Target, limit: int, now: datetime) -> _Found:
+def _look(target: Target, limit: int, now: datetime) -> _Attention:
     not_applied = list(islice(records.opened(target, State.NOT_APPLIED), MOST_LOOKED_AT + 1))
     more = len(not_applied) > MOST_LOOKED_AT
     dead = [record for record in not_applied if record.dead_lettered][::-1]
@@ -104,7 +104,7 @@ def _look(target: Target, limit: int, now: datetime) -> _Found:
         _group(Need.DEAD_LETTERED, iter(dead), limit),
     )
     waiting = Group("waiting", "waiting in the contact queue: not applied, and tried again by itself", waits, more)
-    return _Found(needs, waiting, target.queues.contacts(), target.queues.dead_letters())
+    return _Attention(needs, waiting, target.queues.contacts(), target.queues.dead_letters())
 
 
 def _newest(target: Target, state: State) -> Iterator[Record]:
@@ -116,27 +116,27 @@ def _group(need: Need, needing: Iterator[Record], limit: int) -> Group:
     return Group(need.value, MEANING[need], some[:limit], len(some) > limit)
 
 
-def _show(found: _Found, target: Target, console: Console) -> None:
-    for group in found.needs:
+def _show(attention: _Attention, target: Target, console: Console) -> None:
+    for group in attention.needs:
         if group.records:
             _heading(group, console)
             console.print(records.listing(group.records, console.width))
             if group.more:
                 console.print(Text("…and more: see them with --limit"))
             console.print()
-    if found.needed:
+    if attention.needed:
         show, redrive = command_for(target, "show"), command_for(target, "redrive", "--dry-run")
-        if any(group.records for group in found.needs):
+        if any(group.records for group in attention.needs):
             console.print(Text(f"What each means, and what to do:\n  {show} CONTACT"), soft_wrap=True)
-        if found.dead_letters.total:
+        if attention.dead_letters.total:
             console.print(
                 Text(f"What is in the dead-letter queue, also what names no contact:\n  {redrive}"), soft_wrap=True
             )
     else:
         console.print(Text(f"Nothing in {target.title} needs a person.", style="green"))
     console.print()
-    _show_waiting(found.waits, console)
-    console.print(queues.lines(found.contacts, found.dead_letters))
+    _show_waiting(attention.waits, console)
+    console.print(queues.lines(attention.contacts, attention.dead_letters))
 
 
 def _show_waiting(waits: Group, console: Console) -> None:

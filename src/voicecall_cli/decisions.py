@@ -208,27 +208,27 @@ def _wrong(options: argparse.Namespace) -> str | None:
 
 
 def _release_many(options: argparse.Namespace, target: Target, console: Console) -> int:
-    found = _matching(target, options)
-    if not found:
+    matching = _matching(target, options)
+    if not matching:
         console.print(Text("No contact matches. Nothing was changed."))
         return 0
-    console.print(Text(f"Contacts that match: {len(found)}, the newest first", style="bold underline"))
-    console.print(records.listing(found[:MOST_SHOWN], console.width))
-    if len(found) > MOST_SHOWN:
-        console.print(Text(f"…and {len(found) - MOST_SHOWN} more"))
-    _warn_of_many(found, State(options.state), target, console)
+    console.print(Text(f"Contacts that match: {len(matching)}, the newest first", style="bold underline"))
+    console.print(records.listing(matching[:MOST_SHOWN], console.width))
+    if len(matching) > MOST_SHOWN:
+        console.print(Text(f"…and {len(matching) - MOST_SHOWN} more"))
+    _warn_of_many(matching, State(options.state), target, console)
     if options.dry_run:
         console.print(Text("They would be released. Nothing was changed."))
         return 0
     restricted = options.http_status is not None or options.since is not None or options.until is not None
-    wanted = "yes" if restricted else str(len(found))
-    if not options.yes and not ask(f"Release all {len(found)}?", wanted):
+    wanted = "yes" if restricted else str(len(matching))
+    if not options.yes and not ask(f"Release all {len(matching)}?", wanted):
         return _unchanged(console)
-    return _release_all(records.backlog(target), found, target, console)
+    return _release_all(records.backlog(target), matching, target, console)
 
 
-def _warn_of_many(found: Sequence[Record], state: State, target: Target, console: Console) -> None:
-    before = sum(map(records.released_before, found))
+def _warn_of_many(matching: Sequence[Record], state: State, target: Target, console: Console) -> None:
+    before = sum(map(records.released_before, matching))
     if state is State.UNCERTAIN:
         show = command_for(target, "show", "CONTACT")
         console.print(Text(f"What to look for in Salesforce before you release one:\n  {show}"), soft_wrap=True)
@@ -243,24 +243,24 @@ def _warn_of_many(found: Sequence[Record], state: State, target: Target, console
 
 def _matching(target: Target, options: argparse.Namespace) -> list[Record]:
     """Return what matches, the newest first, and read no further than that."""
-    found = []
+    matching = []
     for record in records.opened(target, State(options.state), newest_first=True):
         if options.since is not None and (record.since is None or record.since < options.since):
             break
         too_new = options.until is not None and (record.since is None or record.since >= options.until)
         other = options.http_status is not None and record.http_status != options.http_status
         if not too_new and not other:
-            found.append(record)
-    return found
+            matching.append(record)
+    return matching
 
 
-def _release_all(backlog: OpenContacts, found: Sequence[Record], target: Target, console: Console) -> int:
+def _release_all(backlog: OpenContacts, matching: Sequence[Record], target: Target, console: Console) -> int:
     by = target.operator()
     counts: Counter[bool] = Counter()
     interrupted, failure = False, ""
     try:
         with progress() as bar:
-            for record in bar.track(found, description="releasing"):
+            for record in bar.track(matching, description="releasing"):
                 released = backlog.release(record, by, _now())
                 counts[released] += 1
                 if released:
@@ -272,7 +272,7 @@ def _release_all(backlog: OpenContacts, found: Sequence[Record], target: Target,
         failure = f"{printable(str(unavailable))}. The last one was released without a message. {_ENQUEUED_LATER}."
     finally:
         console.print(Text(f"released {counts[True]}; skipped, because they moved on meanwhile: {counts[False]}"))
-    return _left(len(found) - counts.total(), failure, console, interrupted=interrupted)
+    return _left(len(matching) - counts.total(), failure, console, interrupted=interrupted)
 
 
 def _left(left: int, failure: str, console: Console, *, interrupted: bool) -> int:

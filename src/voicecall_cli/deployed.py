@@ -180,7 +180,7 @@ class Deployed:
 
     def _described(self) -> Mapping[str, str]:
         try:
-            [found] = self._client("cloudformation").describe_stacks(StackName=self._stack)["Stacks"]
+            [stack] = self._client("cloudformation").describe_stacks(StackName=self._stack)["Stacks"]
         except ClientError as failure:
             if aws_reason(failure) == "ValidationError":
                 raise CannotOperateError(
@@ -188,7 +188,7 @@ class Deployed:
                     " Region with --region"
                 ) from None
             raise
-        return {output["OutputKey"]: printable(output["OutputValue"]) for output in found.get("Outputs", [])}
+        return {output["OutputKey"]: printable(output["OutputValue"]) for output in stack.get("Outputs", [])}
 
     def _output(self, name: str) -> str:
         if name not in self._outputs:
@@ -201,7 +201,7 @@ class Deployed:
     def _invoke(self, arn: str, payload: str) -> Answer:
         functions = self._functions
         latest = time.monotonic() + BUSY_FOR_SECONDS
-        told = False
+        announced = False
         while True:
             try:
                 answer = functions.invoke(FunctionName=arn, InvocationType="RequestResponse", Payload=payload.encode())
@@ -210,9 +210,9 @@ class Deployed:
                 # This one did not run. Another run is under way, for example the schedule's: wait for it.
                 if time.monotonic() > latest:
                     return Answer({}, "the function was busy all the time (TooManyRequestsException)")
-                if not told:
+                if not announced:
                     say("the function runs already, for the schedule or another operator: waiting for its turn ...")
-                told = True
+                announced = True
                 time.sleep(BUSY_PAUSE_SECONDS)
             except (HTTPClientError, AwsConnectionError) as failure:
                 return Answer({}, f"no answer came ({type(failure).__name__}): it may still be running")

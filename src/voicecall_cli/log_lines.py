@@ -84,9 +84,9 @@ def from_cloudwatch(client: Any, groups: Mapping[str, str], contact_id: str, sin
         contact_id: The contact; letters, digits, - and _ only.
         since: Older lines are not read.
     """
-    found = [_in_group(client, function, group, contact_id, since) for function, group in groups.items()]
-    lines = [line for of_group, _ in found for line in of_group]
-    return _ordered(", ".join(groups.values()), lines, whole=all(whole for _, whole in found))
+    searched = [_in_group(client, function, group, contact_id, since) for function, group in groups.items()]
+    lines = [line for of_group, _ in searched for line in of_group]
+    return _ordered(", ".join(groups.values()), lines, whole=all(whole for _, whole in searched))
 
 
 def _in_group(
@@ -116,8 +116,8 @@ def from_file(path: Path, contact_id: str, since: datetime) -> LogLines:
         text = path.read_text(encoding="utf-8")
     except OSError:
         text = ""
-    found = (_timed(line, contact_id) for line in text.splitlines())
-    lines = list(islice((line for line in found if line is not None and line.at >= since), MOST_LINES + 1))
+    timed = (_timed(line, contact_id) for line in text.splitlines())
+    lines = list(islice((line for line in timed if line is not None and line.at >= since), MOST_LINES + 1))
     return _ordered(str(path), lines[:MOST_LINES], whole=len(lines) <= MOST_LINES)
 
 

@@ -109,8 +109,8 @@ class Outlook:
     @property
     def properties(self) -> tuple[Field, ...]:
         """Return the properties, without those custom fields that callAttributes holds."""
-        found = self.voice_call.properties if self.voice_call else {}
-        return tuple(_field(name, value) for name, value in found.items() if name != "callAttributes")
+        properties = self.voice_call.properties if self.voice_call else {}
+        return tuple(_field(name, value) for name, value in properties.items() if name != "callAttributes")
 
     @property
     def custom_fields(self) -> tuple[Field, ...]:
@@ -124,12 +124,12 @@ class Outlook:
         if self.voice_call is None or self.contact is None:
             return {}
         attributes = self.voice_call.attributes_left_out
-        found = {
+        reasons = {
             name: ("attribute" if name in attributes else "property", reason)
             for name, reason in self.voice_call.left_out.items()
         }
         gone = dict.fromkeys(self.contact.names_gone, ("property", "Amazon Connect has no name for it any more"))
-        return {**found, **gone}
+        return {**reasons, **gone}
 
     @property
     def missing_for_creation(self) -> tuple[str, ...]:

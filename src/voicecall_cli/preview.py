@@ -134,12 +134,12 @@ def _show(outlook: Outlook, outlooks: Outlooks, target: Target, console: Console
 
 
 def _head(outlook: Outlook) -> Table:
-    found = outlook.contact
+    contact = outlook.contact
     rows = [
         ("contact", Text(outlook.contact_id, style="bold")),
         ("record", _record(outlook)),
-        ("method", Text(printable(found.method, _LONGEST_NAME) or "-") if found else None),
-        ("ended", Text(f"{shown(found.disconnected_at, seconds=True)} UTC") if found else None),
+        ("method", Text(printable(contact.method, _LONGEST_NAME) or "-") if contact else None),
+        ("ended", Text(f"{shown(contact.disconnected_at, seconds=True)} UTC") if contact else None),
         ("update", _verdict(outlook)),
     ]
     table = Table.grid(padding=(0, 2, 0, 0))
@@ -214,23 +214,23 @@ def _run_span(options: argparse.Namespace, target: Target, outlooks: Outlooks, c
     usual = outlooks.settings.scope
     scope = Scope(options.scope) if options.scope else (Scope.ALL if usual is Scope.NONE else usual)
     finding = Finding(Window(options.start, min(options.end, now)), scope, options.first or USUAL_FIRST, now)
-    found: list[Outlook] = []
+    contacts: list[Outlook] = []
     problem, interrupted = None, False
     try:
         _find(finding, outlooks)
-        _look_at(list(finding.contacts), outlooks, found)
+        _look_at(list(finding.contacts), outlooks, contacts)
     except KeyboardInterrupt:
         interrupted = True
     except ConnectUnavailable as failure:
         problem = explained(failure)
     if options.json:
-        print_json(_as_json(finding, found, problem, paused=outlooks.settings.paused))
+        print_json(_as_json(finding, contacts, problem, paused=outlooks.settings.paused))
     else:
-        _tell(finding, found, problem, outlooks, target, console)
+        _tell(finding, contacts, problem, outlooks, target, console)
     if interrupted:
         say("interrupted. Nothing was claimed, written or sent")
         return INTERRUPTED
-    return NOT_DONE if problem or any(outlook.failed for outlook in found) else 0
+    return NOT_DONE if problem or any(outlook.failed for outlook in contacts) else 0
 
 
 def _find(finding: Finding, outlooks: Outlooks) -> None:
@@ -242,7 +242,7 @@ def _find(finding: Finding, outlooks: Outlooks) -> None:
         finding.run(search, lambda at: bar.update(task, completed=(at - begun).total_seconds() // 60))
 
 
-def _look_at(contact_ids: Sequence[str], outlooks: Outlooks, found: list[Outlook]) -> None:
+def _look_at(contact_ids: Sequence[str], outlooks: Outlooks, contacts: list[Outlook]) -> None:
     """Add each contact to those looked at, so that an interrupted command can show them."""
     clock = SystemClock()
     with progress() as bar:
@@ -250,13 +250,13 @@ def _look_at(contact_ids: Sequence[str], outlooks: Outlooks, found: list[Outlook
         for index, contact_id in enumerate(contact_ids):
             if index:
                 clock.sleep(1 / DESCRIBED_PER_SECOND)
-            found.append(outlooks.of(contact_id))
+            contacts.append(outlooks.of(contact_id))
             bar.advance(task)
 
 
 def _tell(
     finding: Finding,
-    found: Sequence[Outlook],
+    contacts: Sequence[Outlook],
     problem: str | None,
     outlooks: Outlooks,
     target: Target,
@@ -264,11 +264,11 @@ def _tell(
 ) -> None:
     span = f"{shown(finding.window.start)} to {shown(finding.window.end)} UTC"
     console.print(Text(f"Ended {span}, scope {finding.scope}", style="bold underline"))
-    if found:
-        console.print(_listing(found, console.width))
-    counts = Counter(outlook.verdict.sent for outlook in found)
+    if contacts:
+        console.print(_listing(contacts, console.width))
+    counts = Counter(outlook.verdict.sent for outlook in contacts)
     verdicts = "; ".join(f"{sent.value} {counts[sent]}" for sent in Sent if counts[sent])
-    console.print(Text(f"Looked at {len(found)}{f': {verdicts}' if verdicts else ''}", style="bold"))
+    console.print(Text(f"Looked at {len(contacts)}{f': {verdicts}' if verdicts else ''}", style="bold"))
     if finding.handed_on:
         console.print(Text(f"Left out because the call went on as another contact: {finding.handed_on}"))
     if problem is not None:
@@ -281,12 +281,12 @@ def _tell(
     console.print(Text(f"  {command_for(target, 'preview', 'CONTACT')}"), soft_wrap=True)
 
 
-def _listing(found: Sequence[Outlook], width: int) -> Table:
+def _listing(contacts: Sequence[Outlook], width: int) -> Table:
     numbers = ("properties\n+ fields", "left\nout")
     narrow = width < _WIDE
     headings = ("contact\ndetail", "ended (UTC)") if narrow else ("contact", "method", "ended (UTC)", "detail")
     table = table_of(*headings, *numbers)
-    for outlook in found:
+    for outlook in contacts:
         method = printable(outlook.contact.method, _LONGEST_NAME) if outlook.contact else ""
         ended = shown(outlook.contact.disconnected_at) if outlook.contact else "-"
         counts = f"{len(outlook.properties)} + {len(outlook.custom_fields)}", str(len(outlook.left_out))
@@ -299,13 +299,13 @@ def _listing(found: Sequence[Outlook], width: int) -> Table:
     return table
 
 
-def _as_json(finding: Finding, found: Sequence[Outlook], problem: str | None, *, paused: bool) -> dict[str, object]:
+def _as_json(finding: Finding, contacts: Sequence[Outlook], problem: str | None, *, paused: bool) -> dict[str, object]:
     return {
         "from": finding.window.start.isoformat(),
         "to": finding.window.end.isoformat(),
         "scope": finding.scope.value,
         "paused": paused,
-        "contacts": [outlook.as_json() for outlook in found],
+        "contacts": [outlook.as_json() for outlook in contacts],
         "handedOn": finding.handed_on,
         "more": finding.more,
         "problem": problem,

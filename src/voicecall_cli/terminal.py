@@ -90,10 +90,10 @@ def moment(text: str) -> datetime:
     Raises:
         argparse.ArgumentTypeError: It is not a moment with its zone.
     """
-    found = moment_of(text)
-    if found is None:
+    at = moment_of(text)
+    if at is None:
         raise argparse.ArgumentTypeError(f"{text} is not a moment with its zone, such as 2026-11-01T00:00:00Z")
-    return found
+    return at
 
 
 def contact(text: str) -> str:

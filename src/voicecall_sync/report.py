@@ -180,7 +180,7 @@ class Report:
         """Log that the invocation with the claim ended without a result: the update may or may not have been sent."""
         self.counted(Metric.UNCERTAIN)
         self._logger.error(
-            "an owner died between claim and settle: UNCERTAIN",
+            "the claim expired without a result: UNCERTAIN",
             contactId=contact_id,
             status="UNCERTAIN",
             state="UNCERTAIN",

@@ -166,8 +166,8 @@ class Worker:
         if contact.connected_to_agent_at is not None:
             self.report.counted(Metric.ANSWERED)
         # If the event came late after all, its own message is most often the first.
-        found = record is not None and record.first_source == Source.RECONCILE and asked.source is Source.RECONCILE
-        found_at = record.met_at if record is not None and found else None
+        event_lost = record is not None and record.first_source == Source.RECONCILE and asked.source is Source.RECONCILE
+        found_at = record.met_at if record is not None and event_lost else None
         ended = contact.work_ended_at or contact.disconnected_at
         if found_at is not None and ended is not None and found_at - ended > MISSING_AFTER:
             self.report.counted(Metric.EVENT_MISSING)

@@ -1,4 +1,4 @@
-"""Sandboxes that are killed, frozen, many at once: real processes, against a table that checks and sets at once."""
+"""Sandboxes that are killed or frozen, or that race: real processes, with a table that has conditional writes."""
 
 import threading
 from collections import Counter
@@ -36,7 +36,7 @@ def environment(stack: LocalStack) -> dict[str, str]:
 
 
 def long_after(event: object) -> Result:
-    """Deliver an event to another sandbox an hour later, when whoever had the contact must be dead."""
+    """Deliver an event to another sandbox an hour later, when the claim has expired."""
     return Sandbox(ShiftedClock(LONG_AFTER)).invoke(event)
 
 
@@ -46,7 +46,7 @@ def in_another_process(environment: dict[str, str], event: object, ahead: float 
 
 
 def test_a_process_costs_no_more_than_it_must() -> None:
-    """Three hundred of them are started: each would load a third of a second's worth of modules, and nobody notice."""
+    """Three hundred of them are started. Without the fork server each would load modules for a third of a second."""
     assert fork_server_is_loaded()
 
 
@@ -99,7 +99,7 @@ def statuses_of(environment: dict[str, str], events: list[dict[str, object]]) ->
 
 
 def start_together(stack: LocalStack, operation: str, parties: int) -> None:
-    """Hold back the operation's first calls until that many are there, so that they really race."""
+    """Hold back the operation's first requests until that many are there, so that they really race."""
     barrier = threading.Barrier(parties)
     held = iter(range(parties))
     lock = threading.Lock()
@@ -122,7 +122,7 @@ CALLS = ["GetItem", "DescribeContact", "GetSecretValue", "PutItem", PATCH, "Upda
 def test_a_worker_is_killed(
     stack: LocalStack, environment: dict[str, str], finished: Finished, call: str, when: str
 ) -> None:
-    """Killed with a call under way; then SQS gives the message again."""
+    """Killed with a request under way; then SQS gives the message again."""
     contact_id = finished(new_id())
     message = batch(contact_event(contact_id))
     with interrupted(stack, environment, message, call, when, handler=QUEUE) as interruption:
@@ -145,7 +145,7 @@ def test_a_worker_is_killed(
 def test_a_worker_is_frozen_and_thaws_an_hour_later(
     stack: LocalStack, environment: dict[str, str], finished: Finished, call: str, when: str
 ) -> None:
-    """Meanwhile the message is given again: at once, and when everybody must think the first sandbox dead."""
+    """Meanwhile the message is given again: at once, and an hour later, when the claim has expired."""
     contact_id = finished(new_id())
     message = batch(contact_event(contact_id))
     with interrupted(stack, environment, message, call, when, handler=QUEUE) as interruption:
@@ -166,14 +166,14 @@ def test_a_worker_is_frozen_and_thaws_an_hour_later(
     assert stack.salesforce.applied(contact_id) == (1 if sent else 0)
     ends = {"PutItem": {"NOT_APPLIED"}, "UpdateItem": {"UPDATED"}, PATCH: {"UNCERTAIN"}}[call]
     if (call, when) == (PATCH, AFTER):
-        ends = {"UPDATED", "UNCERTAIN"}  # as the answer is there when it looks, an hour too late, or not yet
+        ends = {"UPDATED", "UNCERTAIN"}  # an hour later, the answer is there or is not
     assert stack.state(contact_id) in ends
 
 
 def test_a_frozen_owner_thaws_after_an_operator_released_the_contact(
     stack: LocalStack, environment: dict[str, str], finished: Finished
 ) -> None:
-    """The worst of all: it has the claim, had not sent yet, and by now somebody else has, rightly."""
+    """The worst case: it had the claim and had not sent yet. Meanwhile another sandbox has sent, as it may."""
     contact_id = finished(new_id())
     event = contact_event(contact_id)
     with interrupted(stack, environment, event, "PutItem", AFTER) as interruption:
@@ -233,10 +233,9 @@ def test_the_claim_of_a_slow_owner_does_not_expire(
 
 @contextmanager
 def gone_afterwards(stack: LocalStack) -> Iterator[None]:
-    """Wait in the end until no connection to AWS is left that was made inside.
+    """Wait in the end until every connection to AWS that was made inside is closed.
 
-    A call that a killed process had sent has its effect once the gateway gets round to it, be that after the next
-    run's first look.
+    The gateway may handle a killed process's last request late, even after the next run has begun.
     """
     server = stack.gateway._server  # noqa: SLF001 - what is under way does not count what has not been read yet
     before = server.connections_open
@@ -252,7 +251,7 @@ def gone_afterwards(stack: LocalStack) -> Iterator[None]:
 def test_a_killed_reconciliation_loses_nothing(
     stack: LocalStack, environment: dict[str, str], call: str, when: str, nth: int
 ) -> None:
-    found = put(stack, *(ended(60 + number) for number in range(12)))
+    contact_ids = put(stack, *(ended(60 + number) for number in range(12)))
     window = {"from": (datetime.now(UTC) - timedelta(hours=2)).isoformat(), "scope": "all"}
     with (
         gone_afterwards(stack),
@@ -260,32 +259,32 @@ def test_a_killed_reconciliation_loses_nothing(
     ):
         interruption.sandbox.kill()
     assert Sandbox().reconcile(window)["stopped"] is None
-    work_off(stack, Sandbox())
-    # Who had a record and no message by then is found by it, two hours later.
+    drain(stack, Sandbox())
+    # Two hours later a run finds the contacts that had a record and no message.
     assert Sandbox(ShiftedClock(3 * LONG_AFTER)).reconcile()["stopped"] is None
-    work_off(stack, Sandbox())
-    assert updated(stack) == set(found)
-    assert {stack.state(contact_id) for contact_id in found} == {"UPDATED"}
+    drain(stack, Sandbox())
+    assert updated(stack) == set(contact_ids)
+    assert {stack.state(contact_id) for contact_id in contact_ids} == {"UPDATED"}
 
 
 def test_reconciliations_and_events_at_once(stack: LocalStack, environment: dict[str, str]) -> None:
-    found = put(stack, *(ended(60 + number) for number in range(20)))
+    contact_ids = put(stack, *(ended(60 + number) for number in range(20)))
     window = {"from": (datetime.now(UTC) - timedelta(hours=2)).isoformat(), "scope": "all"}
     with ExitStack() as running:
         sandboxes = [
             running.enter_context(ProcessSandbox(environment, window, context=PATIENT_CONTEXT, handler=RECONCILE))
             for _ in range(4)
         ]
-        for contact_id in found[::4]:
+        for contact_id in contact_ids[::4]:
             stack.queue.send(contact_event(contact_id), delay=0)
         answers = [sandbox.result().answer for sandbox in sandboxes]
     assert all(answer is not None and answer["stopped"] is None for answer in answers)
     assert sum(answer["enqueued"] for answer in answers if answer is not None) == 20
-    work_off(stack, Sandbox())
-    assert updated(stack) == set(found)
+    drain(stack, Sandbox())
+    assert updated(stack) == set(contact_ids)
 
 
-def work_off(stack: LocalStack, sandbox: Sandbox) -> None:
+def drain(stack: LocalStack, sandbox: Sandbox) -> None:
     """Let a sandbox of the worker take what is visible in the queue."""
     mapping = EventSourceMapping(stack.sqs, stack.queue.url)
     mapping.drain(lambda event: sandbox.app.contact_queue(event, Context()))

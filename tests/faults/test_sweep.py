@@ -1,9 +1,8 @@
-"""Every external call x every way it can go wrong x every source x redelivery.
+"""Every request x every way it can go wrong x every source x redelivery.
 
-Each combination runs one invocation with the fault, in a cold sandbox: the worker's with a message, or a contact
-flow's. Whatever SQS and Lambda then do is done, on a clock that jumps; and the contact's event comes twice more, newest
-first every other time. Whatever happened, what `check_in_the_end` says must hold. How many combinations there were is
-printed in the end.
+Each combination runs one invocation with the fault in a cold sandbox, for a message or for a contact flow. Then SQS and
+Lambda do what they would do, on a clock that jumps. The contact's event comes twice more, newest first every other
+time. In the end `check_in_the_end` must hold. The number of combinations is printed.
 """
 
 import json
@@ -50,7 +49,7 @@ CALLS = {
     "after a week": ["GetItem", *DESCRIBE[:1], "GetItem", "SendMessage", "GetItem", "UpdateItem"],
     "invalid": ["SendMessage"],
 }
-"""What the invocation of each scenario calls, in this order. A test keeps it true."""
+"""The requests that the invocation of each scenario makes, in this order. A test keeps it true."""
 SWEPT_ELSEWHERE = {
     "event, put off": [*DESCRIBE, *SEND[:3]],
     "event, token refused": [*DESCRIBE, *SEND[:3], *COME_BACK],
@@ -63,7 +62,7 @@ SWEPT_ELSEWHERE = {
     "redriven": [*DESCRIBE, "GetSecretValue", PATCH],
     "found": [*DESCRIBE, "GetSecretValue"],
 }
-"""Calls that are no other case than in the scenarios above."""
+"""Requests that are the same case as in the scenarios above."""
 ENDS: dict[str, set[str | None]] = {
     "event, not ours": {"NOT_APPLIED"},
     "after a week": {"NOT_APPLIED", "UPDATED", "UNCERTAIN"},
@@ -78,19 +77,19 @@ PATCH_FAULTS: dict[Fault, Behaviour] = {
     Fault.HANG: Hang(applied=False),
     Fault.LATE_HANG: Hang(applied=True),
 }
-# For the sandbox with the fault. A healthy call that takes longer on a busy machine is one more fault, and must do no
-# more harm than the others.
+# For the sandbox with the fault. On a busy machine a healthy request may take longer. That is one more fault, and must
+# do no more harm than the others.
 IMPATIENT = {"TEST_AWS_SECONDS": "0.2", "TEST_PATCH_SECONDS": "0.6", "AWS_MAX_ATTEMPTS": "2"}
-# Before a second try botocore waits a random part of a second. From this seed on the first four are below 0.06 s; how
-# long they are changes nothing here, and elsewhere they stay what they are.
+# Before a second try botocore waits a random part of a second. From this seed on the first four are below 0.06 s.
+# The length of these pauses changes nothing here.
 SHORT_PAUSES = 95689
 CONNECT_HANGS_SECONDS = "0.1"
-"""TEST_AWS_SECONDS while it does: Connect is given four times as long, twice."""
+"""TEST_AWS_SECONDS while it does. Requests to Connect have four times as long, twice."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """The nth call of an operation, in a scenario."""
+    """The nth request of an operation, in a scenario."""
 
     scenario: str
     operation: str
@@ -124,12 +123,12 @@ class Sweep:
         self._credentials = parse_secret(stack.provisioned_secret(), "", "")
         stack.connect.put_queue("queue-support", "Support")
         stack.connect.put_user("agent-jane", "jane@example.com")
-        # The healthy one soon knows the names, and has the key: parsing it is most of what a cold start costs here.
+        # The healthy one learns the names and parses the key here, which is most of what a cold start costs.
         self.world.use(self.healthy)
         self.settle(self.world.told())
 
     def prepare(self, scenario: str) -> str:
-        """Bring a new contact, and what it meets, into the state the scenario begins with."""
+        """Bring a new contact, and the services, into the state that the scenario begins with."""
         refused = scenario == "event, token refused"
         ready = json.dumps({"jwt": issue(self._credentials, self.world.now).text})
         self.stack.put_secret(self.stack.provisioned_secret() if refused else ready)
@@ -150,12 +149,12 @@ class Sweep:
     def _leave_record(self, scenario: str, contact_id: str) -> None:
         now = self.world.now.timestamp()
         waiting: dict[str, Any] = {"state": "NOT_APPLIED", "open": "NOT_APPLIED", "attempts": 0, "backBy": now}
-        found = {**waiting, "source": "reconcile", "firstSource": "reconcile", "scope": "all"}
+        by_reconciliation = {**waiting, "source": "reconcile", "firstSource": "reconcile", "scope": "all"}
         week_ago = {"failedSince": now - 8 * 86_400, "failures": 100}
         records = {
             "event, expired claim": {"state": "CLAIMED", "open": "CLAIMED", "ownerUntil": now - 600, "attempts": 1},
             "event, not ours": waiting,
-            "found": found,
+            "found": by_reconciliation,
             "released": {**waiting, "attempts": 1, "releasedAt": now, "releasedBy": "operator"},
             "redriven": {**waiting, **week_ago, "deadLetteredAt": now - 60},
             "after a week": {**waiting, **week_ago},
@@ -169,7 +168,7 @@ class Sweep:
     def message(self, scenario: str, contact_id: str) -> object:
         ours = {"found": "reconcile", "released": "operator"}.get(scenario)
         if scenario == "invalid":
-            return {"contactId": contact_id, "source": "somebody"}
+            return {"contactId": contact_id, "source": "stranger"}
         return {"contactId": contact_id, "source": ours} if ours else contact_event(contact_id)
 
     def invoke(self, scenario: str, contact_id: str) -> Result:
@@ -205,8 +204,8 @@ class Sweep:
             return contact_id, self.invoke(call.scenario, contact_id)
 
     def _crash(self, call: Call, contact_id: str, when: str) -> Result:
-        """Kill the invocation at the call: a real process, with a message that SQS then gives again."""
-        # A flow has 8 s at the most, of which two and a half times the time-out of a call are kept back for settling.
+        """Kill the invocation at the request: a real process, with a message that SQS then gives again."""
+        # A flow has 8 s at the most. Of these, two and a half times the time-out of a request are kept for settling.
         limits = {"TEST_AWS_SECONDS": "1", "TEST_PATCH_SECONDS": "60", "TEST_FLOW_SECONDS": "8"}
         if call.scenario == "after a week":
             self.stack.connect.fail_next("DescribeContact", "ResourceNotFoundException", 404)
@@ -230,7 +229,7 @@ class Sweep:
         self.world.use(self.healthy)
 
     def redeliver(self, call: Call, contact_id: str, *, newest_first: bool) -> None:
-        """Let everything come that still comes, and the contact's event twice more."""
+        """Deliver the messages that remain, and the contact's event twice more."""
         if call.scenario == "event, not finished":
             self.world.change(contact_id, DisconnectTimestamp=self.world.now)
         if call.of_a_flow:
@@ -243,7 +242,7 @@ class Sweep:
         self.stack.queue.turn_round(newest_first=False)
 
     def settle(self, contact_id: str) -> None:
-        """Let time pass until nothing of the contact is open, with a run of the schedule where that takes hours."""
+        """Let time pass until the contact is done; if that takes hours, run the schedule once."""
         for span in (7 * MINUTE, 20 * MINUTE, 3 * HOUR):
             self.world.run(span)
             if self.world.live(contact_id) == 0 and self.stack.state(contact_id) not in {"CLAIMED", "NOT_APPLIED"}:
@@ -254,7 +253,7 @@ class Sweep:
 
 WAYS = [
     *product(Fault, (ONCE,)),
-    # What is refused or lost, or hangs late, from then on is to the caller what fails or hangs from then on.
+    # From then on, a refused or lost request looks like one that fails, and a late hang like a hang.
     (Fault.ERROR, FROM_THEN_ON),
     (Fault.HANG, FROM_THEN_ON),
     (CRASH_BEFORE, ONCE),
@@ -270,7 +269,7 @@ def sweep(ministack: MiniStack) -> Iterator[Sweep]:
         LocalStack(ministack=ministack, gateway=gateway, table=f"sweep-{new_id()}", clock=clock.now) as stack,
         pytest.MonkeyPatch.context() as patch,
     ):
-        # What is open is looked at in any scope; a search of all the hours that pass here would only take time.
+        # Open contacts are looked at in any scope. A search of all the hours that pass here would only take time.
         for name, value in {**stack.environment(), **QUICK, "RECONCILE_SCOPE": "none"}.items():
             patch.setenv(name, value)
         yield Sweep(stack, clock)
@@ -280,63 +279,61 @@ def sweep(ministack: MiniStack) -> Iterator[Sweep]:
 def test_every_fault_at_every_request(
     sweep: Sweep, call: Call, record_property: Callable[[str, object], None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    # A PATCH is made once, so that it fails "from then on" is no other case.
+    # A PATCH is sent once, so "from then on" is the same case as "once".
     ways = [way for way in WAYS if not (call.operation == PATCH and way[1] == FROM_THEN_ON)]
     for number, (way, how_often) in enumerate(ways, start=len(str(call))):
         contact_id, result = sweep.run(call, way, how_often)
         sweep.heal()
-        found = f"{call}; {way} {how_often}: {result} {sweep.world.record(contact_id)}"
-        # On a busy machine the table may settle after the time-out: the message is done, and the record still open.
+        case = f"{call}; {way} {how_often}: {result} {sweep.world.record(contact_id)}"
+        # On a busy machine the settle may come after its time-out: the message is done, and the record still open.
         late = any(vars(line).get("contactId") == contact_id and "trueState" in vars(line) for line in caplog.records)
-        check_at_once(sweep, call, contact_id, result, found, settled_late=late)
+        check_at_once(sweep, call, contact_id, result, case, settled_late=late)
         sweep.redeliver(call, contact_id, newest_first=number % 2 == 0)
-        check_in_the_end(sweep, call, contact_id, f"{found}; in the end {sweep.world.record(contact_id)}")
+        check_in_the_end(sweep, call, contact_id, f"{case}; in the end {sweep.world.record(contact_id)}")
     record_property("fault combinations", len(ways))
 
 
-def check_at_once(sweep: Sweep, call: Call, contact_id: str, result: Result, found: str, *, settled_late: bool) -> None:
+def check_at_once(sweep: Sweep, call: Call, contact_id: str, result: Result, case: str, *, settled_late: bool) -> None:
     """What must hold right after the invocation with the fault."""
     applied, state = sweep.stack.salesforce.applied(contact_id), sweep.stack.state(contact_id)
     live, parked = sweep.world.live(contact_id), sweep.world.parked(contact_id)
-    assert applied <= 1, found
-    assert live <= 1, found
+    assert applied <= 1, case
+    assert live <= 1, case
     if state == "UPDATED" or result.status == "UPDATED":
-        assert applied == 1, found
+        assert applied == 1, case
     if state in {None, "NOT_APPLIED"}:
-        # Whoever delivers knows that it is not done; a flow that died or answered has its caller to know.
-        assert applied == 0, found
-        assert live + parked == 1 or call.of_a_flow or call.scenario in ENDS or settled_late, found
-        assert not call.of_a_flow or result.status in {"RETRY_LATER", "died"}, found
-        assert result.status != "RETRY_LATER" or live == 1 or state == "NOT_APPLIED" or told_so(result), found
+        # The queue, or the flow that asked, knows that it is not done.
+        assert applied == 0, case
+        assert live + parked == 1 or call.of_a_flow or call.scenario in ENDS or settled_late, case
+        assert not call.of_a_flow or result.status in {"RETRY_LATER", "died"}, case
+        assert result.status != "RETRY_LATER" or live == 1 or state == "NOT_APPLIED" or told_so(result), case
     if applied == 1:
-        assert state in {"CLAIMED", "UPDATED", "UNCERTAIN"}, found
+        assert state in {"CLAIMED", "UPDATED", "UNCERTAIN"}, case
 
 
 def told_so(result: Result) -> bool:
     return result.answer is not None and "could not be left in the contact queue" in result.answer["detail"]
 
 
-def check_in_the_end(sweep: Sweep, call: Call, contact_id: str, found: str) -> None:
-    """What must hold after everything: applied once, or not and an operator sees it, or ignored or parked."""
+def check_in_the_end(sweep: Sweep, call: Call, contact_id: str, case: str) -> None:
+    """What must hold after everything: applied once, shown to an operator, ignored or parked."""
     applied, state = sweep.stack.salesforce.applied(contact_id), sweep.stack.state(contact_id)
     live, parked = sweep.world.live(contact_id), sweep.world.parked(contact_id)
     sweep.stack.dead_letters.clear()
-    assert applied <= 1, found
-    assert live == 0, found
-    assert state in ENDS.get(call.scenario, {"UPDATED", "UNCERTAIN"}), found
-    assert (state == "UPDATED") == (applied == 1) or state == "UNCERTAIN", found
+    assert applied <= 1, case
+    assert live == 0, case
+    assert state in ENDS.get(call.scenario, {"UPDATED", "UNCERTAIN"}), case
+    assert (state == "UPDATED") == (applied == 1) or state == "UNCERTAIN", case
     if state == "NOT_APPLIED":
         record = sweep.world.record(contact_id)
-        assert "open" not in record or ("deadLetteredAt" in record and parked >= 1), found
+        assert "open" not in record or ("deadLetteredAt" in record and parked >= 1), case
     if call.scenario == "invalid":
-        assert parked >= 1, found
+        assert parked >= 1, case
 
 
 @pytest.mark.parametrize("scenario", CALLS)
-def test_the_calls_swept_are_all_the_calls_there_are(
-    sweep: Sweep, scenario: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TEST_AWS_SECONDS", "1")  # here a slow answer is no fault to be swept
+def test_the_requests_swept_are_all_there_are(sweep: Sweep, scenario: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEST_AWS_SECONDS", "1")  # here a slow answer is not one of the faults
     monkeypatch.setenv("TEST_FLOW_SECONDS", "8")
     contact_id = sweep.prepare(scenario)
     sweep.stack.gateway.heal()

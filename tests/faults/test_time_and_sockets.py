@@ -136,7 +136,7 @@ def test_a_server_that_speaks_first_gets_nothing(stack: LocalStack, monkeypatch:
 
 
 def test_a_name_with_several_addresses_is_tried_one_by_one(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of localhost's addresses, one at the least has nobody listening on this port."""
+    """At least one of localhost's addresses does not listen on this port."""
     contact_id = new_id()
     send_to(stack.salesforce.url.replace("127.0.0.1", "localhost"), stack, monkeypatch)
     assert Sandbox().invoke(flow_event(contact_id)).status == "UPDATED"
@@ -151,7 +151,7 @@ def test_nothing_is_left_open(either: LocalStack, behaviour: Close | Reset | Han
 
 
 def test_a_refusal_is_settled_before_its_body_is_read(stack: LocalStack, sandbox: Sandbox) -> None:
-    """Of a body that never ends, what comes in a moment makes the detail better; the record does not wait for it."""
+    """The part of an endless body that comes at once makes the detail better. The record does not wait for it."""
     contact_id = new_id()
     stack.salesforce.next(Drip("body", applied=False, code=400))
     states = []
@@ -306,7 +306,7 @@ def test_a_flow_has_its_answer_although_a_request_hangs(stack: LocalStack, sandb
 
 
 def test_a_slow_claim_leaves_no_time_and_nothing_is_sent(stack: LocalStack, finished: Finished) -> None:
-    """The clocks jump while the claim is under way: what was enough time before is none after."""
+    """The clocks jump while the claim is under way: before it there was enough time, after it too little."""
     contact_id = finished(new_id())
     clock = ShiftedClock(0)
     sandbox = Sandbox(clock)

@@ -363,7 +363,7 @@ def test_a_lost_message_is_replaced_in_a_busy_queue(begun: Callable[..., World],
 def test_a_running_run_keeps_a_wider_scopes_position(
     begun: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A deployment widens the scope while a run of the old one is under way (a run may take 15 minutes)."""
+    """A deployment widens the scope while a run of the old one, of up to 15 minutes, is under way."""
     world = begun("abandoned", every=HOUR)
     world.schedule(None)
     world.run(HOUR)

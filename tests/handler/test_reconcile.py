@@ -338,7 +338,7 @@ def test_expired_claims_become_uncertain_even_while_paused(
     answer = world.reconcile()
     assert (world.stack.state(dead), world.stack.state(alive)) == ("UNCERTAIN", "CLAIMED")
     assert (answer["deadOwners"], answer["paused"], answer["stopped"]) == (1, True, None)
-    assert [record.__dict__["contactId"] for record in caplog.records if "an owner died" in record.message] == [dead]
+    assert [record.__dict__["contactId"] for record in caplog.records if "claim expired" in record.message] == [dead]
     printed = capfd.readouterr().out
     assert '"Uncertain":[1.0]' in printed
     assert '"Paused":[1.0]' in printed

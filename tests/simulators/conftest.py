@@ -1,9 +1,11 @@
 import json
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import boto3
 import jwt
@@ -31,22 +33,11 @@ class KeyPair:
     public_pem: bytes
 
 
-def make_key_pair() -> KeyPair:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    return KeyPair(
-        key,
-        key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo),
-    )
-
-
 @pytest.fixture(scope="session")
 def keys() -> KeyPair:
-    return make_key_pair()
-
-
-@pytest.fixture(scope="session")
-def other_keys() -> KeyPair:
-    return make_key_pair()
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    spki = serialization.PublicFormat.SubjectPublicKeyInfo
+    return KeyPair(key, key.public_key().public_bytes(serialization.Encoding.PEM, spki))
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +74,7 @@ class Client:
         method: str = "PATCH",
         headers: Mapping[str, str | None] | None = None,
     ) -> requests.Response:
-        """Send the body with proper headers; one given replaces the proper one, None leaves it out."""
+        """Send the body with proper headers; `headers` replace them, and None leaves one out."""
         proper = {
             "Authorization": f"Bearer {sign(self.keys)}",
             "Content-Type": "application/json",
@@ -102,23 +93,19 @@ class Client:
         )
 
 
-@pytest.fixture
-def salesforce(keys: KeyPair) -> Iterator[SalesforceSimulator]:
-    with SalesforceSimulator(
-        public_key_pem=keys.public_pem, org_id=ORG_ID, call_center_api_name=CALL_CENTER, clock=lambda: NOW
-    ) as simulator:
-        yield simulator
-
-
-@pytest.fixture
-def salesforce_over_tls(keys: KeyPair, certificate: Certificate) -> Iterator[SalesforceSimulator]:
-    with SalesforceSimulator(
+def simulator_of(keys: KeyPair, certificate: Certificate | None = None) -> SalesforceSimulator:
+    return SalesforceSimulator(
         public_key_pem=keys.public_pem,
         org_id=ORG_ID,
         call_center_api_name=CALL_CENTER,
         certificate=certificate,
         clock=lambda: NOW,
-    ) as simulator:
+    )
+
+
+@pytest.fixture
+def salesforce(keys: KeyPair) -> Iterator[SalesforceSimulator]:
+    with simulator_of(keys) as simulator:
         yield simulator
 
 
@@ -129,32 +116,27 @@ def client(salesforce: SalesforceSimulator, keys: KeyPair) -> Iterator[Client]:
 
 
 @pytest.fixture
-def tls_client(salesforce_over_tls: SalesforceSimulator, keys: KeyPair, certificate: Certificate) -> Iterator[Client]:
-    with requests.Session() as session:
-        yield Client(salesforce_over_tls, keys, verify=str(certificate.ca_file), session=session)
+def tls_client(keys: KeyPair, certificate: Certificate) -> Iterator[Client]:
+    with simulator_of(keys, certificate) as simulator, requests.Session() as session:
+        yield Client(simulator, keys, verify=str(certificate.ca_file), session=session)
 
 
 @pytest.fixture
 def dial(salesforce: SalesforceSimulator) -> Iterator[Callable[[], socket.socket]]:
     """Opens plain sockets to the simulator, for what an HTTP client would not do."""
-    sockets: list[socket.socket] = []
-
-    def connect() -> socket.socket:
-        host, port = salesforce.url.removeprefix("http://").split(":")
-        sockets.append(socket.create_connection((host, int(port)), timeout=5))
-        return sockets[-1]
-
-    yield connect
-    for one in sockets:
-        one.close()
+    with ExitStack() as sockets:
+        address = urlsplit(salesforce.url)
+        yield lambda: sockets.enter_context(
+            socket.create_connection((str(address.hostname), address.port or 0), timeout=5)
+        )
 
 
-def make_connect_client(url: str, attempts: int = 1, patience: float = 10.0) -> "ConnectClient":
+def make_connect_client(url: str) -> "ConnectClient":
     return boto3.client(
         "connect",
         endpoint_url=url,
         region_name="eu-central-1",
         aws_access_key_id="test",
         aws_secret_access_key="test",
-        config=Config(read_timeout=patience, retries={"total_max_attempts": attempts, "mode": "standard"}),
+        config=Config(retries={"total_max_attempts": 1, "mode": "standard"}),
     )

@@ -1,11 +1,14 @@
+"""The Connect simulator through boto3: what is described, what a search finds, and what both refuse."""
+
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta, timezone
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
 from tests.simulators.conftest import INSTANCE, make_connect_client
+from tests.support.contacts import STARTED, abandoned, described
 from tools.local.connect import SYSTEM_ENDPOINT_TAG, ConnectSimulator
 
 if TYPE_CHECKING:
@@ -27,26 +30,81 @@ CONTACT: dict[str, Any] = {
     "SegmentAttributes": {"connect:Subtype": {"ValueString": "connect:Telephony"}},
     "DisconnectReason": "CUSTOMER_DISCONNECT",
 }
+DAY = timedelta(days=1)
+SECOND = timedelta(seconds=1)
+NEVER = "1970-01-01T00:00:00.001Z"
+NO_AGENT = {"TimestampCondition": {"Type": "CONNECTED_TO_AGENT_TIMESTAMP", "ConditionType": "NOT_EXISTS"}}
+NOT_QUEUED = {"TimestampCondition": {"Type": "ENQUEUE_TIMESTAMP", "ConditionType": "NOT_EXISTS"}}
+
+
+class SetClock:
+    """A clock that stands where it is set."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
 
 
 @pytest.fixture
-def connect() -> Iterator[ConnectSimulator]:
-    with ConnectSimulator(instance_id=INSTANCE) as simulator:
+def clock() -> SetClock:
+    return SetClock()
+
+
+@pytest.fixture
+def connect(clock: SetClock) -> Iterator[ConnectSimulator]:
+    with ConnectSimulator(instance_id=INSTANCE, clock=clock, result_limit=6) as simulator:
         yield simulator
 
 
 @pytest.fixture
 def client(connect: ConnectSimulator) -> Iterator["ConnectClient"]:
-    made = make_connect_client(connect.url)
-    yield made
-    made.close()
+    with closing(make_connect_client(connect.url)) as made:
+        yield made
+
+
+def time_range(kind: str = "INITIATION_TIMESTAMP", start: datetime = STARTED - DAY, width: timedelta = 2 * DAY) -> Any:
+    return {"Type": kind, "StartTime": start, "EndTime": start + width}
+
+
+def all_of(*criteria: object) -> dict[str, Any]:
+    return {"AdditionalTimeRange": {"Criteria": list(criteria), "MatchType": "MATCH_ALL"}}
+
+
+def search(client: "ConnectClient", criteria: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
+    """One page of contacts begun within a day of STARTED; a change to None leaves the member out."""
+    request = {"InstanceId": INSTANCE, "TimeRange": time_range(), "SearchCriteria": criteria, **changes}
+    return dict(client.search_contacts(**{name: value for name, value in request.items() if value is not None}))
+
+
+def ids(answer: dict[str, Any]) -> list[str]:
+    return [contact["Id"] for contact in answer["Contacts"]]
+
+
+def hits(client: "ConnectClient", criteria: dict[str, Any] | None = None, **changes: Any) -> set[str]:
+    return set(ids(search(client, criteria, **changes)))
+
+
+def refusal(client: "ConnectClient", criteria: dict[str, Any] | None = None, **changes: Any) -> str:
+    with pytest.raises(client.exceptions.InvalidParameterException) as failure:
+        search(client, criteria, **changes)
+    return failure.value.response["Error"]["Message"]
+
+
+def put_begun(connect: ConnectSimulator, *minutes: int) -> None:
+    connect.put_contacts(
+        {"Id": f"c-{minute}", "InitiationTimestamp": STARTED + timedelta(minutes=minute)} for minute in minutes
+    )
+
+
+# --- what is described -----------------------------------------------------------------------------------------------
 
 
 def test_a_contact_comes_back_as_it_was_put(connect: ConnectSimulator, client: "ConnectClient") -> None:
     connect.put_contact(CONTACT)
-    answer = client.describe_contact(InstanceId=INSTANCE, ContactId="c-1")
+    contact: dict[str, Any] = dict(client.describe_contact(InstanceId=INSTANCE, ContactId="c-1")["Contact"])
 
-    contact: dict[str, Any] = dict(answer["Contact"])
     assert contact["InitiationTimestamp"].astimezone(UTC) == BEGAN
     assert contact["DisconnectTimestamp"].astimezone(UTC) == datetime(2025, 3, 1, 11, 5, tzinfo=UTC)
     assert contact["LastUpdateTimestamp"].astimezone(UTC) == datetime(2025, 3, 1, 11, 10, tzinfo=UTC)
@@ -71,57 +129,16 @@ def test_what_no_page_says_is_played_both_ways(connect: ConnectSimulator, client
     assert otherwise["Tags"].keys() == {"own"}
 
 
-def test_the_latest_contact_of_an_id_counts(connect: ConnectSimulator, client: "ConnectClient") -> None:
-    connect.put_contact({"Id": "c-1"})
-    connect.put_contact({"Id": "c-1", "DisconnectReason": "OTHER"})
-    answer = client.describe_contact(InstanceId=INSTANCE, ContactId="c-1")
-    assert answer["Contact"] == {"Id": "c-1", "DisconnectReason": "OTHER"}
-
-
-def test_queues_and_users_have_names(connect: ConnectSimulator, client: "ConnectClient") -> None:
-    connect.put_queue("q-1", "Support")
-    connect.put_user("u-1", "agent@example.com")
-    queue = client.describe_queue(InstanceId=INSTANCE, QueueId="q-1")
-    user = client.describe_user(InstanceId=INSTANCE, UserId="u-1")
-    assert queue["Queue"]["Name"] == "Support"
-    assert user["User"]["Username"] == "agent@example.com"
-    assert connect.received == ["DescribeQueue q-1", "DescribeUser u-1"]
-
-
-@pytest.mark.parametrize(("instance", "contact"), [("another-instance", "c-1"), (INSTANCE, "q-1")])
-def test_what_is_not_there_is_not_found(
-    connect: ConnectSimulator, client: "ConnectClient", instance: str, contact: str
-) -> None:
-    connect.put_contact(CONTACT)
-    connect.put_queue("q-1", "Support")
-    with pytest.raises(client.exceptions.ResourceNotFoundException) as failure:
-        client.describe_contact(InstanceId=instance, ContactId=contact)
-    assert failure.value.response["ResponseMetadata"]["HTTPStatusCode"] == 404
-    assert failure.value.response["Error"]["Message"] == "Contact not found"
-
-
-def test_an_operation_it_does_not_know(connect: ConnectSimulator, client: "ConnectClient") -> None:
-    with pytest.raises(ClientError) as failure:
-        client.list_queues(InstanceId=INSTANCE)
-    assert failure.value.response["Error"]["Code"] == "UnknownOperationException"
-    assert connect.received[0].startswith("GET /queues-summary/")
-
-
 @pytest.mark.parametrize(
     ("change", "path"),
     [
         ({"Disconnectreason": "OTHER"}, "Contact has no Disconnectreason"),
         ({"QueueInfo": {"Name": "Support"}}, "Contact.QueueInfo has no Name"),
         ({"Recordings": [{}, {"Bucket": "b"}]}, r"Contact.Recordings\[1\] has no Bucket"),
-        ({"Recordings": {}}, "Contact.Recordings"),
         ({"Attributes": {"age": 3}}, "Contact.Attributes.age"),
-        ({"AgentInfo": {"AgentInitiatedHoldDuration": "30"}}, "AgentInitiatedHoldDuration"),
         ({"AgentInfo": {"AgentInitiatedHoldDuration": True}}, "AgentInitiatedHoldDuration"),
         ({"AgentInfo": None}, "Contact.AgentInfo"),
-        ({"DisconnectReason": None}, "Contact.DisconnectReason"),
         ({"InitiationTimestamp": "2025-03-01T11:00:00"}, "InitiationTimestamp"),
-        ({"InitiationTimestamp": BEGAN.replace(tzinfo=None)}, "InitiationTimestamp"),
-        ({"InitiationTimestamp": "yesterday"}, "InitiationTimestamp"),
     ],
 )
 def test_a_contact_the_api_cannot_answer_is_refused(
@@ -133,79 +150,174 @@ def test_a_contact_the_api_cannot_answer_is_refused(
         client.describe_contact(InstanceId=INSTANCE, ContactId="c-1")
 
 
-def test_a_contact_needs_an_id(connect: ConnectSimulator) -> None:
-    with pytest.raises(ValueError, match="Id"):
-        connect.put_contact({"Channel": "VOICE"})
+# --- what a search finds ---------------------------------------------------------------------------------------------
 
 
-def test_times_of_another_zone_are_the_same_moment(connect: ConnectSimulator, client: "ConnectClient") -> None:
-    connect.put_contact({"Id": "c", "InitiationTimestamp": BEGAN.astimezone(timezone(timedelta(hours=-8)))})
-    answer = client.describe_contact(InstanceId=INSTANCE, ContactId="c")
-    assert answer["Contact"]["InitiationTimestamp"].astimezone(UTC) == BEGAN
-
-
-def test_many_contacts_at_once(connect: ConnectSimulator, client: "ConnectClient") -> None:
-    content: dict[str, Any] = {
-        "contacts": [{"Id": "c-1", "Channel": "VOICE", "InitiationTimestamp": "2025-03-01T11:00:00Z"}],
-        "queues": [{"QueueId": "q-1", "Name": "Support"}],
-        "users": [{"Id": "u-1", "Username": "agent"}],
+def test_a_hit_is_a_summary(connect: ConnectSimulator, client: "ConnectClient") -> None:
+    segments = {"connect:Subtype": {"ValueString": "connect:Telephony"}, "connect:Count": {"ValueInteger": 3}}
+    connect.put_contact(described("c-2", PreviousContactId="c-1", InitialContactId="c-1", SegmentAttributes=segments))
+    answer = search(client)
+    assert answer["TotalCount"] == 1
+    assert "NextToken" not in answer
+    [hit] = answer["Contacts"]
+    assert hit.pop("InitiationTimestamp").astimezone(UTC) == STARTED
+    assert hit.pop("DisconnectTimestamp").astimezone(UTC) == STARTED + timedelta(minutes=5)
+    assert hit["QueueInfo"].pop("EnqueueTimestamp").astimezone(UTC) == STARTED + timedelta(seconds=10)
+    assert hit["AgentInfo"].pop("ConnectedToAgentTimestamp").astimezone(UTC) == STARTED + timedelta(seconds=30)
+    assert hit == {
+        "Id": "c-2",
+        "PreviousContactId": "c-1",
+        "InitialContactId": "c-1",
+        "Channel": "VOICE",
+        "InitiationMethod": "INBOUND",
+        "QueueInfo": {"Id": "queue-support"},
+        "AgentInfo": {"Id": "agent-jane"},
+        "SegmentAttributes": {"connect:Subtype": {"ValueString": "connect:Telephony"}},
     }
-    connect.load(content)
-    assert client.describe_contact(InstanceId=INSTANCE, ContactId="c-1")["Contact"]["Channel"] == "VOICE"
-    assert client.describe_queue(InstanceId=INSTANCE, QueueId="q-1")["Queue"]["Name"] == "Support"
-    assert client.describe_user(InstanceId=INSTANCE, UserId="u-1")["User"]["Username"] == "agent"
-
-    with pytest.raises(ValueError, match="agents"):
-        connect.load({**content, "agents": []})
 
 
-def test_throttled_as_often_as_told(connect: ConnectSimulator, client: "ConnectClient") -> None:
-    connect.put_contact(CONTACT)
-    connect.fail_next("DescribeContact", times=2)
-    connect.fail_next("DescribeContact", "InternalServiceException", 500)
-    connect.fail_next("DescribeQueue", "AccessDeniedException", 403)
-    failures = []
-    for _ in range(3):
-        with pytest.raises(ClientError) as failure:
-            client.describe_contact(InstanceId=INSTANCE, ContactId="c-1")
-        response = failure.value.response
-        failures.append((response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]))
-    assert failures == [
-        ("TooManyRequestsException", 429),
-        ("TooManyRequestsException", 429),
-        ("InternalServiceException", 500),
-    ]
-    assert client.describe_contact(InstanceId=INSTANCE, ContactId="c-1")["Contact"]["Id"] == "c-1"
-    assert connect.received == ["DescribeContact c-1"] * 4
+def test_a_call_that_is_not_over_has_no_end(connect: ConnectSimulator, client: "ConnectClient") -> None:
+    holding = {"AgentInitiatedHoldDuration": 3}
+    connect.put_contact(described("c-1", DisconnectTimestamp=None, DisconnectReason=None, AgentInfo=holding))
+    [hit] = search(client)["Contacts"]
+    assert "DisconnectTimestamp" not in hit
+    assert "AgentInfo" not in hit, "nothing of it is in a summary"
+    assert hits(client, TimeRange=time_range("DISCONNECT_TIMESTAMP")) == set()
 
 
-def test_boto3_recognises_the_throttle_and_retries(connect: ConnectSimulator) -> None:
-    connect.put_contact(CONTACT)
-    connect.fail_next("DescribeContact")
-    client = make_connect_client(connect.url, attempts=2)
-    assert client.describe_contact(InstanceId=INSTANCE, ContactId="c-1")["Contact"]["Id"] == "c-1"
-    client.close()
-    assert len(connect.received) == 2
+@pytest.mark.parametrize(
+    ("kind", "moment"),
+    [
+        ("INITIATION_TIMESTAMP", STARTED),
+        ("DISCONNECT_TIMESTAMP", STARTED + timedelta(minutes=5, milliseconds=300)),
+        ("CONNECTED_TO_AGENT_TIMESTAMP", STARTED + timedelta(seconds=30)),
+        ("ENQUEUE_TIMESTAMP", STARTED + timedelta(seconds=10)),
+    ],
+)
+def test_a_range_has_its_start_and_not_its_end(
+    connect: ConnectSimulator, client: "ConnectClient", kind: str, moment: datetime
+) -> None:
+    connect.put_contact(described("c-1", DisconnectTimestamp=STARTED + timedelta(minutes=5, milliseconds=300)))
+    connect.put_contact({"Id": "c-2", "Channel": "VOICE"})
+    instant = timedelta(milliseconds=1)
+    for start, expected in ((moment, {"c-1"}), (moment - instant, set()), (moment + instant, set())):
+        span = time_range(kind, start, instant)
+        assert hits(client, TimeRange=span) == expected
+        assert hits(client, all_of({"TimeRange": span})) == expected
 
 
-def test_hanging_and_stopping(connect: ConnectSimulator, client: "ConnectClient") -> None:
-    impatient = make_connect_client(connect.url, patience=0.5)
-    connect.put_contact(CONTACT)
-    connect.hang_next("DescribeContact")
-    with pytest.raises(ReadTimeoutError):
-        impatient.describe_contact(InstanceId=INSTANCE, ContactId="c-1")
-    impatient.close()
-    assert client.describe_contact(InstanceId=INSTANCE, ContactId="c-1")["Contact"]["Id"] == "c-1"
-    connect.stop()
-    connect.stop()
-    with pytest.raises(EndpointConnectionError):
-        client.describe_contact(InstanceId=INSTANCE, ContactId="c-1")
-    connect.start()
-    assert client.describe_contact(InstanceId=INSTANCE, ContactId="c-1")["Contact"]["Id"] == "c-1"
+def test_what_never_happened_is_in_no_range(connect: ConnectSimulator, client: "ConnectClient") -> None:
+    connect.put_contact(abandoned("c-1", AgentInfo={"ConnectedToAgentTimestamp": NEVER}))
+    connect.put_contact(abandoned("c-2", AgentInfo={"Id": "agent-jane"}))
+    connect.put_contact(described("c-3"))
+    sentinel = time_range("CONNECTED_TO_AGENT_TIMESTAMP", datetime(1970, 1, 1, tzinfo=UTC), DAY)
+    assert hits(client, TimeRange=sentinel) == set()
+    assert hits(client, all_of(NO_AGENT)) == {"c-1", "c-2"}
 
 
-def test_only_known_operations_can_fail(connect: ConnectSimulator) -> None:
-    with pytest.raises(ValueError, match="DescribeContacts"):
-        connect.fail_next("DescribeContacts")
-    with pytest.raises(ValueError, match="DescribeContacts"):
-        connect.hang_next("DescribeContacts")
+@pytest.mark.parametrize(
+    ("criteria", "expected"),
+    [
+        ({}, {"queued", "menu", "chat", "handled"}),
+        ({"Channels": ["VOICE"]}, {"queued", "menu", "handled"}),
+        ({"Channels": []}, {"queued", "menu", "chat", "handled"}),
+        ({"InitiationMethods": ["OUTBOUND", "TRANSFER"]}, {"handled"}),
+        ({"InitiationMethods": ["OUTBOUND"], "Channels": ["CHAT"]}, set()),
+        (all_of(NO_AGENT, NOT_QUEUED), {"menu"}),
+        ({"Channels": ["VOICE"], **all_of(NO_AGENT, {"TimeRange": time_range("ENQUEUE_TIMESTAMP")})}, {"queued"}),
+    ],
+)
+def test_criteria(
+    connect: ConnectSimulator, client: "ConnectClient", criteria: dict[str, Any], expected: set[str]
+) -> None:
+    connect.put_contact(abandoned("queued"))
+    connect.put_contact(abandoned("menu", QueueInfo=None))
+    connect.put_contact(abandoned("chat", Channel="CHAT"))
+    connect.put_contact(described("handled", InitiationMethod="OUTBOUND"))
+    assert hits(client, criteria) == expected
+
+
+@pytest.mark.parametrize(
+    ("criteria", "changes", "message"),
+    [
+        ({"QueueIds": ["q-1"]}, {}, "SearchCriteria.QueueIds is not implemented"),
+        ({"Channels": ["Voice"]}, {}, "SearchContactsRequest.SearchCriteria.Channels[0] must be one of VOICE, CHAT"),
+        (
+            {"AdditionalTimeRange": {"Criteria": [NO_AGENT], "MatchType": "MATCH_ANY"}},
+            {},
+            "SearchCriteria.AdditionalTimeRange.MatchType MATCH_ANY is not implemented",
+        ),
+        (all_of({**NO_AGENT, "TimeRange": time_range()}), {}, "Criteria[0] needs either TimeRange or"),
+        (
+            all_of({"TimeRange": time_range(width=57 * DAY)}),
+            {},
+            "SearchCriteria.AdditionalTimeRange.Criteria[0].TimeRange is wider than eight weeks",
+        ),
+        (None, {"TimeRange": time_range(width=56 * DAY + SECOND)}, "TimeRange is wider than eight weeks"),
+        (None, {"TimeRange": time_range(width=-DAY)}, "TimeRange ends before it starts"),
+        (None, {"MaxResults": 101}, "SearchContactsRequest.MaxResults must be at most 100"),
+        (None, {"NextToken": "1"}, "NextToken is wrong or has expired"),
+        (None, {"Sort": {"FieldName": "CHANNEL", "Order": "ASCENDING"}}, "Sort.FieldName CHANNEL is not implemented"),
+        (None, {"Sort": {"FieldName": "INITIATION_TIMESTAMP", "Order": "UP"}}, "Sort.Order must be one of"),
+    ],
+)
+def test_what_a_search_refuses(client: "ConnectClient", criteria: Any, changes: dict[str, Any], message: str) -> None:
+    assert search(client, TimeRange=time_range(width=56 * DAY))["TotalCount"] == 0
+    assert message in refusal(client, criteria, **changes)
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"), [("ASCENDING", ["c-2", "c-3", "c-1"]), ("DESCENDING", ["c-3", "c-2", "c-1"])]
+)
+def test_order(connect: ConnectSimulator, client: "ConnectClient", order: str, expected: list[str]) -> None:
+    """Contacts without the timestamp come last."""
+    put_begun(connect, 1)
+    connect.put_contact(described("c-3"))
+    connect.put_contact(described("c-2", DisconnectTimestamp=STARTED + SECOND))
+    assert ids(search(client, Sort={"FieldName": "DISCONNECT_TIMESTAMP", "Order": order})) == expected
+
+
+def test_pages_are_of_what_the_first_one_found(connect: ConnectSimulator, client: "ConnectClient") -> None:
+    put_begun(connect, *range(5))
+    first = search(client, MaxResults=2)
+    put_begun(connect, 9)
+    second = search(client, MaxResults=2, NextToken=first["NextToken"])
+    last = search(client, MaxResults=2, NextToken=second["NextToken"])
+    assert [ids(page) for page in (first, second, last)] == [["c-4", "c-3"], ["c-2", "c-1"], ["c-0"]]
+    assert (second["TotalCount"], "NextToken" in last) == (5, False)
+    assert refusal(client, {"Channels": ["VOICE"]}, NextToken=first["NextToken"]) == "NextToken is of another search"
+
+
+def test_a_search_has_a_limit_of_results(connect: ConnectSimulator, client: "ConnectClient") -> None:
+    """It is 10,000 in Connect, and six here."""
+    put_begun(connect, *range(7))
+    last = search(client, NextToken=search(client, MaxResults=4)["NextToken"])
+    assert ids(last) == ["c-2", "c-1"]
+    assert last["TotalCount"] == 7
+    assert refusal(client, NextToken=last["NextToken"]) == "NextToken leads beyond the first 6 results"
+
+
+def test_the_index_lags(connect: ConnectSimulator, client: "ConnectClient", clock: SetClock) -> None:
+    connect.put_contact(described("early", DisconnectTimestamp=None))
+    connect.search_lag = timedelta(minutes=2)
+    connect.put_contact(described("late"))
+    connect.put_contact(described("early"))
+    assert client.describe_contact(InstanceId=INSTANCE, ContactId="late")["Contact"]["Id"] == "late"
+    assert hits(client) == {"early"}
+    assert hits(client, TimeRange=time_range("DISCONNECT_TIMESTAMP")) == set(), "the older shape is in the index"
+
+    clock.now += timedelta(minutes=2) - timedelta(microseconds=1)
+    assert hits(client) == {"early"}
+    clock.now += timedelta(microseconds=1)
+    assert hits(client, TimeRange=time_range("DISCONNECT_TIMESTAMP")) == {"early", "late"}
+
+
+def test_what_was_put_last_counts_though_it_is_indexed_first(
+    connect: ConnectSimulator, client: "ConnectClient", clock: SetClock
+) -> None:
+    connect.search_lag = timedelta(hours=1)
+    connect.put_contact(described("c-1", Channel="CHAT"))
+    connect.search_lag = timedelta()
+    connect.put_contact(described("c-1"))
+    clock.now += DAY
+    assert hits(client, {"Channels": ["VOICE"]}) == {"c-1"}

@@ -4,14 +4,12 @@ boto3 finds it through ``AWS_ENDPOINT_URL_CONNECT`` or ``endpoint_url``. Fixture
 of the service when they are put in. So a fixture cannot hold values that Connect cannot answer. Request signatures are
 not checked.
 
-`connect_search` has the search of SearchContacts. `connect_quotas` has the allowed rate of each operation, once quotas
-are switched on.
+`connect_search` has the search of SearchContacts.
 """
 
 import re
 import threading
-import time
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,7 +18,6 @@ from typing import Self
 from urllib.parse import unquote
 
 from tools.local import connect_shapes
-from tools.local.connect_quotas import TokenBuckets
 from tools.local.connect_search import ContactIndex, InvalidSearchError, Search
 from tools.local.loopback import Connection, LoopbackServer
 from tools.local.messages import Clock, Reply, Request, utc_now
@@ -35,12 +32,9 @@ class _Failure:
         return Reply.of_json(self.status, {"Message": message}, ("x-amzn-ErrorType", self.code))
 
 
-_HANG = "hang"
 _NOT_FOUND = _Failure("ResourceNotFoundException", 404)
 _UNKNOWN_OPERATION = _Failure("UnknownOperationException", 404)
 _INVALID = _Failure("InvalidParameterException", 400)
-_THROTTLED = _Failure("TooManyRequestsException", 429)
-_AT_ONCE = timedelta()
 SYSTEM_ENDPOINT_TAG = "aws:connect:systemEndpoint"
 
 
@@ -80,10 +74,7 @@ class ConnectSimulator:
         instance_id: str,
         port: int = 0,
         clock: Clock = utc_now,
-        monotonic: Callable[[], float] = time.monotonic,
-        search_lag: timedelta = _AT_ONCE,
         result_limit: int = 10_000,
-        quota_factor: float | None = None,
     ) -> None:
         """Make an instance that is not yet listening and holds nothing.
 
@@ -91,27 +82,20 @@ class ConnectSimulator:
             instance_id: the instance's id, not its ARN; requests for another find nothing.
             port: 0 for a free one.
             clock: gives the present moment, aware; the Date of the answers, and what `search_lag` goes by.
-            monotonic: gives seconds that never run backwards; what the quotas go by.
-            search_lag: see the class.
             result_limit: how many results of one search SearchContacts hands out, page by page.
-            quota_factor: as for `quotas`, which it switches on from the start; None for no quotas.
         """
-        self.search_lag = search_lag
+        self.search_lag = timedelta()
         self.gives_total_count = True
         self.reverses_recordings = False
         self.tags_system_endpoint = True
         self.takes_new_methods = True
         self._instance_id = instance_id
-        self._monotonic = monotonic
         self._server = LoopbackServer(self._serve, clock=clock, port=port)
         self._lock = threading.Lock()
         self._resources: dict[tuple[str, str], Mapping[str, object]] = {}
         self._received: list[str] = []
-        self._failures: defaultdict[str, deque[Reply | str]] = defaultdict(deque)
+        self._failures: defaultdict[str, deque[Reply]] = defaultdict(deque)
         self._index = ContactIndex(clock=clock, result_limit=result_limit)
-        self._buckets: TokenBuckets | None = None
-        self._throttled: Counter[str] = Counter()
-        self.quotas(quota_factor)
         self._operations = (
             self._describe("DescribeContact", "contacts", "Contact"),
             self._describe("DescribeQueue", "queues", "Queue"),
@@ -120,24 +104,12 @@ class ConnectSimulator:
         )
 
     def __enter__(self) -> Self:
-        self.start()
+        self._server.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
-
-    def start(self) -> None:
-        """Listen; nothing if it already does. After a stop it listens on the same port again.
-
-        Raises:
-            OSError: the given port is taken.
-        """
-        self._server.start()
-
-    def stop(self) -> None:
-        """Refuse connections from now on and end those there are, hanging ones included; state is kept."""
         self._server.stop()
 
     @property
@@ -158,28 +130,13 @@ class ConnectSimulator:
         self._put("Contact", contact, identity="Id")
 
     def put_contacts(self, contacts: Iterable[Mapping[str, object]]) -> None:
-        """Add very many contacts as `put_contact` does, or none if one of them is refused.
-
-        Each is checked as thoroughly; 100,000 take some seconds.
+        """Add very many contacts as `put_contact` does; 100,000 take some seconds.
 
         Raises:
-            ValueError: as for `put_contact`; the message begins with the contact's place, counted from 0.
+            ValueError: as for `put_contact`.
         """
-        encoded = []
-        for place, contact in enumerate(contacts):
-            try:
-                encoded.append(_encoded("Contact", contact, identity="Id"))
-            except ValueError as error:
-                raise ValueError(f"[{place}]: {error}") from error
+        encoded = [_encoded("Contact", contact, identity="Id") for contact in contacts]
         self._add("Contact", encoded, identity="Id")
-
-    def index_now(self) -> None:
-        """Let SearchContacts find every contact as it was put last, without the `search_lag`."""
-        self._index.index_now()
-
-    def expire_tokens(self) -> None:
-        """Let SearchContacts refuse every NextToken it gave so far."""
-        self._index.expire_tokens()
 
     def put_queue(self, queue_id: str, name: str) -> None:
         """Add the queue, or rename it."""
@@ -211,48 +168,17 @@ class ConnectSimulator:
     ) -> None:
         """Let the operation, e.g. ``DescribeContact``, fail the next `times` times.
 
-        boto3 itself retries 429 and 5xx: see its retry settings when choosing `times`. Calls over the quota are
-        not among them.
+        boto3 itself retries 429 and 5xx: see its retry settings when choosing `times`.
 
         Raises:
             ValueError: no such operation.
         """
-        self._queue(operation, [_Failure(code, status).reply(f"{operation} was told to fail")] * times)
-
-    def hang_next(self, operation: str, times: int = 1) -> None:
-        """Let the operation not answer the next `times` times, until the client goes or `stop`.
-
-        Raises:
-            ValueError: no such operation.
-        """
-        self._queue(operation, [_HANG] * times)
-
-    def behave(self) -> None:
-        """Forget the failures and hangs still to come."""
+        names = [known.name for known in self._operations]
+        if operation not in names:
+            raise ValueError(f"operation must be one of {', '.join(names)}, not {operation}")
+        failures = [_Failure(code, status).reply(f"{operation} was told to fail")] * times
         with self._lock:
-            self._failures.clear()
-
-    def quotas(self, factor: float | None = 1.0) -> None:
-        """Refuse from now on with TooManyRequestsException what is over Connect's default quotas.
-
-        They are, as calls a second (at once): DescribeContact 10 (15), SearchContacts 0.5 (1), DescribeQueue and
-        DescribeUser each 2 (5). All can be used in full at first.
-
-        Args:
-            factor: multiplies them all, but at least one call at once is allowed; None for no quotas any more.
-
-        Raises:
-            ValueError: a factor that is not above zero.
-        """
-        buckets = None if factor is None else TokenBuckets(factor=factor, monotonic=self._monotonic)
-        with self._lock:
-            self._buckets = buckets
-
-    @property
-    def throttled(self) -> Mapping[str, int]:
-        """How many calls of each operation were over its quota so far; 0 for one that is not in it."""
-        with self._lock:
-            return self._throttled.copy()
+            self._failures[operation].extend(failures)
 
     @property
     def received(self) -> list[str]:
@@ -272,13 +198,6 @@ class ConnectSimulator:
                 self._resources[shape, str(resource[identity])] = resource
             if shape == "Contact":
                 self._index.put(encoded, self.search_lag)
-
-    def _queue(self, operation: str, failures: list[Reply | str]) -> None:
-        names = [known.name for known in self._operations]
-        if operation not in names:
-            raise ValueError(f"operation must be one of {', '.join(names)}, not {operation}")
-        with self._lock:
-            self._failures[operation].extend(failures)
 
     def _describe(self, name: str, collection: str, shape: str) -> _Operation:
         def answer(_request: Request, ids: Mapping[str, str]) -> Reply:
@@ -311,35 +230,23 @@ class ConnectSimulator:
         return Reply.of_json(200, answer)
 
     def _serve(self, connection: Connection) -> bool:
-        request = connection.read_request()
-        reply = self._reply(request)
-        if reply is None:
-            connection.await_departure()
-            return False
-        connection.answer(reply)
+        connection.answer(self._reply(connection.read_request()))
         return True
 
-    def _reply(self, request: Request) -> Reply | None:
-        """Return the answer, None for one that is never to come."""
+    def _reply(self, request: Request) -> Reply:
         for operation in self._operations:
             match = operation.pattern.fullmatch(request.target)
             if match is None or request.method != operation.method:
                 continue
             ids = {name: unquote(value) for name, value in match.groupdict().items()}
-            failure = self._note(operation.name, ids)
-            if failure == _HANG:
-                return None
-            return failure if isinstance(failure, Reply) else operation.answer(request, ids)
+            return self._note(operation.name, ids) or operation.answer(request, ids)
         self._note(f"{request.method} {request.target}", {})
         return _UNKNOWN_OPERATION.reply("unknown operation")
 
-    def _note(self, operation: str, ids: Mapping[str, str]) -> Reply | str | None:
-        """Record the request. Return its failure, by quota or by order; None if it does not fail."""
+    def _note(self, operation: str, ids: Mapping[str, str]) -> Reply | None:
+        """Record the request. Return its failure, if it was told to fail."""
         with self._lock:
             self._received.append(f"{operation} {ids.get('id', '')}".strip())
-            if self._buckets is not None and not self._buckets.take(operation):
-                self._throttled[operation] += 1
-                return _THROTTLED.reply("Too Many Requests")
             failures = self._failures.get(operation)
             return failures.popleft() if failures else None
 

@@ -27,8 +27,8 @@ from typing import Any, Self
 from tools.local import connect_shapes
 from tools.local.messages import Clock
 
-_FIRST_RESULTS = 10_000
 _LIVE_TOKENS = 200
+"""So many tokens are remembered; older ones are refused."""
 _DEFAULT_PAGE = 10
 _WIDEST_RANGE = timedelta(weeks=8).total_seconds()
 _FIRST_REAL_TIME = 31_536_000  # 1971 begins
@@ -42,10 +42,7 @@ _TIMES: Mapping[str, tuple[str, ...]] = {
 _LISTS: Mapping[str, tuple[str, ...]] = {
     "Channels": ("Channel",),
     "InitiationMethods": ("InitiationMethod",),
-    "QueueIds": ("QueueInfo", "Id"),
-    "AgentIds": ("AgentInfo", "Id"),
 }
-_COMBINATIONS: Mapping[str, Callable[[Iterable[bool]], bool]] = {"MATCH_ALL": all, "MATCH_ANY": any}
 
 
 class InvalidSearchError(Exception):
@@ -68,8 +65,8 @@ class _Indexed:
 
     @classmethod
     def of(cls, sequence: int, contact: Mapping[str, object]) -> Self:
-        found = ((name, _at(contact, path)) for name, path in _TIMES.items())
-        times = {name: time for name, time in found if isinstance(time, int | float) and time >= _FIRST_REAL_TIME}
+        read = ((name, _at(contact, path)) for name, path in _TIMES.items())
+        times = {name: time for name, time in read if isinstance(time, int | float) and time >= _FIRST_REAL_TIME}
         return cls(sequence, contact, times)
 
     @property
@@ -146,11 +143,11 @@ class Search:
         """Return whether everything but the range holds for the contact."""
         return all(condition(indexed) for condition in self.conditions)
 
-    def in_order(self, found: Iterable[_Indexed]) -> list[_Indexed]:
-        """Return what was found as the client wants it sorted."""
+    def in_order(self, hits: Iterable[_Indexed]) -> list[_Indexed]:
+        """Return the hits as the client wants them sorted."""
         timed: list[_Indexed] = []
         others: list[_Indexed] = []
-        for one in found:
+        for one in hits:
             (timed if self.sort_type in one.times else others).append(one)
         timed.sort(key=lambda one: (one.times[self.sort_type], one.id), reverse=self.is_descending)
         return timed + others
@@ -168,17 +165,15 @@ class _Results:
 class ContactIndex:
     """The contacts that can be found, which may be others than there are; for several threads at once."""
 
-    def __init__(self, *, clock: Clock, result_limit: int = _FIRST_RESULTS, live_tokens: int = _LIVE_TOKENS) -> None:
+    def __init__(self, *, clock: Clock, result_limit: int) -> None:
         """Make an empty index.
 
         Args:
             clock: gives the present moment, aware; what it says decides what was indexed by now.
             result_limit: how many results of one search can be had.
-            live_tokens: how many tokens are remembered; older ones are refused.
         """
         self._clock = clock
         self._result_limit = result_limit
-        self._live_tokens = live_tokens
         self._lock = threading.Lock()
         self._put_so_far = 0
         self._pending: list[tuple[datetime, int, Mapping[str, object]]] = []  # a heap
@@ -201,17 +196,6 @@ class ContactIndex:
                     heapq.heappush(self._pending, (indexed_at, self._put_so_far, contact))
                 else:
                     self._index(self._put_so_far, contact)
-
-    def index_now(self) -> None:
-        """Catch up: let everything that was put be found as it is."""
-        with self._lock:
-            while self._pending:
-                self._index_next()
-
-    def expire_tokens(self) -> None:
-        """Refuse every token given out so far."""
-        with self._lock:
-            self._tokens.clear()
 
     def page(self, search: Search) -> dict[str, object]:
         """Return the answer to the search.
@@ -246,8 +230,8 @@ class ContactIndex:
     def _find(self, search: Search) -> _Results:
         times, contacts = self._in_order_of(search.time_type)
         in_range = contacts[bisect_left(times, search.start) : bisect_left(times, search.end)]
-        found = search.in_order(one for one in in_range if search.accepts(one))
-        return _Results(search.identity, found[: self._result_limit], len(found))
+        hits = search.in_order(one for one in in_range if search.accepts(one))
+        return _Results(search.identity, hits[: self._result_limit], len(hits))
 
     def _in_order_of(self, time_type: str) -> tuple[list[float], list[_Indexed]]:
         """Return the contacts that have the timestamp, sorted by it, and the timestamps; sorted once a change."""
@@ -271,7 +255,7 @@ class ContactIndex:
     def _new_token(self, results: _Results, offset: int) -> str:
         token = secrets.token_urlsafe(48)
         self._tokens[token] = (results, offset)
-        if len(self._tokens) > self._live_tokens:
+        if len(self._tokens) > _LIVE_TOKENS:
             self._tokens.popitem(last=False)
         return token
 
@@ -313,13 +297,12 @@ def _is_one_of(path: Sequence[str], wanted: frozenset[str]) -> _Condition:
 
 def _additional(additional: dict[str, Any]) -> _Condition:
     path = "SearchCriteria.AdditionalTimeRange"
-    combined = _COMBINATIONS.get(additional["MatchType"])
-    if combined is None:
+    if additional["MatchType"] != "MATCH_ALL":
         raise InvalidSearchError(f"{path}.MatchType {additional['MatchType']} is not implemented")
     conditions = [_timed(one, f"{path}.Criteria[{index}]") for index, one in enumerate(additional["Criteria"])]
     if not conditions:
         raise InvalidSearchError(f"{path}.Criteria is empty")
-    return lambda one: combined(condition(one) for condition in conditions)
+    return lambda one: all(condition(one) for condition in conditions)
 
 
 def _timed(criterion: dict[str, Any], path: str) -> _Condition:

@@ -1,8 +1,7 @@
 """Lambda's event source mapping between an SQS queue and a function, through boto3 and against any endpoint.
 
-    event, batches, what is deleted    https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
+    event, what is deleted             https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
     batchItemFailures and answers      https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
-    MaximumConcurrency                 https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
 
 A function may set a message's visibility time-out and then report the message as failed. AWS does not say whether that
 time-out then lasts: `keeps_visibility` chooses.
@@ -10,19 +9,19 @@ time-out then lasts: `keeps_visibility` chooses.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import math
-import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tools.local.messages import Clock, utc_now
+from tools.local.sqs import REGION
 
 if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
@@ -31,7 +30,7 @@ Invoke = Callable[[dict[str, Any]], object]
 """Runs the function with an event; returns its answer, and raises what it raises."""
 
 _IDLE_SECONDS = 0.2
-_MOST_IN_A_BATCH = 10
+_MOST_TURNS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ class UnreadableAnswerError(Exception):
 
 
 class EventSourceMapping:
-    """A mapping with ReportBatchItemFailures.
+    """A mapping with ReportBatchItemFailures and batches of one message.
 
     Attributes:
         is_enabled: whether it receives anything.
@@ -66,34 +65,22 @@ class EventSourceMapping:
             queue's own counts, from the receive.
     """
 
-    def __init__(
-        self,
-        client: SQSClient,
-        queue_url: str,
-        *,
-        batch_size: int = 1,
-        clock: Clock = utc_now,
-        region: str = "us-east-1",
-    ) -> None:
+    def __init__(self, client: SQSClient, queue_url: str, *, clock: Clock = utc_now) -> None:
         """Make a mapping, enabled.
 
         Args:
             client: for SQS, as the queue's consumer.
             queue_url: the queue's.
-            batch_size: how many messages an event has at most, up to 10.
             clock: gives the present moment, aware; the queue's.
-            region: what events tell as awsRegion.
         """
         self.is_enabled = True
         self.keeps_visibility = True
         self._client = client
         self._url = queue_url
-        self._batch_size = batch_size
         self._clock = clock
-        self._region = region
-        asked = client.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn", "VisibilityTimeout"])
-        self._arn = asked["Attributes"]["QueueArn"]
-        self._visibility = timedelta(seconds=int(asked["Attributes"]["VisibilityTimeout"]))
+        queue = client.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn", "VisibilityTimeout"])
+        self._arn = queue["Attributes"]["QueueArn"]
+        self._visibility = timedelta(seconds=int(queue["Attributes"]["VisibilityTimeout"]))
 
     def turn(self, invoke: Invoke, *, wait_seconds: int = 0) -> list[Delivery]:
         """Receive one batch of what is visible, invoke the function with it, and delete what it does not report.
@@ -127,43 +114,35 @@ class EventSourceMapping:
         """Receive one batch, as an event, and leave it at that: what is invoked with it dies."""
         return self._event(self._receive(0))
 
-    def drain(self, invoke: Invoke, *, most: int = 1000) -> list[Delivery]:
+    def drain(self, invoke: Invoke) -> list[Delivery]:
         """Take turns until nothing is visible; return all deliveries.
 
         Raises:
-            RuntimeError: there is still something visible after `most` turns.
+            RuntimeError: there is still something visible after a thousand turns.
         """
         deliveries: list[Delivery] = []
-        for _ in range(most):
+        for _ in range(_MOST_TURNS):
             turn = self.turn(invoke)
             if not turn:
                 return deliveries
             deliveries += turn
-        raise RuntimeError(f"still something visible after {most} turns")
+        raise RuntimeError(f"still something visible after {_MOST_TURNS} turns")
 
-    def run(self, invoke: Invoke, stop: threading.Event, *, concurrency: int = 2) -> None:
-        """Take turns in as many threads until `stop` is set; return when what was under way has ended.
+    def run(self, invoke: Invoke) -> NoReturn:
+        """Take turns for ever.
 
         Failed requests to SQS are repeated. A queue that is missing for a while only delays its messages.
         """
-        threads = [threading.Thread(target=self._work, args=(invoke, stop), daemon=True) for _ in range(concurrency)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-    def _work(self, invoke: Invoke, stop: threading.Event) -> None:
-        while not stop.is_set():
+        while True:
             deliveries: list[Delivery] = []
             with contextlib.suppress(BotoCoreError, ClientError):
                 deliveries = self.turn(invoke, wait_seconds=1)
             if not deliveries:
-                stop.wait(_IDLE_SECONDS)
+                time.sleep(_IDLE_SECONDS)
 
     def _receive(self, wait_seconds: int) -> list[Any]:
         answer = self._client.receive_message(
             QueueUrl=self._url,
-            MaxNumberOfMessages=min(self._batch_size, _MOST_IN_A_BATCH),
             MessageSystemAttributeNames=["All"],
             MessageAttributeNames=["All"],
             WaitTimeSeconds=wait_seconds,
@@ -184,7 +163,7 @@ class EventSourceMapping:
                     "md5OfBody": message["MD5OfBody"],
                     "eventSource": "aws:sqs",
                     "eventSourceARN": self._arn,
-                    "awsRegion": self._region,
+                    "awsRegion": REGION,
                 }
                 for message in batch
             ]
@@ -233,10 +212,10 @@ def reported(answer: object, ids: set[str]) -> frozenset[str]:
 
 
 def _attribute(attribute: Mapping[str, Any]) -> dict[str, Any]:
-    """Spell a message's attribute as an event does."""
-    value = (
-        {"binaryValue": base64.b64encode(attribute["BinaryValue"]).decode()}
-        if "BinaryValue" in attribute
-        else {"stringValue": attribute["StringValue"]}
-    )
-    return {**value, "stringListValues": [], "binaryListValues": [], "dataType": attribute["DataType"]}
+    """Spell a message's attribute, which is a text, as an event does."""
+    return {
+        "stringValue": attribute["StringValue"],
+        "stringListValues": [],
+        "binaryListValues": [],
+        "dataType": attribute["DataType"],
+    }

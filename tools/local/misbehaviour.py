@@ -25,6 +25,7 @@ from tools.local.messages import Reply, phrase, status_line
 
 DripPart = Literal["status", "headers", "body"]
 _ENDLESS_BODY = 1_000_000
+_DRIP_SECONDS = 0.05
 
 
 class Behaviour(Protocol):
@@ -123,20 +124,18 @@ class Hang:
 
 @dataclass(frozen=True, slots=True)
 class Drip:
-    """One byte every `interval` seconds, for ever, so that no read of the client's times out.
+    """One byte every now and then, for ever, so that no read of the client's times out.
 
     Attributes:
         what: the part that never ends. Before a header comes a whole status line. Before a body come whole headers,
             and it never reaches its Content-Length.
         applied: see the module.
         code: the status code dripped or, for headers and body, sent whole.
-        interval: seconds.
     """
 
     what: DripPart
     applied: bool
     code: int = 200
-    interval: float = 0.05
 
     @property
     def status(self) -> int | None:
@@ -146,7 +145,7 @@ class Drip:
     def play(self, connection: Connection, _proper: Reply) -> bool:
         """Send what comes whole, then drip until the client goes away or the simulator is stopped."""
         connection.send(self._whole_part())
-        while not connection.stopping.wait(self.interval):
+        while not connection.stopping.wait(_DRIP_SECONDS):
             connection.send(b"x")
         return False
 

@@ -11,6 +11,7 @@ from tools.local.messages import Request
 from tools.local.token_rules import TokenRules
 
 _VOICE_CALL = re.compile(r"/telephony/v1/voiceCalls/([A-Za-z0-9-]{1,256})", re.ASCII)
+_PROVIDER = "amazon-connect"
 _Rule = tuple[int, Callable[[], str | None]]
 
 
@@ -34,9 +35,8 @@ def call_id(target: str) -> str | None:
 class RequestRules:
     """Checks whole requests; the first rule that is broken decides."""
 
-    def __init__(self, tokens: TokenRules, *, telephony_provider: str) -> None:
+    def __init__(self, tokens: TokenRules) -> None:
         self._tokens = tokens
-        self._telephony_provider = telephony_provider
 
     def refusal(self, request: Request, now: datetime) -> Refusal | None:
         """Return why Salesforce refuses the request at `now`, None if it takes it.
@@ -47,7 +47,7 @@ class RequestRules:
             (HTTPStatus.NOT_FOUND, lambda: None if call_id(request.target) else "no such resource"),
             (HTTPStatus.METHOD_NOT_ALLOWED, lambda: None if request.method == "PATCH" else "only PATCH"),
             (HTTPStatus.UNAUTHORIZED, lambda: self._tokens.complaint(request.header("Authorization"), now)),
-            (HTTPStatus.BAD_REQUEST, lambda: self._provider_complaint(request)),
+            (HTTPStatus.BAD_REQUEST, lambda: _provider_complaint(request)),
             (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, lambda: _media_type_complaint(request)),
             (HTTPStatus.BAD_REQUEST, lambda: _body_complaint(request)),
         )
@@ -56,11 +56,10 @@ class RequestRules:
                 return Refusal(status, message)
         return None
 
-    def _provider_complaint(self, request: Request) -> str | None:
-        provider = request.header("Telephony-Provider-Name")
-        if provider == self._telephony_provider:
-            return None
-        return f"Telephony-Provider-Name must be {self._telephony_provider}, not {provider}"
+
+def _provider_complaint(request: Request) -> str | None:
+    provider = request.header("Telephony-Provider-Name")
+    return None if provider == _PROVIDER else f"Telephony-Provider-Name must be {_PROVIDER}, not {provider}"
 
 
 def _media_type_complaint(request: Request) -> str | None:

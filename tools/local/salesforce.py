@@ -18,7 +18,7 @@ from tools.local import misbehaviour, request_rules, salesforce_control, voice_c
 from tools.local.certificates import Certificate
 from tools.local.loopback import Connection, LoopbackServer
 from tools.local.messages import Clock, Reply, Request, utc_now
-from tools.local.misbehaviour import Behaviour, BreakTls, CloseUnread
+from tools.local.misbehaviour import Behaviour, CloseUnread
 from tools.local.token_rules import TokenRules
 from tools.local.voice_call_rules import VoiceCall
 
@@ -75,7 +75,6 @@ class SalesforceSimulator:
         public_key_pem: str | bytes,
         org_id: str,
         call_center_api_name: str,
-        telephony_provider: str = "amazon-connect",
         certificate: Certificate | None = None,
         port: int = 0,
         clock: Clock = utc_now,
@@ -86,7 +85,6 @@ class SalesforceSimulator:
             public_key_pem: belongs to the private key that tokens must be signed with.
             org_id: the organisation's id, the tokens' ``iss``.
             call_center_api_name: the tokens' ``sub``.
-            telephony_provider: what the header Telephony-Provider-Name must say.
             certificate: serve TLS with it, for containers too; None for plain HTTP.
             port: 0 for a free one.
             clock: gives the present moment, aware; decides about tokens.
@@ -98,7 +96,7 @@ class SalesforceSimulator:
         self._tokens = TokenRules(
             public_key_pem=public_key_pem, org_id=org_id, call_center_api_name=call_center_api_name
         )
-        self._rules = request_rules.RequestRules(self._tokens, telephony_provider=telephony_provider)
+        self._rules = request_rules.RequestRules(self._tokens)
         self._clock = clock
         self._server = LoopbackServer(
             self._serve, clock=clock, port=port, certificate=certificate, for_containers=certificate is not None
@@ -137,33 +135,22 @@ class SalesforceSimulator:
         """``http(s)://127.0.0.1:PORT``, without the path; known once started."""
         return self._server.url
 
-    def seed(self, call_id: str, *, next_call_id: str | None = None) -> None:
+    def seed(self, call_id: str) -> None:
         """Let the VoiceCall exist already: Salesforce makes it itself when an agent is offered the call."""
         with self._changed:
-            self._calls[call_id] = VoiceCall(call_id, next_call_id=next_call_id)
+            self._calls[call_id] = VoiceCall(call_id)
 
     def accept_key(self, public_key_pem: str | bytes) -> None:
         """Accept from now on only tokens of this key: the organisation rotated it."""
         self._tokens.accept_key(public_key_pem)
 
     def next(self, *behaviours: Behaviour) -> None:
-        """Misbehave so in the next requests, one each, after those already queued.
-
-        Raises:
-            ValueError: the behaviour breaks TLS, and this server does not have TLS.
-        """
-        self._check(*behaviours)
+        """Misbehave so in the next requests, one each, after those already queued."""
         with self._changed:
             self._queued.extend(behaviours)
 
     def always(self, behaviour: Behaviour | None) -> None:
-        """Misbehave so in every request for which nothing is queued; None: behave.
-
-        Raises:
-            ValueError: the behaviour breaks TLS, and this server does not have TLS.
-        """
-        if behaviour is not None:
-            self._check(behaviour)
+        """Misbehave so in every request for which nothing is queued; None: behave."""
         with self._changed:
             self._usual = behaviour
 
@@ -192,7 +179,7 @@ class SalesforceSimulator:
             return dict(self._not_created)
 
     def applied(self, call_id: str) -> int:
-        """Return how many PATCHes of this call took effect; 2 is the defect everybody looks for.
+        """Return how many PATCHes of this call took effect; two are the defect that the tests look for.
 
         One that was accepted but created nothing for lack of a property counts too.
         """
@@ -224,10 +211,6 @@ class SalesforceSimulator:
         with self._changed:
             if not self._changed.wait_for(lambda: predicate(self), timeout):
                 raise TimeoutError(f"not within {timeout} s; received: {self._received}")
-
-    def _check(self, *behaviours: Behaviour) -> None:
-        if not self._server.is_tls and any(isinstance(one, BreakTls) for one in behaviours):
-            raise ValueError("BreakTls needs a simulator with a certificate")
 
     def _serve(self, connection: Connection) -> bool:
         if connection.first_bytes().startswith(salesforce_control.BEGINNINGS):

@@ -20,15 +20,14 @@ from tools.local.messages import Clock, Reply, Request, utc_now
 from tools.local.sqs_moves import MOST_PER_SECOND, MoveTasks
 from tools.local.sqs_queue import Message, Queue
 from tools.local.sqs_rules import (
-    DEFAULTS,
     LONGEST_VISIBILITY,
+    MOST_BYTES,
     MOST_IN_A_BATCH,
     Body,
     SqsError,
     check_attributes,
     check_batch,
     check_message,
-    check_queue_name,
     invalid_policy,
     md5,
     md5_of_attributes,
@@ -44,7 +43,6 @@ TARGET = "AmazonSQS."
 """How the header X-Amz-Target begins where a request is for SQS."""
 _CONTENT_TYPE = ("Content-Type", "application/x-amz-json-1.0")
 _LOOK_SECONDS = 0.1
-_BETWEEN_PURGES = timedelta(seconds=60)
 _SENDER = "AIDAEXAMPLESENDER"
 
 
@@ -128,9 +126,8 @@ class LocalQueue:
 
     def clear(self) -> None:
         """Lose all messages."""
-        with self._simulator.at_this_moment() as now:
-            self._queue.purge(now)
-            self._queue.purged_at = None
+        with self._simulator.at_this_moment():
+            self._queue.clear()
 
     def deliver_twice(self, times: int = 1) -> None:
         """Let each of the next so many messages received be given out once more by the next receive.
@@ -139,11 +136,6 @@ class LocalQueue:
         """
         with self._simulator.at_this_moment():
             self._queue.twice = times
-
-    def limit_in_flight(self, messages: int) -> None:
-        """Let nothing more be received while so many messages are in flight; SQS's own limit is 120,000."""
-        with self._simulator.at_this_moment():
-            self._queue.most_in_flight = messages
 
     def turn_round(self, *, newest_first: bool = True) -> None:
         """Let the newest of the visible messages come first: a standard queue's order is a best effort only."""
@@ -160,7 +152,6 @@ class SqsSimulator:
         port: int = 0,
         clock: Clock = utc_now,
         waits: bool = True,
-        most_bytes: int = int(DEFAULTS["MaximumMessageSize"]),
     ) -> None:
         """Make one that is not yet listening and has no queue.
 
@@ -169,33 +160,23 @@ class SqsSimulator:
             clock: gives the present moment, aware, by which messages are delayed, hidden and kept.
             waits: whether ReceiveMessage waits as long as requested, by the machine's clock. False if `clock` is moved
                 by hand.
-            most_bytes: how long a message may be: 1 MiB, or 262,144, which it was in all regions until August 2025.
         """
         self._clock = clock
         self._waits = waits
-        self._most_bytes = most_bytes
         self._server = LoopbackServer(self._serve, clock=clock, port=port)
         self._changed = threading.Condition()
         self._queues: dict[str, Queue] = {}
         self._tasks = MoveTasks(lambda: {queue.arn: queue for queue in self._queues.values()})
         self._operations: Mapping[str, Callable[[Body, datetime], Body]] = {
-            "CreateQueue": self._create_queue,
-            "DeleteQueue": self._delete_queue,
-            "ListQueues": self._list_queues,
-            "GetQueueUrl": lambda body, _: {"QueueUrl": self._url(self._named(required(body, "QueueName")))},
             "GetQueueAttributes": self._get_queue_attributes,
             "SetQueueAttributes": self._set_queue_attributes,
             "SendMessage": lambda body, now: self._send(self._of(body), body, now),
-            "SendMessageBatch": _batch(self._send_batch_entry, self._check_batch_size),
+            "SendMessageBatch": self._send_batch,
             "ReceiveMessage": self._receive,
             "DeleteMessage": self._delete,
-            "DeleteMessageBatch": _batch(self._delete),
             "ChangeMessageVisibility": self._change_visibility,
-            "ChangeMessageVisibilityBatch": _batch(self._change_visibility),
-            "PurgeQueue": self._purge,
             "StartMessageMoveTask": self._start_move_task,
             "ListMessageMoveTasks": self._list_move_tasks,
-            "CancelMessageMoveTask": self._cancel_move_task,
         }
 
     def __enter__(self) -> Self:
@@ -212,8 +193,8 @@ class SqsSimulator:
         """``http://127.0.0.1:PORT``; known once started."""
         return self._server.url
 
-    def create(self, name: str, attributes: Mapping[str, object] | None = None) -> LocalQueue:
-        """Make a queue, or return the one of that name and these attributes.
+    def create(self, name: str, attributes: Mapping[str, object]) -> LocalQueue:
+        """Make a queue.
 
         Args:
             name: the queue's.
@@ -222,19 +203,10 @@ class SqsSimulator:
         Raises:
             SqsError: SQS would refuse it.
         """
-        spelled = {name: str(value) for name, value in (attributes or {}).items()}
-        with self.at_this_moment() as now:
-            self._create_queue({"QueueName": name, "Attributes": spelled}, now)
-        return self.queue(name)
-
-    def queue(self, name: str) -> LocalQueue:
-        """Return the queue of that name.
-
-        Raises:
-            SqsError: there is no such queue.
-        """
+        spelled = {name: str(value) for name, value in attributes.items()}
         with self._changed:
-            queue = self._named(name)
+            self._check(spelled)
+            queue = self._queues[name] = Queue(name, _arn(name), spelled)
         return LocalQueue(self, queue, self._url(queue))
 
     def at_this_moment(self) -> _Moment:
@@ -266,27 +238,6 @@ class SqsSimulator:
 
     # --- queues ---
 
-    def _create_queue(self, body: Body, now: datetime) -> Body:
-        name, attributes = required(body, "QueueName"), body.get("Attributes") or {}
-        check_queue_name(name)
-        self._check(attributes)
-        queue = self._queues.setdefault(name, Queue(name, _arn(name), attributes, now))
-        for attribute, value in attributes.items():
-            if queue.attributes.get(attribute) != value:
-                raise SqsError(
-                    "QueueNameExists",
-                    f"A queue already exists with the same name and a different value for attribute {attribute}",
-                )
-        return {"QueueUrl": self._url(queue)}
-
-    def _delete_queue(self, body: Body, _now: datetime) -> Body:
-        del self._queues[self._of(body).name]
-        return {}
-
-    def _list_queues(self, body: Body, _now: datetime) -> Body:
-        prefix = body.get("QueueNamePrefix") or ""
-        return {"QueueUrls": [self._url(queue) for name, queue in self._queues.items() if name.startswith(prefix)]}
-
     def _get_queue_attributes(self, body: Body, now: datetime) -> Body:
         queue, names = self._of(body), body.get("AttributeNames") or []
         counts = queue.counts(now)
@@ -295,20 +246,14 @@ class SqsSimulator:
             "ApproximateNumberOfMessages": str(counts.visible),
             "ApproximateNumberOfMessagesNotVisible": str(counts.in_flight),
             "ApproximateNumberOfMessagesDelayed": str(counts.delayed),
-            "CreatedTimestamp": str(int(queue.created_at.timestamp())),
-            "LastModifiedTimestamp": str(int(queue.changed_at.timestamp())),
             **queue.attributes,
         }
         return {"Attributes": {name: value for name, value in everything.items() if "All" in names or name in names}}
 
-    def _set_queue_attributes(self, body: Body, now: datetime) -> Body:
+    def _set_queue_attributes(self, body: Body, _now: datetime) -> Body:
         queue, attributes = self._of(body), body.get("Attributes") or {}
-        set_anew = {name: value for name, value in attributes.items() if value}
-        self._check(set_anew)
-        for name in attributes.keys() - set_anew.keys():
-            queue.attributes.pop(name, None)
-        queue.attributes.update(set_anew)
-        queue.changed_at = now
+        self._check(attributes)
+        queue.attributes.update(attributes)
         return {}
 
     def _check(self, attributes: Mapping[str, str]) -> None:
@@ -317,34 +262,33 @@ class SqsSimulator:
         if policy and redrive_policy(policy)[0] not in {queue.arn for queue in self._queues.values()}:
             raise invalid_policy(policy, "Dead letter target does not exist.")
 
-    def _purge(self, body: Body, now: datetime) -> Body:
-        queue = self._of(body)
-        if queue.purged_at is not None and now - queue.purged_at < _BETWEEN_PURGES:
-            message = f"Only one PurgeQueue operation on {queue.name} is allowed every 60 seconds."
-            raise SqsError("PurgeQueueInProgress", message, 403)
-        queue.purge(now)
-        return {}
-
     # --- messages ---
 
     def _send(self, queue: Queue, message: Body, now: datetime) -> Body:
-        check_message(message, min(self._most_bytes, queue.number("MaximumMessageSize")))
+        check_message(message)
         delay = None if message.get("DelaySeconds") is None else number(message, "DelaySeconds", 0, 0, 900)
         attributes = message.get("MessageAttributes") or {}
         sent = queue.send(message["MessageBody"], attributes, now, delay)
         self._changed.notify_all()
         return {"MessageId": sent.id, "MD5OfMessageBody": md5(sent.body), **_digest_of(attributes)}
 
-    def _send_batch_entry(self, entry: Body, now: datetime) -> Body:
-        return self._send(self._of(entry), entry, now)
-
-    def _check_batch_size(self, entries: list[Body]) -> None:
+    def _send_batch(self, body: Body, now: datetime) -> Body:
+        queue, entries = self._of(body), body.get("Entries") or []
+        check_batch(entries)
         total = sum(map(size, entries))
-        if total > self._most_bytes:
+        if total > MOST_BYTES:
             raise SqsError(
                 "BatchRequestTooLong",
-                f"Batch requests cannot be longer than {self._most_bytes} bytes. You have sent {total} bytes.",
+                f"Batch requests cannot be longer than {MOST_BYTES} bytes. You have sent {total} bytes.",
             )
+        successful: list[Body] = []
+        failed: list[Body] = []
+        for entry in entries:
+            try:
+                successful.append({"Id": entry["Id"], **self._send(queue, entry, now)})
+            except SqsError as error:
+                failed.append({"Id": entry["Id"], "Code": error.code, "Message": str(error), "SenderFault": True})
+        return {"Successful": successful, "Failed": failed} if failed else {"Successful": successful}
 
     def _wait(self, body: Body, stopping: threading.Event) -> Body:
         """Receive as soon as there is something, or when the time to wait is over."""
@@ -366,8 +310,8 @@ class SqsSimulator:
         most = number(body, "MaxNumberOfMessages", 1, 1, MOST_IN_A_BATCH)
         visibility = number(body, "VisibilityTimeout", queue.number("VisibilityTimeout"), 0, LONGEST_VISIBILITY)
         taken = queue.receive(most, visibility, now, lambda message: self._move_to_dead_letters(queue, message, now))
-        system = {*body.get("AttributeNames", ()), *body.get("MessageSystemAttributeNames", ())}
-        own = list(body.get("MessageAttributeNames", ()))
+        system = set(body.get("MessageSystemAttributeNames", ()))
+        own = set(body.get("MessageAttributeNames", ()))
         messages = [_received(message, system, own) for message in taken]
         return {"Messages": messages} if messages else {}
 
@@ -397,24 +341,17 @@ class SqsSimulator:
         rate = body.get("MaxNumberOfMessagesPerSecond")
         per_second = None if rate is None else number(body, "MaxNumberOfMessagesPerSecond", 1, 1, MOST_PER_SECOND)
         task = self._tasks.start(required(body, "SourceArn"), body.get("DestinationArn") or None, per_second, now)
-        return {"TaskHandle": task.handle}
+        return {"TaskHandle": task.id}
 
     def _list_move_tasks(self, body: Body, _now: datetime) -> Body:
         return {"Results": self._tasks.listed(required(body, "SourceArn"), number(body, "MaxResults", 1, 1, 10))}
-
-    def _cancel_move_task(self, body: Body, _now: datetime) -> Body:
-        task = self._tasks.cancel(required(body, "TaskHandle"))
-        return {"ApproximateNumberOfMessagesMoved": task.moved}
 
     # --- which queue ---
 
     def _of(self, body: Body) -> Queue:
         """Return the queue that a request is for; its URL may begin with any address."""
         account, _, name = required(body, "QueueUrl").rpartition("/")
-        return self._named(name if account.rpartition("/")[2] == ACCOUNT else "")
-
-    def _named(self, name: str) -> Queue:
-        if name not in self._queues:
+        if account.rpartition("/")[2] != ACCOUNT or name not in self._queues:
             raise SqsError("QueueDoesNotExist", "The specified queue does not exist.")
         return self._queues[name]
 
@@ -446,41 +383,16 @@ class _Moment:
         self._lock.release()
 
 
-def _batch(
-    one: Callable[[Body, datetime], Body], check: Callable[[list[Body]], None] = lambda _: None
-) -> Callable[[Body, datetime], Body]:
-    """Return the operation that does `one` for each entry of a batch, and tells which of them failed."""
-
-    def do(body: Body, now: datetime) -> Body:
-        entries: list[Body] = body.get("Entries") or []
-        check_batch(entries)
-        check(entries)
-        successful: list[Body] = []
-        failed: list[Body] = []
-        for entry in entries:
-            try:
-                done = one({**entry, "QueueUrl": body.get("QueueUrl")}, now)
-            except SqsError as error:
-                if error.code == "QueueDoesNotExist":
-                    raise
-                failed.append({"Id": entry["Id"], "Code": error.code, "Message": str(error), "SenderFault": True})
-            else:
-                successful.append({"Id": entry["Id"], **done})
-        return {"Successful": successful, "Failed": failed} if failed else {"Successful": successful}
-
-    return do
-
-
-def _received(message: Message, system: set[str], own: list[str]) -> Body:
-    told = {
+def _received(message: Message, system: set[str], own: set[str]) -> Body:
+    values = {
         "SenderId": _SENDER,
         "SentTimestamp": _milliseconds(message.sent_at),
         "ApproximateReceiveCount": str(message.receives),
         "ApproximateFirstReceiveTimestamp": _milliseconds(message.first_received_at),
         "DeadLetterQueueSourceArn": message.source,
     }
-    system_attributes = {name: value for name, value in told.items() if value and ({"All", name} & system)}
-    attributes = {name: value for name, value in message.attributes.items() if _is_asked_for(name, own)}
+    system_attributes = {name: value for name, value in values.items() if value and ({"All", name} & system)}
+    attributes = {name: value for name, value in message.attributes.items() if {"All", name} & own}
     return {
         "MessageId": message.id,
         "ReceiptHandle": message.handle,
@@ -494,12 +406,6 @@ def _received(message: Message, system: set[str], own: list[str]) -> Body:
 
 def _digest_of(attributes: Mapping[str, Body]) -> Mapping[str, str]:
     return {"MD5OfMessageAttributes": md5_of_attributes(attributes)} if attributes else {}
-
-
-def _is_asked_for(name: str, asked: list[str]) -> bool:
-    return any(
-        one in {"All", ".*", name} or (one.endswith(".*") and name.startswith(one.removesuffix(".*"))) for one in asked
-    )
 
 
 def _milliseconds(moment: datetime | None) -> str | None:

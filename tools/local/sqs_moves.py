@@ -3,7 +3,7 @@
 Pages of https://docs.aws.amazon.com/AWSSimpleQueueService/latest/:
 
     what is a source, one task a queue   APIReference/API_StartMessageMoveTask.html
-    states, at most 10 tasks told of     APIReference/API_ListMessageMoveTasks.html
+    states, at most 10 tasks listed      APIReference/API_ListMessageMoveTasks.html
     new id, moment and retention         SQSDeveloperGuide/sqs-configure-dead-letter-queue-redrive.html
     a message whose source is unknown    SQSDeveloperGuide/troubleshooting-dlq-redrive.html
 
@@ -13,8 +13,6 @@ of the clock. The DelaySeconds of the target queue hold for a moved message as f
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,7 +22,7 @@ from tools.local.sqs_queue import Message, Queue
 from tools.local.sqs_rules import Body, SqsError, invalid
 
 MOST_PER_SECOND = 500
-_MOST_TOLD = 10
+_MOST_LISTED = 10
 _NO_SOURCE = "CouldNotDetermineMessageSource"
 _NO_QUEUE = "AWS.SimpleQueueService.NonExistentQueue"
 
@@ -49,15 +47,10 @@ class MoveTask:
     failure: str | None = None
     id: str = field(default_factory=lambda: str(uuid4()))
 
-    @property
-    def handle(self) -> str:
-        """What the task is cancelled with."""
-        return base64.b64encode(json.dumps({"taskId": self.id, "sourceArn": self.source}).encode()).decode()
-
-    def told(self) -> Body:
+    def listed(self) -> Body:
         """Return it as ListMessageMoveTasks does."""
         optional = {
-            "TaskHandle": self.handle if self.status == "RUNNING" else None,
+            "TaskHandle": self.id if self.status == "RUNNING" else None,
             "DestinationArn": self.destination,
             "MaxNumberOfMessagesPerSecond": self.per_second,
             "FailureReason": self.failure,
@@ -114,19 +107,7 @@ class MoveTasks:
         """
         if source not in self._queues():
             raise _not_found("SourceArn")
-        return [task.told() for task in reversed(self._tasks) if task.source == source][: min(most, _MOST_TOLD)]
-
-    def cancel(self, handle: str) -> MoveTask:
-        """Cancel a running task.
-
-        Raises:
-            SqsError: no running task has this handle.
-        """
-        task = next((task for task in self._tasks if task.handle == handle and task.status == "RUNNING"), None)
-        if task is None:
-            raise SqsError("ResourceNotFoundException", "Task does not exist.", 404)
-        task.status = "CANCELLED"
-        return task
+        return [task.listed() for task in reversed(self._tasks) if task.source == source][: min(most, _MOST_LISTED)]
 
     def go_on(self, now: datetime) -> None:
         """Let the tasks move what they may have moved by now."""

@@ -10,7 +10,6 @@ The rules, with their pages of https://docs.aws.amazon.com/AWSSimpleQueueService
                      they keep the moment they were first sent                 sqs-dead-letter-queues.html
     retention        from the first sending; what expires is gone silently     sqs-basic-architecture.html
     at least once    a copy may come again, even of a deleted message        standard-queues-at-least-once-delivery.html
-    in flight        120,000 messages at most, then nothing more is received   quotas-messages.html
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ from uuid import uuid4
 
 from tools.local.sqs_rules import DEFAULTS, LONGEST_VISIBILITY, Body, SqsError, invalid, redrive_policy
 
-MOST_IN_FLIGHT = 120_000
 _AMONG = 50
 """Out of so many that are visible the newest is taken where the order is turned round."""
 
@@ -80,21 +78,16 @@ class Queue:
 
     Attributes:
         attributes: those that were set, and the defaults of the others.
-        purged_at: when `purge` was called last.
         newest_first: whether the order of what is received is turned round, among 50 that are visible.
         twice: how many of the next messages received are given out once more.
-        most_in_flight: how many messages may be in flight.
     """
 
-    def __init__(self, name: str, arn: str, attributes: Mapping[str, str], created_at: datetime) -> None:
+    def __init__(self, name: str, arn: str, attributes: Mapping[str, str]) -> None:
         self.name = name
         self.arn = arn
         self.attributes = {**DEFAULTS, **attributes}
-        self.created_at = self.changed_at = created_at
-        self.purged_at: datetime | None = None
         self.newest_first = False
         self.twice = 0
-        self.most_in_flight = MOST_IN_FLIGHT
         self._messages: dict[str, Message] = {}
         self._order: list[tuple[datetime, int, Message]] = []
         self._places = itertools.count()
@@ -131,8 +124,6 @@ class Queue:
             now: the present moment.
             spent: called with each that was received as often as the redrive policy allows, which is then not here.
         """
-        if len(self._messages) >= self.most_in_flight and self.counts(now).in_flight >= self.most_in_flight:
-            return []
         taken = [message for message in self._copies(most) if self._is_kept(message, now)]
         allowed = self.redrive[1] if self.redrive else None
         while len(taken) < most and (message := self._next(now)) is not None:
@@ -226,9 +217,8 @@ class Queue:
         """
         del self._messages[message_id]
 
-    def purge(self, now: datetime) -> None:
+    def clear(self) -> None:
         """Forget all messages."""
-        self.purged_at = now
         self._messages.clear()
         self._order.clear()
         self._again.clear()

@@ -6,7 +6,6 @@ others, https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/AP
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import re
@@ -19,7 +18,6 @@ Body = Mapping[str, Any]
 
 _QUERY_CODES = {
     "QueueDoesNotExist": "AWS.SimpleQueueService.NonExistentQueue",
-    "QueueNameExists": "QueueAlreadyExists",
     **{
         name: f"AWS.SimpleQueueService.{name}"
         for name in (
@@ -28,9 +26,7 @@ _QUERY_CODES = {
             "EmptyBatchRequest",
             "InvalidBatchEntryId",
             "MessageNotInflight",
-            "PurgeQueueInProgress",
             "TooManyEntriesInBatchRequest",
-            "UnsupportedOperation",
         )
     },
 }
@@ -38,9 +34,11 @@ _QUERY_CODES = {
 
 LONGEST_VISIBILITY = 43_200
 MOST_IN_A_BATCH = 10
+MOST_BYTES = 1_048_576
+"""Of a message, and of all messages in a batch."""
 DEFAULTS = {
     "DelaySeconds": "0",
-    "MaximumMessageSize": "1048576",
+    "MaximumMessageSize": str(MOST_BYTES),
     "MessageRetentionPeriod": "345600",
     "ReceiveMessageWaitTimeSeconds": "0",
     "VisibilityTimeout": "30",
@@ -48,18 +46,13 @@ DEFAULTS = {
 """What a queue has that is made without attributes."""
 _RANGES = {
     "DelaySeconds": (0, 900),
-    "MaximumMessageSize": (1024, 1_048_576),
     "MessageRetentionPeriod": (60, 1_209_600),
     "ReceiveMessageWaitTimeSeconds": (0, 20),
     "VisibilityTimeout": (0, LONGEST_VISIBILITY),
-    "KmsDataKeyReusePeriodSeconds": (60, 86_400),
 }
-_KEPT_AS_THEY_ARE = frozenset({"Policy", "RedriveAllowPolicy", "KmsMasterKeyId", "SqsManagedSseEnabled"})
 _RECEIVES = (1, 1000)
-_QUEUE_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _ENTRY_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _NOT_ALLOWED = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_MOST_ATTRIBUTES = 10
 
 
 class SqsError(Exception):
@@ -114,16 +107,6 @@ def number(body: Body, name: str, default: int, least: int, most: int) -> int:
     return value
 
 
-def check_queue_name(name: str) -> None:
-    """Check the name of a standard queue.
-
-    Raises:
-        SqsError: it is not one.
-    """
-    if not _QUEUE_NAME.fullmatch(name):
-        raise invalid("Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length")
-
-
 def check_attributes(attributes: Mapping[str, str]) -> None:
     """Check the attributes that a queue is to have.
 
@@ -137,7 +120,7 @@ def check_attributes(attributes: Mapping[str, str]) -> None:
                 raise SqsError("InvalidAttributeValue", f"Invalid value for the parameter {name}.")
         elif name == "RedrivePolicy":
             redrive_policy(value)
-        elif name not in _KEPT_AS_THEY_ARE:
+        else:
             raise SqsError("InvalidAttributeName", f"Unknown Attribute {name}.")
 
 
@@ -179,7 +162,7 @@ def check_batch(entries: Sequence[Body]) -> None:
         raise SqsError("BatchEntryIdsNotDistinct", f"Id {repeated} repeated.")
 
 
-def check_message(message: Body, most_bytes: int) -> None:
+def check_message(message: Body) -> None:
     """Check a message that is to be sent: its body and its attributes.
 
     Raises:
@@ -189,23 +172,19 @@ def check_message(message: Body, most_bytes: int) -> None:
     texts = [required(message, "MessageBody"), *(one.get("StringValue", "") for one in attributes.values())]
     if any(map(_NOT_ALLOWED.search, texts)):
         raise SqsError("InvalidMessageContents", "Invalid characters: only those of XML 1.0 are allowed.")
-    if len(attributes) > _MOST_ATTRIBUTES:
-        raise invalid(f"Number of message attributes [{len(attributes)}] exceeds the allowed maximum [10].")
     for name, attribute in attributes.items():
-        if not attribute.get("DataType"):
-            raise invalid(f"The message attribute '{name}' must contain non-empty message attribute type.")
-        if not attribute.get("StringValue") and not attribute.get("BinaryValue"):
+        if not attribute.get("StringValue"):
             raise invalid(f"The message attribute '{name}' must contain a non-empty message attribute value.")
-    if size(message) > most_bytes:
-        raise invalid(f"One or more parameters are invalid. Reason: Message must be shorter than {most_bytes} bytes.")
+    if size(message) > MOST_BYTES:
+        raise invalid(f"One or more parameters are invalid. Reason: Message must be shorter than {MOST_BYTES} bytes.")
 
 
 def size(message: Body) -> int:
-    """Return a message's bytes: the body, and of each attribute its name, type and value."""
+    """Return a message's bytes: the body, and of each attribute its name, type and text."""
     attributes: Mapping[str, Body] = message.get("MessageAttributes") or {}
     parts = [str(message.get("MessageBody", "")).encode()]
     for name, attribute in attributes.items():
-        parts += [name.encode(), attribute["DataType"].encode(), _value(attribute)]
+        parts += [name.encode(), attribute["DataType"].encode(), attribute["StringValue"].encode()]
     return sum(map(len, parts))
 
 
@@ -215,23 +194,16 @@ def md5(text: str) -> str:
 
 
 def md5_of_attributes(attributes: Mapping[str, Body]) -> str:
-    """Return the digest that SQS tells of a message's attributes.
+    """Return the digest that SQS tells of a message's attributes, which are texts.
 
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html
     """
     encoded = bytearray()
     for name, attribute in sorted(attributes.items()):
-        for part in (name.encode(), attribute["DataType"].encode()):
-            encoded += struct.pack("!I", len(part)) + part
-        value = _value(attribute)
-        encoded += (b"\2" if "BinaryValue" in attribute else b"\1") + struct.pack("!I", len(value)) + value
+        for kind, text in ((b"", name), (b"", attribute["DataType"]), (b"\1", attribute["StringValue"])):
+            part = text.encode()
+            encoded += kind + struct.pack("!I", len(part)) + part
     return _digest(bytes(encoded))
-
-
-def _value(attribute: Body) -> bytes:
-    if "BinaryValue" in attribute:
-        return base64.b64decode(attribute["BinaryValue"])
-    return str(attribute.get("StringValue", "")).encode()
 
 
 def _digest(data: bytes) -> str:

@@ -29,13 +29,13 @@ NEED_A_RECORDING = ("totalHoldDuration", "agentInteractionDuration", "totalRecor
 
 def complaints(body: Mapping[str, object]) -> list[str]:
     """Return what Salesforce would object to in the body, each naming its property; empty if acceptable."""
-    found = [f"{name} is not a property of this call" for name in body if name not in PROPERTIES]
+    objections = [f"{name} is not a property of this call" for name in body if name not in PROPERTIES]
     for name, check in PROPERTIES.items():
         if name in body and (complaint := check(body[name])):
-            found.append(f"{name} {complaint}")
+            objections.append(f"{name} {complaint}")
     if not body.get("recordingLocation"):
-        found += [f"{name} needs recordingLocation" for name in NEED_A_RECORDING if name in body]
-    return found
+        objections += [f"{name} needs recordingLocation" for name in NEED_A_RECORDING if name in body]
+    return objections
 
 
 def too_long(body: Mapping[str, object], lengths: Mapping[str, int]) -> list[str]:
@@ -177,12 +177,10 @@ class VoiceCall:
         customer_hold_duration: VoiceCall.CustomerHoldDuration, from totalHoldDuration.
         call_disposition: ``in-progress`` or ``completed``.
         closed: the conversation takes no more transcription messages.
-        next_call_id: VoiceCall.NextCallId; while set, the conversation does not close.
         custom_fields: from callAttributes, by field name.
     """
 
     call_id: str
-    next_call_id: str | None = None
     start_time: datetime | None = None
     end_time: datetime | None = None
     enqueue_time: datetime | None = None
@@ -239,7 +237,7 @@ def apply(call: VoiceCall, body: Mapping[str, Any]) -> VoiceCall:
         changes["disconnect_reason"] = DisconnectReason(reason["value"], reason["isError"])
     if "callAttributes" in body:
         changes["custom_fields"] = {**call.custom_fields, **json.loads(body["callAttributes"])}
-    changes |= _holds_and_talk(body) | _conversation(call, body)
+    changes |= _holds_and_talk(body) | _conversation(body)
     return replace(call, **changes)
 
 
@@ -261,11 +259,11 @@ def _holds_and_talk(body: Mapping[str, Any]) -> dict[str, Any]:
     return changes
 
 
-def _conversation(call: VoiceCall, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Absent counts as false; false closes the conversation unless the call has a next one (isActiveCall)."""
+def _conversation(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Absent counts as false; false closes the conversation (isActiveCall)."""
     if body.get("isActiveCall", False):
         return {"call_disposition": "in-progress", "closed": False}
-    return {"call_disposition": "completed", "closed": call.next_call_id is None}
+    return {"call_disposition": "completed", "closed": True}
 
 
 def _snake_case(name: str) -> str:
