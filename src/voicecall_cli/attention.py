@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from voicecall_cli import queues, records
-from voicecall_cli.queues import Backlog
+from voicecall_cli.queues import DepthAndAge
 from voicecall_cli.target import Target, command_for
 from voicecall_cli.terminal import positive, print_json
 from voicecall_sync.ledger.attention import MEANING, Need
@@ -61,8 +61,8 @@ class _Attention:
 
     needs: Sequence[Group]
     waits: Group
-    contacts: Backlog
-    dead_letters: Backlog
+    contacts: DepthAndAge
+    dead_letters: DepthAndAge
 
     @property
     def needed(self) -> bool:

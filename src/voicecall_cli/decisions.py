@@ -72,7 +72,7 @@ def close(options: argparse.Namespace, target: Target, console: Console) -> int:
     )
     if not options.yes and not ask(evidence.question(sought)):
         return _unchanged(console)
-    if not records.backlog(target).close(record, target.operator(), _now()):
+    if not records.open_contacts(target).close(record, target.operator(), _now()):
         return _moved_on(target, record, console)
     console.print(Text(f"closed {record.contact_id}", style="green"))
     return 0
@@ -95,7 +95,9 @@ def _release_one(options: argparse.Namespace, target: Target, console: Console) 
         return 0
     if not options.yes and not ask("Enqueue it again?" if waits else "Release it?"):
         return _unchanged(console)
-    if not (_name(target, record) if waits else records.backlog(target).release(record, target.operator(), _now())):
+    release = records.open_contacts(target).release
+    changed = _name(target, record) if waits else release(record, target.operator(), _now())
+    if not changed:
         return _moved_on(target, record, console)
     return _enqueue(options, target, record, console)
 
@@ -224,7 +226,7 @@ def _release_many(options: argparse.Namespace, target: Target, console: Console)
     wanted = "yes" if restricted else str(len(matching))
     if not options.yes and not ask(f"Release all {len(matching)}?", wanted):
         return _unchanged(console)
-    return _release_all(records.backlog(target), matching, target, console)
+    return _release_all(records.open_contacts(target), matching, target, console)
 
 
 def _warn_of_many(matching: Sequence[Record], state: State, target: Target, console: Console) -> None:
@@ -254,14 +256,14 @@ def _matching(target: Target, options: argparse.Namespace) -> list[Record]:
     return matching
 
 
-def _release_all(backlog: OpenContacts, matching: Sequence[Record], target: Target, console: Console) -> int:
+def _release_all(open_contacts: OpenContacts, matching: Sequence[Record], target: Target, console: Console) -> int:
     by = target.operator()
     counts: Counter[bool] = Counter()
     interrupted, failure = False, ""
     try:
         with progress() as bar:
             for record in bar.track(matching, description="releasing"):
-                released = backlog.release(record, by, _now())
+                released = open_contacts.release(record, by, _now())
                 counts[released] += 1
                 if released:
                     target.queue.send(record.contact_id, Source.OPERATOR, _AT_ONCE)

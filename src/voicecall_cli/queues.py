@@ -25,7 +25,7 @@ _LONGEST_REASON = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Backlog:
+class DepthAndAge:
     """How much is in a queue, and since when.
 
     Attributes:
@@ -114,13 +114,13 @@ class Queues:
         self._dead_letter_url = dead_letter_url
         self._age = age
 
-    def contacts(self) -> Backlog:
+    def contacts(self) -> DepthAndAge:
         """Return how much is in the contact queue."""
-        return self._backlog(self._contact_url)
+        return self._depth_and_age(self._contact_url)
 
-    def dead_letters(self) -> Backlog:
+    def dead_letters(self) -> DepthAndAge:
         """Return how much is in the dead-letter queue."""
-        return self._backlog(self._dead_letter_url)
+        return self._depth_and_age(self._dead_letter_url)
 
     def sample(self) -> list[DeadLetter]:
         """Read some messages of the dead-letter queue. They stay visible to other readers."""
@@ -150,20 +150,20 @@ class Queues:
         answer = self._client.list_message_move_tasks(SourceArn=self._arn(self._dead_letter_url), MaxResults=1)
         return next(map(_move, answer.get("Results", [])), None)
 
-    def _backlog(self, url: str) -> Backlog:
-        return Backlog(depth_of(self._client, url), self._age(url.rpartition("/")[2]))
+    def _depth_and_age(self, url: str) -> DepthAndAge:
+        return DepthAndAge(depth_of(self._client, url), self._age(url.rpartition("/")[2]))
 
     def _arn(self, url: str) -> str:
         answer = self._client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
         return str(answer["Attributes"]["QueueArn"])
 
 
-def lines(contacts: Backlog, dead_letters: Backlog) -> Text:
+def lines(contacts: DepthAndAge, dead_letters: DepthAndAge) -> Text:
     """Return the numbers of both queues, a line each."""
     return Text(f"Contact queue: {contacts}\nDead-letter queue: {dead_letters}")
 
 
-def as_json(contacts: Backlog, dead_letters: Backlog) -> dict[str, object]:
+def as_json(contacts: DepthAndAge, dead_letters: DepthAndAge) -> dict[str, object]:
     """Return the numbers of both queues as JSON."""
     return {"contacts": contacts.as_json(), "deadLetters": dead_letters.as_json()}
 

@@ -80,10 +80,10 @@ def opened(target: Target, state: State, *, newest_first: bool = False) -> Itera
     Raises:
         LedgerUnavailable: The table failed.
     """
-    return map(_printable, backlog(target).open(state, newest_first=newest_first))
+    return map(_printable, open_contacts(target).open(state, newest_first=newest_first))
 
 
-def backlog(target: Target) -> OpenContacts:
+def open_contacts(target: Target) -> OpenContacts:
     """Return a ledger's open contacts, to release and to close."""
     return OpenContacts(target.table, lambda: str(uuid4()))
 

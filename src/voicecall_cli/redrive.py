@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from voicecall_cli.queues import Backlog, DeadLetter, Move, Queues
+from voicecall_cli.queues import DeadLetter, DepthAndAge, Move, Queues
 from voicecall_cli.tables import NARROW, table_of
 from voicecall_cli.target import Target, command_for
 from voicecall_cli.terminal import INTERRUPTED, ask, progress, say, shown
@@ -36,23 +36,23 @@ def run(options: argparse.Namespace, target: Target, console: Console) -> int:
     if latest is not None and latest.running and not options.dry_run:
         say("a redrive is under way already: this shows how far it is")
         return _watched(queues, None, target, console)
-    backlog = queues.dead_letters()
-    if backlog.total == 0:
+    dead_letters = queues.dead_letters()
+    if dead_letters.total == 0:
         console.print(Text("The dead-letter queue is empty."))
         return 0
-    _show(backlog, queues.sample(), console)
+    _show(dead_letters, queues.sample(), console)
     if options.dry_run:
         console.print(Text("Nothing was moved."))
         return 0
-    if not options.yes and not ask(f"Move about {backlog.total} messages back to the contact queue?"):
+    if not options.yes and not ask(f"Move about {dead_letters.total} messages back to the contact queue?"):
         console.print(Text("Nothing was moved."))
         return NOT_DONE
     queues.start_move()
     return _watched(queues, latest, target, console)
 
 
-def _show(backlog: Backlog, sample: Sequence[DeadLetter], console: Console) -> None:
-    console.print(Text(f"Dead-letter queue: {backlog}", style="bold underline"))
+def _show(dead_letters: DepthAndAge, sample: Sequence[DeadLetter], console: Console) -> None:
+    console.print(Text(f"Dead-letter queue: {dead_letters}", style="bold underline"))
     narrow = console.width < NARROW
     table = table_of("contact\ndetail", "sent (UTC)") if narrow else table_of("contact", "sent (UTC)", "detail")
     for letter in sample:
@@ -64,8 +64,10 @@ def _show(backlog: Backlog, sample: Sequence[DeadLetter], console: Console) -> N
             table.add_row(contact, shown(letter.sent_at), reason)
     if sample:
         console.print(table)
-    if backlog.total > len(sample):
-        console.print(Text(f"These are {len(sample)} of about {backlog.total}. `attention` lists contacts, by reason."))
+    if dead_letters.total > len(sample):
+        console.print(
+            Text(f"These are {len(sample)} of about {dead_letters.total}. `attention` lists contacts, by reason.")
+        )
     console.print(
         Text(
             "Each message is looked at anew. What failed is tried for another week. What was invalid comes back here"

@@ -51,9 +51,9 @@ def counted(capfd: pytest.CaptureFixture[str]) -> Callable[[str], float]:
 
 def release(world: World, contact_id: str) -> None:
     """Release a contact that Salesforce refused, as ``operate release`` does."""
-    backlog = OpenContacts(Table(boto3.client("dynamodb"), world.stack.table), lambda: "owner")
-    [record] = [one for one in backlog.open(State.REJECTED) if one.contact_id == contact_id]
-    assert backlog.release(record, "jane", world.now)
+    open_contacts = OpenContacts(Table(boto3.client("dynamodb"), world.stack.table), lambda: "owner")
+    [record] = [one for one in open_contacts.open(State.REJECTED) if one.contact_id == contact_id]
+    assert open_contacts.release(record, "jane", world.now)
     release_by_an_operator(world, contact_id)
 
 

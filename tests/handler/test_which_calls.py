@@ -47,9 +47,9 @@ def applied(world: World, contact_id: str) -> int:
 def release(world: World, contact_id: str) -> None:
     """Release a contact as `operate release` does: its record, then a message."""
     stack = world.stack
-    backlog = OpenContacts(Table(stack.dynamodb, stack.table), new_id)
-    record = backlog.known([contact_id])[contact_id]
-    assert backlog.release(record, "an operator", world.now)
+    open_contacts = OpenContacts(Table(stack.dynamodb, stack.table), new_id)
+    record = open_contacts.known([contact_id])[contact_id]
+    assert open_contacts.release(record, "an operator", world.now)
     stack.queue.send({"contactId": contact_id, "source": "operator"}, delay=0)
 
 

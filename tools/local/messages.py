@@ -65,7 +65,7 @@ class Reply:
         return any(name.lower() == "connection" and value.lower() == "close" for name, value in self.headers)
 
     def to_bytes(self, now: datetime) -> bytes:
-        """Return status line, headers (with a Date) and body as they go over the wire."""
+        """Return status line, headers (with a Date) and body as they go over the network."""
         head = [status_line(self.status)]
         sent = {name.lower() for name, _ in self.headers}
         head += [f"{name}: {value}" for name, value in self.headers]
