@@ -346,38 +346,33 @@ def test_a_dry_run_lists(script: Script) -> None:
     assert "…and 5 more" in said
 
 
-@pytest.mark.parametrize("failure", ["Sandbox.Timedout", "no answer came (ReadTimeoutError): it may still be running"])
-def test_a_run_without_an_answer_ends_it(script: Script, failure: str) -> None:
-    status, target, said = script(came_to(f"{DATE}T06:00:00+00:00"), failure)
-
-    assert (status, len(target.asked)) == (1, 2)
-    assert f"Stopped: {failure}" in said
-    assert f"Not searched: {DATE} 06:00 to {NEXT_DATE} 00:00 UTC. The same command goes on" in said
+UNTIL_SIX = came_to(f"{DATE}T06:00:00+00:00")
+TIMED_OUT = "no answer came (ReadTimeoutError): it may still be running"
+FAILED = answer(through=f"{DATE}T06:00:00+00:00", stopped="Amazon Connect failed at a search", needsALook=True)
+UNREADABLE = "its answer cannot be read"
 
 
-def test_what_needs_a_look_ends_it(script: Script) -> None:
-    failed = {"through": f"{DATE}T06:00:00+00:00", "stopped": "Amazon Connect failed at a search", "needsALook": True}
+@pytest.mark.parametrize(
+    ("last", "status", "said", "searched_to"),
+    [
+        ([UNTIL_SIX, "Sandbox.Timedout"], 1, "Stopped: Sandbox.Timedout", "06:00"),
+        ([UNTIL_SIX, TIMED_OUT], 1, f"Stopped: {TIMED_OUT}", "06:00"),
+        ([UNTIL_SIX, "Ctrl-C"], 130, "interrupted", "06:00"),
+        ([FAILED], 1, "Stopped: Amazon Connect failed at a search", "06:00"),
+        ([{"errorMessage": "something", "through": None}], 1, UNREADABLE, "00:00"),
+        ([answer(through=None)], 1, UNREADABLE, "00:00"),
+        ([{**answer(window=None), "through": None}], 1, UNREADABLE, "00:00"),
+    ],
+    ids=["time-out", "no answer", "Ctrl-C", "needs a look", "an error", "no end", "no window"],
+)
+def test_what_ends_it(
+    script: Script, last: list[Mapping[str, Any] | str], status: int, said: str, searched_to: str
+) -> None:
+    ended, target, words = script(*last)
 
-    status, target, said = script(answer(**failed))
-
-    assert (status, len(target.asked)) == (1, 1)
-    assert "Stopped: Amazon Connect failed at a search" in said
-
-
-@pytest.mark.parametrize("value", [{"errorMessage": "something"}, answer(through=None), answer(window=None)])
-def test_an_answer_we_do_not_know_ends_it(script: Script, value: Mapping[str, object]) -> None:
-    status, target, said = script({**value, "through": value.get("through")})
-
-    assert (status, len(target.asked)) == (1, 1)
-    assert "its answer cannot be read" in said
-
-
-def test_interrupted(script: Script) -> None:
-    status, _, said = script(came_to(f"{DATE}T06:00:00+00:00"), "Ctrl-C")
-
-    assert status == 130
-    assert "the same command goes on" in said
-    assert f"Not searched: {DATE} 06:00" in said
+    assert (ended, len(target.asked)) == (status, len(last))
+    assert said in words
+    assert f"Not searched: {DATE} {searched_to} to {NEXT_DATE} 00:00 UTC. The same command goes on" in words
 
 
 def test_interrupted_while_the_queue_empties(script: Script, stack: LocalStack, working: Working) -> None:

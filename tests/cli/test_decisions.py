@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
@@ -23,6 +24,11 @@ def iso(seconds: float) -> str:
 
 
 # --------------------------------------------------------------------------------------------------- one contact
+
+
+def test_the_page_on_operating_has_both_commands() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    assert all(f"\nvoicecall-sync {command} CONTACT\n" in page for command in ("release", "close"))
 
 
 def test_a_released_contact_is_sent_once_more(
@@ -128,16 +134,20 @@ def test_what_an_uncertain_update_of_mid_call_leaves_in_salesforce(
         assert f"{command} it: voicecall-sync --stack {deployed.name} {command} {contact_id}" in shown.flat
 
 
-def test_the_question_names_what_a_finished_call_carried(
-    operate: Operate, deployed: DeployedStack, put: Callable[..., str], stack: LocalStack
-) -> None:
+def test_closed(operate: Operate, deployed: DeployedStack, put: Callable[..., str], stack: LocalStack) -> None:
+    """The question names what the finished call carried."""
     contact_id = put("UNCERTAIN", properties=["endTime", "disconnectReason", "enqueueTime"])
 
     done = operate("--stack", deployed.name, "close", contact_id, typed="yes\n")
 
+    assert done.status == 0
     assert "have what was sent in CallQueuedDateTime and DisconnectReason, or does the log" in done.err
     assert "endTime CallEndDateTime is never empty" in done.flat
-    assert stack.state(contact_id) == "UPDATED"
+    record = stack.record(contact_id)
+    assert record is not None
+    assert (record["state"], record["closedBy"]) == ({"S": "UPDATED"}, {"S": "root"})
+    assert "open" not in record
+    assert operate("--stack", deployed.name, "attention").status == 0
 
 
 @pytest.mark.parametrize("typed", ["no\n", "\n", "", "YES please\n"])
@@ -158,29 +168,27 @@ def test_nothing_is_done_without_a_yes(
 @pytest.mark.parametrize(
     ("command", "state"),
     [
-        *(("release", state) for state in ("UPDATED", "CLAIMED", "SOMETHING")),
-        *(("close", state) for state in ("UPDATED", "CLAIMED", "NOT_APPLIED", "REJECTED", "SOMETHING")),
+        *(("release", state) for state in (None, "UPDATED", "CLAIMED", "SOMETHING")),
+        *(("close", state) for state in (None, "UPDATED", "CLAIMED", "NOT_APPLIED", "REJECTED", "SOMETHING")),
     ],
 )
 def test_other_states_are_refused(
-    operate: Operate, deployed: DeployedStack, put: Callable[..., str], stack: LocalStack, command: str, state: str
+    operate: Operate,
+    deployed: DeployedStack,
+    put: Callable[..., str],
+    stack: LocalStack,
+    command: str,
+    state: str | None,
 ) -> None:
-    contact_id = put(state)
+    contact_id = put(state) if state else new_id()
     before = stack.record(contact_id)
 
     done = operate("--stack", deployed.name, command, contact_id, "--yes")
 
     assert done.status == 1
-    assert f"contacts can be {command}d. Nothing was changed." in done.flat
+    why = f"contacts can be {command}d. Nothing was changed." if state else "nothing was ever sent for it"
+    assert why in done.flat
     assert stack.record(contact_id) == before
-
-
-@pytest.mark.parametrize("command", ["release", "close"])
-def test_a_contact_without_a_record(operate: Operate, deployed: DeployedStack, command: str) -> None:
-    done = operate("--stack", deployed.name, command, new_id(), "--yes")
-
-    assert done.status == 1
-    assert "nothing was ever sent for it" in done.flat
 
 
 @pytest.mark.parametrize("command", ["release", "close"])
@@ -265,65 +273,63 @@ def test_a_queue_that_fails_after_the_ledger_was_written(
 # --------------------------------------------------------------------------------------------- watched for a while
 
 
+@dataclass(frozen=True)
+class Watched:
+    """A contact that is released and watched.
+
+    Attributes:
+        state, values: Its record before.
+        answer: Salesforce's; None for the usual one.
+        status, slept, said: What the command ends with.
+    """
+
+    state: str
+    values: Mapping[str, object]
+    answer: Answer | None
+    status: int
+    slept: int
+    said: Sequence[str]
+
+
+DEAD = {"attempts": 0, "failures": 40, "deadLetteredAt": NOW - 60}
+SENT = ["UPDATED: Salesforce answered 200"]
+REFUSED = ["REJECTED: Salesforce answered 400", "voicecall-sync --stack STACK show CONTACT"]
+BUSY = Answer(429, headers=(("Retry-After", "900"),))
+PUT_OFF = [
+    "NOT_APPLIED: Salesforce answered 429",
+    "It waits: Salesforce answered 429",
+    "It may be sent from 2",
+    "Its message is back by 2",
+]
+WATCHED = {
+    "sent": Watched("UNCERTAIN", {}, None, 0, 1, SENT),
+    "dead-lettered": Watched("NOT_APPLIED", DEAD, None, 0, 1, SENT),
+    "refused again": Watched("REJECTED", {}, Answer(400), 1, 1, REFUSED),
+    "put off": Watched("REJECTED", {}, BUSY, 1, 60, PUT_OFF),  # two minutes
+}
+
+
+@pytest.mark.parametrize("watched", WATCHED.values(), ids=WATCHED)
 def test_released_and_watched(
-    operate: Operate,
-    deployed: DeployedStack,
-    stack: LocalStack,
-    sandbox: Sandbox,
-    finished: Callable[[str], str],
-    working: Working,
-) -> None:
-    contact_id = finished(new_id())
-    stack.salesforce.next(Answer(500))
-    sandbox.invoke(contact_event(contact_id))
-
-    done = operate("--stack", deployed.name, "release", contact_id, "--yes", "--now")
-
-    assert done.status == 0
-    assert "UPDATED: Salesforce answered 200" in done.out
-    assert stack.salesforce.applied(contact_id) == 1
-    assert working.slept == 1
-
-
-def test_released_and_refused_again(
-    operate: Operate,
-    deployed: DeployedStack,
-    stack: LocalStack,
-    sandbox: Sandbox,
-    finished: Callable[[str], str],
-    working: Working,
-) -> None:
-    contact_id = finished(new_id())
-    for _ in range(2):
-        stack.salesforce.next(Answer(400))
-    sandbox.invoke(contact_event(contact_id))
-
-    done = operate("--stack", deployed.name, "release", contact_id, "--yes", "--now")
-
-    assert (done.status, working.slept) == (1, 1)
-    assert "REJECTED: Salesforce answered 400" in done.out
-    assert f"voicecall-sync --stack {deployed.name} show {contact_id}" in done.flat
-
-
-def test_released_and_put_off(
     operate: Operate,
     deployed: DeployedStack,
     stack: LocalStack,
     finished: Callable[[str], str],
     put: Callable[..., str],
     working: Working,
+    watched: Watched,
 ) -> None:
-    contact_id = finished(put("REJECTED"))
-    stack.salesforce.next(Answer(429, headers=(("Retry-After", "900"),)))
+    contact_id = finished(put(watched.state, **watched.values))
+    if watched.answer:
+        stack.salesforce.next(watched.answer)
 
     done = operate("--stack", deployed.name, "release", contact_id, "--yes", "--now")
 
-    assert done.status == 1
-    assert "NOT_APPLIED: Salesforce answered 429" in done.err
-    assert "It waits: Salesforce answered 429" in done.flat
-    assert "It may be sent from 2" in done.flat
-    assert "Its message is back by 2" in done.flat
-    assert working.slept == 60  # two minutes
+    assert (done.status, working.slept) == (watched.status, watched.slept)
+    for said in watched.said:
+        assert said.replace("STACK", deployed.name).replace("CONTACT", contact_id) in f"{done.flat} {done.err}"
+    assert stack.salesforce.applied(contact_id) == (1 if watched.said is SENT else 0)
+    assert operate("--stack", deployed.name, "attention").status == (1 if watched.said is REFUSED else 0)
 
 
 def test_released_while_the_worker_is_idle(
@@ -354,23 +360,6 @@ def test_enqueued_again_and_ignored(
     assert "It was ignored" in operate("--stack", deployed.name, "show", contact_id).flat
 
 
-def test_a_dead_lettered_contact_is_tried_anew(
-    operate: Operate,
-    deployed: DeployedStack,
-    stack: LocalStack,
-    finished: Callable[[str], str],
-    put: Callable[..., str],
-    working: Working,
-) -> None:
-    contact_id = finished(put("NOT_APPLIED", attempts=0, failures=40, deadLetteredAt=NOW - 60))
-
-    done = operate("--stack", deployed.name, "release", contact_id, "--yes", "--now")
-
-    assert (done.status, working.slept) == (0, 1)
-    assert stack.salesforce.applied(contact_id) == 1
-    assert operate("--stack", deployed.name, "attention").status == 0
-
-
 def test_watching_is_interrupted(
     operate: Operate, deployed: DeployedStack, put: Callable[..., str], stack: LocalStack, working: Working
 ) -> None:
@@ -382,32 +371,6 @@ def test_watching_is_interrupted(
     assert done.status == 130
     assert "The contact goes on by itself" in done.err
     assert len(stack.queue.messages) == 1
-
-
-def test_closed(operate: Operate, deployed: DeployedStack, put: Callable[..., str], stack: LocalStack) -> None:
-    contact_id = put("UNCERTAIN")
-
-    done = operate("--stack", deployed.name, "close", contact_id, typed="yes\n")
-
-    assert done.status == 0
-    record = stack.record(contact_id)
-    assert record is not None
-    assert (record["state"], record["closedBy"]) == ({"S": "UPDATED"}, {"S": "root"})
-    assert "open" not in record
-    assert operate("--stack", deployed.name, "attention").status == 0
-
-
-@pytest.mark.parametrize(("line", "state"), [("release CONTACT", "NOT_APPLIED"), ("close CONTACT", "UPDATED")])
-def test_as_the_page_on_operating_has_it(
-    operate: Operate, deployed: DeployedStack, put: Callable[..., str], stack: LocalStack, line: str, state: str
-) -> None:
-    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    contact_id = put("UNCERTAIN")
-
-    assert f"\nvoicecall-sync {line}\n" in page
-    operate("--stack", deployed.name, *line.replace("CONTACT", contact_id).split(), typed="yes\n")
-
-    assert stack.state(contact_id) == state
 
 
 # --------------------------------------------------------------------------------------------------- many contacts

@@ -28,6 +28,11 @@ def begun(new_world: NewWorld, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
     return world
 
 
+@pytest.fixture
+def world(new_world: NewWorld) -> World:
+    return new_world()
+
+
 def edit(world: World, contact_id: str, **values: Any) -> None:
     """Change a record by hand; None takes an attribute out."""
     item = dict(world.stack.record(contact_id) or {})
@@ -70,29 +75,25 @@ def test_one_table_failure_does_not_park_a_redriven_message(new_world: NewWorld)
     assert (world.parked(contact_id), world.stack.salesforce.applied(contact_id)) == (0, 1)
 
 
-# --- a bound in the future, corrected ---------------------------------------------------------------------------------
+# --- positions in the future ------------------------------------------------------------------------------------------
 
 
-def test_a_bound_that_was_mistyped_into_the_future_and_corrected(
-    begun: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("mistaken", ["bound", "clock"])
+def test_after_a_run_in_the_future_calls_are_still_found(
+    begun: Callable[..., World], monkeypatch: pytest.MonkeyPatch, mistaken: str
 ) -> None:
     world = begun(every=HOUR)
-    monkeypatch.setenv("RECONCILE_NOT_BEFORE", (world.now + 365 * DAY).isoformat())
-    world.renew()
-    world.run(HOUR)
-    monkeypatch.delenv("RECONCILE_NOT_BEFORE")
-    world.renew()
-    contact_id = world.answered()
-    world.run(3 * HOUR)
-    assert world.stack.salesforce.applied(contact_id) == 1
-
-
-def test_a_clock_that_was_ahead_for_one_run(begun: Callable[..., World]) -> None:
-    world = begun(every=HOUR)
-    world.run(HOUR)
-    world.clock.wall += 30 * DAY
-    world.reconcile()
-    world.clock.wall -= 30 * DAY
+    if mistaken == "bound":
+        monkeypatch.setenv("RECONCILE_NOT_BEFORE", (world.now + 365 * DAY).isoformat())
+        world.renew()
+        world.run(HOUR)
+        monkeypatch.delenv("RECONCILE_NOT_BEFORE")
+        world.renew()
+    else:
+        world.run(HOUR)
+        world.clock.wall += 30 * DAY
+        world.reconcile()
+        world.clock.wall -= 30 * DAY
     contact_id = world.answered()
     world.run(3 * HOUR)
     assert world.stack.salesforce.applied(contact_id) == 1
@@ -204,14 +205,7 @@ def test_a_looping_flow_leaves_two_messages_at_most(world: World) -> None:
     assert world.live(contact_id) <= 2
 
 
-@pytest.fixture
-def world(new_world: NewWorld) -> World:
-    return new_world()
-
-
-def test_while_writes_fail_a_lost_message_is_replaced_once(
-    begun: Callable[..., World],
-) -> None:
+def test_while_writes_fail_a_lost_message_is_replaced_once(begun: Callable[..., World]) -> None:
     world = begun()
     world.schedule(QUARTER - 7 * SECOND)
     contact_id = world.told()
@@ -231,18 +225,27 @@ def test_while_writes_fail_a_lost_message_is_replaced_once(
 # --- a closed record that waits again ---------------------------------------------------------------------------------
 
 
-def test_a_closed_contact_whose_message_comes_back_is_open_again(
-    new_world: NewWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world = new_world(every=QUARTER)
-    contact_id = world.told()
-    monkeypatch.setenv("RECONCILE_NOT_BEFORE", (world.now + DAY).isoformat())
-    world.renew()
-    world.fail_describing(1)
-    world.run(HOUR)
-    assert "open" not in world.record(contact_id)
-    monkeypatch.delenv("RECONCILE_NOT_BEFORE")  # it was wrong
-    world.renew()
+@pytest.fixture
+def closed(new_world: NewWorld, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[World, str]]:
+    """Gives a world, and a contact that a mistaken bound closed; the bound is right again."""
+
+    def made(**options: Any) -> tuple[World, str]:
+        world = new_world(**options)
+        contact_id = world.told()
+        monkeypatch.setenv("RECONCILE_NOT_BEFORE", (world.now + DAY).isoformat())
+        world.renew()
+        world.fail_describing(1)
+        world.run(HOUR)
+        assert "open" not in world.record(contact_id)
+        monkeypatch.delenv("RECONCILE_NOT_BEFORE")
+        world.renew()
+        return world, contact_id
+
+    return made
+
+
+def test_a_closed_contact_whose_message_comes_back_is_open_again(closed: Callable[..., tuple[World, str]]) -> None:
+    world, contact_id = closed(every=QUARTER)
     assert world.reconcile({"contactIds": [contact_id]})["enqueued"] == 1
     world.stack.salesforce.stop()
     world.run(10 * MINUTE)
@@ -253,17 +256,10 @@ def test_a_closed_contact_whose_message_comes_back_is_open_again(
 
 
 def test_a_closed_contact_in_the_dead_letter_queue_is_noted(
-    new_world: NewWorld, monkeypatch: pytest.MonkeyPatch
+    closed: Callable[..., tuple[World, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = new_world(every=12 * HOUR, ladder=SPARSE)
     monkeypatch.setenv("RECONCILE_SCOPE", "none")
-    contact_id = world.told()
-    monkeypatch.setenv("RECONCILE_NOT_BEFORE", (world.now + DAY).isoformat())
-    world.renew()
-    world.fail_describing(1)
-    world.run(HOUR)
-    monkeypatch.delenv("RECONCILE_NOT_BEFORE")
-    world.renew()
+    world, contact_id = closed(every=12 * HOUR, ladder=SPARSE)
     world.reconcile({"contactIds": [contact_id]})
     world.stack.salesforce.stop()
     world.run(8 * DAY)
@@ -273,18 +269,8 @@ def test_a_closed_contact_in_the_dead_letter_queue_is_noted(
     assert "open" in record
 
 
-def test_a_flow_over_a_closed_record_without_message_is_found(
-    new_world: NewWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world = new_world(every=QUARTER)
-    contact_id = world.told()
-    monkeypatch.setenv("RECONCILE_NOT_BEFORE", (world.now + DAY).isoformat())
-    world.renew()
-    world.fail_describing(1)
-    world.run(HOUR)
-    assert "open" not in world.record(contact_id)
-    monkeypatch.delenv("RECONCILE_NOT_BEFORE")
-    world.renew()
+def test_a_flow_over_a_closed_record_without_message_is_found(closed: Callable[..., tuple[World, str]]) -> None:
+    world, contact_id = closed(every=QUARTER)
     world.stack.salesforce.stop()
     world.stack.gateway.fail("SendMessage", Fault.ERROR)
     answer = world.flow(flow_event(contact_id))
@@ -292,21 +278,6 @@ def test_a_flow_over_a_closed_record_without_message_is_found(
     world.stack.gateway.heal()
     world.stack.salesforce.start()
     world.run(5 * HOUR)
-    assert world.stack.salesforce.applied(contact_id) == 1
-
-
-# --- named by an operator, closed as "not missed" ---------------------------------------------------------------------
-
-
-def test_an_operator_can_send_a_contact_closed_as_not_missed(begun: Callable[..., World]) -> None:
-    world = begun("abandoned")
-    contact_id = world.abandoned()
-    world.stack.connect.search_lag = DAY
-    world.change(contact_id, AgentInfo={"Id": "agent-jane", "ConnectedToAgentTimestamp": world.now - MINUTE})
-    world.run(4 * HOUR)
-    assert "open" not in world.record(contact_id)
-    assert world.reconcile({"contactIds": [contact_id]})["enqueued"] == 1
-    world.run(HOUR)
     assert world.stack.salesforce.applied(contact_id) == 1
 
 
@@ -419,14 +390,3 @@ def test_a_found_contact_is_judged_again_at_its_message(
     world.run(HOUR)
     assert world.stack.salesforce.applied(contact_id) == 0
     assert "open" not in world.record(contact_id)
-
-
-def test_while_paused_no_lost_message_is_replaced(begun: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> None:
-    world = begun()
-    contact_id = world.told()
-    world.stack.salesforce.always(Answer(401))
-    world.run(5 * MINUTE)
-    world.lose(contact_id)
-    world.set(monkeypatch, RECONCILE_PAUSED="true")
-    world.run(5 * HOUR)
-    assert world.live(contact_id) == 0

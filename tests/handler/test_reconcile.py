@@ -120,9 +120,14 @@ def test_a_fresh_contact_is_no_successor_of_itself(begun: Callable[..., World]) 
 
 
 @pytest.mark.parametrize(
-    "since", [{"AgentInfo": {"Id": "agent-jane"}}, {"NextContacts": [NEXT]}, {"Channel": "CHAT"}], ids=str
+    ("since", "by_name"),
+    [({"AgentInfo": {"Id": "agent-jane"}}, 1), ({"NextContacts": [NEXT]}, 1), ({"Channel": "CHAT"}, 0)],
+    ids=str,
 )
-def test_the_index_lags_and_the_description_decides(begun: Callable[..., World], since: dict[str, Any]) -> None:
+def test_the_index_lags_and_the_description_decides(
+    begun: Callable[..., World], since: dict[str, Any], by_name: int
+) -> None:
+    """A contact that was not missed is closed. An operator can still have a call sent by its name."""
     world = begun("abandoned")
     contact_id = world.abandoned()
     if "AgentInfo" in since:
@@ -135,6 +140,9 @@ def test_the_index_lags_and_the_description_decides(begun: Callable[..., World],
     assert record["state"] == "NOT_APPLIED"
     assert "open" not in record
     assert world.live(contact_id) == 0
+    assert world.reconcile({"contactIds": [contact_id]})["enqueued"] == 1
+    world.run(4 * HOUR)
+    assert applied(world, contact_id) == [by_name]
 
 
 def test_the_second_pass_finds_contacts_indexed_late(begun: Callable[..., World]) -> None:
@@ -401,16 +409,20 @@ def test_a_paused_worker_gets_at_most_two_messages_a_contact(begun: Callable[...
 
 def test_while_paused_nothing_moves(begun: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> None:
     world = begun(every=HOUR)
+    without_message = world.told()
+    world.stack.salesforce.next(Answer(401))
+    world.run(5 * MINUTE)
+    world.lose(without_message)
     world.run(HOUR)
     world.set(monkeypatch, RECONCILE_PAUSED="true")
     told, lost = world.told(), world.answered()
     before = position(world), position(world, "second")
     world.run(20 * HOUR)
     assert (position(world), position(world, "second")) == before
-    assert (world.live(told), world.live(lost)) == (1, 0)
+    assert [world.live(contact_id) for contact_id in (told, lost, without_message)] == [1, 0, 0]
     world.set(monkeypatch, RECONCILE_PAUSED="false")
     world.run(4 * HOUR)
-    assert applied(world, told, lost) == [1, 1]
+    assert applied(world, told, lost, without_message) == [1, 1, 1]
 
 
 # --- by hand ---------------------------------------------------------------------------------------------------------
