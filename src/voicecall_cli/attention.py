@@ -15,7 +15,7 @@ from voicecall_cli import queues, records
 from voicecall_cli.queues import DepthAndAge
 from voicecall_cli.target import Target, command_for
 from voicecall_cli.terminal import positive, print_json
-from voicecall_sync.ledger.attention import MEANING, Need
+from voicecall_sync.ledger.attention import MEANING, Need, need_of
 from voicecall_sync.ledger.record import Record
 from voicecall_sync.outcome import State
 
@@ -93,10 +93,10 @@ def run(options: argparse.Namespace, target: Target, console: Console) -> int:
 def _look(target: Target, limit: int, now: datetime) -> _Attention:
     not_applied = list(islice(records.opened(target, State.NOT_APPLIED), MOST_LOOKED_AT + 1))
     more = len(not_applied) > MOST_LOOKED_AT
-    dead = [record for record in not_applied if record.dead_lettered][::-1]
-    waits = [record for record in not_applied[:MOST_LOOKED_AT] if not record.dead_lettered]
+    dead = [record for record in not_applied if need_of(record, now) is Need.DEAD_LETTERED][::-1]
+    waits = sorted((record for record in not_applied[:MOST_LOOKED_AT] if record.waits), key=_waiting_since)
     claimed = islice(records.opened(target, State.CLAIMED), MOST_LOOKED_AT)
-    stuck = (record for record in claimed if record.claim_expired(now))
+    stuck = (record for record in claimed if need_of(record, now) is Need.EXPIRED_CLAIM)
     needs = (
         _group(Need.UNCERTAIN, _newest(target, State.UNCERTAIN), limit),
         _group(Need.REJECTED, _newest(target, State.REJECTED), limit),
@@ -105,6 +105,10 @@ def _look(target: Target, limit: int, now: datetime) -> _Attention:
     )
     waiting = Group("waiting", "waiting in the contact queue: not applied, and tried again by itself", waits, more)
     return _Attention(needs, waiting, target.queues.contacts(), target.queues.dead_letters())
+
+
+def _waiting_since(record: Record) -> float:
+    return record.waiting_since.timestamp() if record.waiting_since else 0.0
 
 
 def _newest(target: Target, state: State) -> Iterator[Record]:

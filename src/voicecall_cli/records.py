@@ -128,6 +128,8 @@ def as_json(record: Record) -> dict[str, object]:
         "backBy": _iso(record.back_by) if record.state is State.NOT_APPLIED else None,
         "failures": record.failures or None,
         "failedSince": _iso(record.failed_since),
+        "waitsFor": record.waits_for.value if record.waits_for else None,
+        "waitsSince": _iso(record.waits_since),
         "deadLetteredAt": _iso(record.dead_lettered_at),
         "releasedAt": _iso(record.released_at),
         "releasedBy": record.released_by,
@@ -169,7 +171,7 @@ def waiting(records: Iterable[Record], width: int) -> Table:
         if narrow:
             table.add_row(Text("\n  ").join((contact, detail)), *cells)
         else:
-            table.add_row(contact, *cells, shown(record.since), detail)
+            table.add_row(contact, *cells, shown(record.waiting_since), detail)
     return table
 
 

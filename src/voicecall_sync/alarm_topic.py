@@ -10,8 +10,8 @@ from voicecall_sync.errors import TopicUnavailable, aws_reason, failing_as
 if TYPE_CHECKING:
     from types_boto3_sns import SNSClient
 
-LONGEST_SUBJECT = 100
-"""SNS refuses a longer one. It also refuses one that is not printable ASCII."""
+LONGEST_SUBJECT = 99
+"""SNS's Publish: printable ASCII of less than 100 characters."""
 
 
 class AlarmTopic:

@@ -75,11 +75,11 @@ def test_once_a_day_while_an_operator_must_look(world: World, topic: AlarmTopic)
     for _ in range(3):
         world.reconcile()
         world.run(HOUR)
-    assert "  1 (1 new in the last day)  UNCERTAIN" in only(topic).text
+    assert only(topic).subject == f"VoiceCall Sync: 1 need an operator, 1 new: {STACK}"
     world.run(DAY)
     world.reconcile()
     (second,) = topic.published[1:]
-    assert "  1 (0 new in the last day)  UNCERTAIN" in second.text
+    assert second.subject == f"VoiceCall Sync: 1 need an operator, 0 new: {STACK}"
 
 
 def test_what_begins_later_is_told_the_next_day(world: World, topic: AlarmTopic) -> None:
@@ -90,7 +90,16 @@ def test_what_begins_later_is_told_the_next_day(world: World, topic: AlarmTopic)
     assert topic.published == []
     world.run(DAY - HOUR / 2)
     world.reconcile()
-    assert "1 (1 new in the last day)  UNCERTAIN" in only(topic).text
+    assert "1 (1 new)  UNCERTAIN" in only(topic).text
+
+
+def test_a_clock_that_ran_ahead_costs_no_day(world: World, topic: AlarmTopic) -> None:
+    tomorrow = str((world.now + DAY).timestamp())
+    note = {"contactId": {"S": "#daily message"}, "at": {"N": tomorrow}, "unmet": {"N": "0"}}
+    world.stack.dynamodb.put_item(TableName=world.stack.table, Item=note)
+    uncertain(world)
+    world.reconcile()
+    assert len(topic.published) == 1
 
 
 def test_a_paused_stack_tells_of_waiting_calls(
@@ -99,17 +108,32 @@ def test_a_paused_stack_tells_of_waiting_calls(
     world.set(monkeypatch, RECONCILE_PAUSED="true")
     world.told()
     world.reconcile()
-    assert only(topic).subject == f"VoiceCall Sync, calls wait: {STACK}"
+    assert only(topic).subject == f"VoiceCall Sync: calls wait: {STACK}"
     assert "Contact queue: 0 ready, 0 in work or waiting to come back, 1 delayed" in only(topic).text
     assert "Updates from the queue are paused" in only(topic).text
 
 
-def test_a_stopped_worker_is_told_by_its_queue(world: World, topic: AlarmTopic) -> None:
+def test_a_worker_that_takes_nothing_is_told(world: World, topic: AlarmTopic) -> None:
     world.mapping.is_enabled = False
-    for _ in range(101):
-        world.stack.queue.send("{}", delay=0)
-    world.reconcile()
-    assert "Contact queue: 101 ready" in only(topic).text
+    world.told()
+    for _ in range(2):
+        assert topic.published == []
+        world.run(12 * HOUR)
+        world.reconcile()
+    assert "Contact queue: 1 ready" in only(topic).text
+
+
+def test_a_worker_that_cannot_begin_is_told(world: World, topic: AlarmTopic, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its messages come back again and again, and no contact has a record."""
+    world.set(monkeypatch, CUSTOM_FIELDS="{broken")
+    world.schedule(None)
+    contact_id = world.told()
+    for _ in range(2):
+        assert topic.published == []
+        world.run(12 * HOUR)
+        world.reconcile()
+    assert world.record(contact_id) == {}
+    assert "Contact queue: 0 ready, 1 in work" in only(topic).text
 
 
 def test_a_call_that_has_waited_long_is_told(world: World, topic: AlarmTopic) -> None:
@@ -128,7 +152,7 @@ def test_a_dead_letter_without_a_contact_is_told(world: World, topic: AlarmTopic
     world.run(MINUTE)
     world.reconcile()
     published = only(topic)
-    assert published.subject == f"VoiceCall Sync needs an operator: {STACK}"
+    assert published.subject == f"VoiceCall Sync: 1 in the dead-letter queue: {STACK}"
     assert "Contacts that need an operator: 0\n" in published.text
     assert "Dead-letter queue: 1 ready" in published.text
 
@@ -161,13 +185,14 @@ def test_the_message_counts_and_names_no_contact(world: World, topic: AlarmTopic
     world.reconcile()
     published = only(topic)
     assert published == Published(
-        f"VoiceCall Sync needs an operator: {STACK}",
+        f"VoiceCall Sync: 3 need an operator, 3 new: {STACK}",
         f"""{STACK}, {world.now:%Y-%m-%d %H:%M} UTC
 
 Contacts that need an operator: 3
-  1 (1 new in the last day)  UNCERTAIN: sent, and its result is unknown
-  2 (2 new in the last day)  REJECTED: refused for good
-Contacts that wait, and are tried again without an operator: 1
+  1 (1 new)  UNCERTAIN: sent, and its result is unknown
+  2 (2 new)  REJECTED: refused for good
+  New means: since {world.now - DAY:%Y-%m-%d %H:%M} UTC.
+Contacts that wait in the contact queue: 1
   for more than a day: 0
 
 Contact queue: 0 ready, 1 in work or waiting to come back, 0 delayed
@@ -191,7 +216,19 @@ def test_an_expired_claim_is_told_as_uncertain(world: World, topic: AlarmTopic) 
     assert world.record(contact_id)["state"] == "CLAIMED"
     world.run(HOUR)
     world.reconcile()
-    assert "1 (1 new in the last day)  UNCERTAIN" in only(topic).text
+    assert "1 (1 new)  UNCERTAIN" in only(topic).text
+
+
+def test_it_comes_before_the_search(world: World, topic: AlarmTopic) -> None:
+    """A search may take all the time of a run, on each day."""
+    uncertain(world)
+    world.reconcile({})
+    world.run(DAY)
+    world.stack.gateway.heal()
+    world.reconcile()
+    assert len(topic.published) == 2
+    calls = world.stack.gateway.calls
+    assert calls.index("Publish") < calls.index("SearchContacts")
 
 
 # --- if something fails ----------------------------------------------------------------------------------------------
@@ -209,7 +246,9 @@ def test_the_next_run_sends_what_was_not_sent(world: World, topic: AlarmTopic, o
     assert len(topic.published) == 1
 
 
-def test_a_failing_topic_does_not_stop_the_run(world: World, topic: AlarmTopic) -> None:
+def test_a_failing_topic_does_not_stop_the_run(
+    world: World, topic: AlarmTopic, caplog: pytest.LogCaptureFixture
+) -> None:
     world.reconcile()
     world.run(DAY)
     contact_id = world.answered()
@@ -221,6 +260,7 @@ def test_a_failing_topic_does_not_stop_the_run(world: World, topic: AlarmTopic) 
     assert "the daily message was not sent: the alarm topic failed: " in answer["notTold"]
     assert world.record(contact_id)["state"] == "NOT_APPLIED"
     assert topic.published == []
+    assert "operators were not told what is open" in caplog.messages
 
 
 def test_a_run_that_dies_early_leaves_a_second_message(world: World, topic: AlarmTopic) -> None:
@@ -239,8 +279,7 @@ def test_a_run_that_dies_early_leaves_a_second_message(world: World, topic: Alar
 def test_too_little_time_leaves_it_to_the_next_run(world: World, topic: AlarmTopic) -> None:
     uncertain(world)
     world.stack.gateway.before = lambda operation: world.clock.sleep(500.0) if operation == "Query" else None
-    answer = world.reconcile()
-    assert (answer["stopped"], answer["needsALook"]) == ("the time of this run is used up; the next one goes on", False)
+    assert "the time of this run is used up" in world.reconcile()["notTold"]
     assert topic.published == []
     world.stack.gateway.heal()
     world.reconcile()

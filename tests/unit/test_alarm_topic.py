@@ -13,10 +13,10 @@ DENIED = ClientError({"Error": {"Code": "AuthorizationError", "Message": "user@e
 
 
 def test_a_long_subject_is_cut_off() -> None:
-    """SNS refuses more than 100 characters; a stack's name alone may have 128."""
+    """SNS takes less than 100 characters; a stack's name alone may have 128."""
     client = Mock()
     AlarmTopic(lambda: client, ARN).publish("x" * 140, "text")
-    assert client.publish.call_args.kwargs == {"TopicArn": ARN, "Subject": "x" * 100, "Message": "text"}
+    assert client.publish.call_args.kwargs == {"TopicArn": ARN, "Subject": "x" * 99, "Message": "text"}
 
 
 @pytest.mark.parametrize("failure", [DENIED, OSError("user@example.com")])

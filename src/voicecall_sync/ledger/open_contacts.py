@@ -112,7 +112,7 @@ class OpenContacts:
         """Return a note of the reconciliation, as stored; None without one.
 
         Args:
-            name: "position" and a pass: how far it has come. Or "daily message": its last day.
+            name: "position" and a pass: how far it has come. Or "daily message": the last look.
         """
         return self._table.get(_NOTE_PREFIX + name)
 

@@ -17,10 +17,11 @@ from voicecall_sync.ledger.open_contacts import RELEASABLE, OpenContacts
 from voicecall_sync.ledger.record import Record
 from voicecall_sync.outcome import State
 from voicecall_sync.queue.api import ContactQueue
-from voicecall_sync.reconciliation.summary import MOST_COUNTED, subject_of, summary_of, text_of
+from voicecall_sync.reconciliation.summary import MOST_COUNTED, Look, look_of, subject_of, summary_of, text_of
 
 _NOTE = "daily message"
-_OPEN = (State.UNCERTAIN, State.REJECTED, State.CLAIMED, State.NOT_APPLIED)
+_OPEN = (State.CLAIMED, State.NOT_APPLIED, State.UNCERTAIN, State.REJECTED)
+"""Contacts move from the first to the last. So one that moves meanwhile is counted twice at most, and never missed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class DailyMessage:
     stack: str
 
     def send_once_a_day(self, now: datetime, require_time: Callable[[], None], *, paused: bool) -> None:
-        """Send the message if operators must hear of something and today's message is not noted yet.
+        """Send the message if operators must hear of something, unless today's is noted already.
 
         Args:
             now: The time of day, in UTC.
@@ -49,14 +50,16 @@ class DailyMessage:
         Raises:
             NotReady: Something failed, and the next run tries again.
         """
-        today = f"{now:%Y-%m-%d}"
-        if self.topic is None or (self.open_contacts.note(_NOTE) or {}).get("day") == today:
+        if self.topic is None:
             return
-        records = self._open_contacts(require_time)
-        summary = summary_of(records, now, self.queue.depth(), self.queue.dead_letters(), paused=paused)
+        before = look_of(self.open_contacts.note(_NOTE))
+        if before is not None and before.at.date() == now.date():
+            return
+        records, depths = self._open_contacts(require_time), (self.queue.depth(), self.queue.dead_letters())
+        summary = summary_of(records, now, before, *depths, paused=paused)
         if summary.worth_a_message:
             self.topic.publish(subject_of(summary, self.stack), text_of(summary, self.stack, now))
-        self.open_contacts.save_note(_NOTE, {"day": today}, None)
+        self.open_contacts.save_note(_NOTE, Look(now, summary.unmet).as_stored(), None)
 
     def _open_contacts(self, require_time: Callable[[], None]) -> Iterator[Record]:
         for state in _OPEN:

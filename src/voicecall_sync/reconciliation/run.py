@@ -139,8 +139,6 @@ class Reconciliation:
         """Send the day's message. If that fails, the run goes on, and the next run tries again."""
         try:
             self.parts.daily_message.send_once_a_day(self._now, self._require_time, paused=self.parts.paused)
-        except TooLittleTime:
-            raise
         except NotReady as failure:
             self.counts.not_told = f"the daily message was not sent: {failure}"
 
