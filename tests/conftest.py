@@ -71,6 +71,12 @@ def stack(ministack: MiniStack, gateway: AwsGateway, monkeypatch: pytest.MonkeyP
         yield running
 
 
+@pytest.fixture
+def ready_token(stack: LocalStack) -> None:
+    """For tests that have many cold sandboxes and are not about the key."""
+    stack.put_secret(stack.jwt_secret())
+
+
 @pytest.fixture(scope="session")
 def sam(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return once(tmp_path_factory, "sam", make_sam)
