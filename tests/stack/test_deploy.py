@@ -60,8 +60,8 @@ def deploy(sam: Path, project: Path, build: Path, **parameters: str) -> None:
     """`sam deploy` of the result of `sam build`, with four changes.
 
     MiniStack does not know one of the resources, nor metric math. The contact queue holds no message back here, so that
-    the test need not wait for 90 seconds. Our code goes without the packages, which this Python has: three times to
-    pack, send and unpack them would be most of what this costs.
+    the test need not wait for 90 seconds. The packages stay behind, because this Python has them. To pack them
+    three times would cost most.
     """
     for folder in (project / ".aws-sam" / "build").iterdir():
         if folder.is_dir():

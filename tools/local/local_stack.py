@@ -184,7 +184,7 @@ class LocalStack:
     def jwt_secret(self) -> str:
         """Return the secret as an operator may store it: a JWT that Salesforce takes for `JWT_LASTS` from now on.
 
-        A cold sandbox has it at once, whereas reading the private key takes longer than all the rest of its start.
+        To read the private key takes longer than all the rest of a cold sandbox's start.
         """
         now = self._clock()
         claims = {"iss": ORG_ID, "sub": CALL_CENTER, "iat": now, "exp": now + JWT_LASTS}
