@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.artifact import lambda_kit, make_sam, make_with_sam, once
+from tests.support.artifact import lambda_kit, make_sam, make_wheels, make_with_sam, once
 from tests.support.contacts import abandoned, described
 from tests.support.missed import QUOTAS_LIFTED
 from tests.support.sandbox import Sandbox
@@ -71,15 +71,26 @@ def stack(ministack: MiniStack, gateway: AwsGateway, monkeypatch: pytest.MonkeyP
         yield running
 
 
+@pytest.fixture
+def ready_token(stack: LocalStack) -> None:
+    """For tests that have many cold sandboxes and are not about the key."""
+    stack.put_secret(stack.jwt_secret())
+
+
 @pytest.fixture(scope="session")
 def sam(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return once(tmp_path_factory, "sam", make_sam)
 
 
 @pytest.fixture(scope="session")
-def built_with_sam(tmp_path_factory: pytest.TempPathFactory, sam: Path) -> Path:
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return once(tmp_path_factory, "wheels", make_wheels)
+
+
+@pytest.fixture(scope="session")
+def built_with_sam(tmp_path_factory: pytest.TempPathFactory, sam: Path, wheels: Path) -> Path:
     """A copy of the project after `sam build`."""
-    return once(tmp_path_factory, "built", lambda folder: make_with_sam(folder, sam))
+    return once(tmp_path_factory, "built", lambda folder: make_with_sam(folder, sam, wheels))
 
 
 @pytest.fixture(scope="session")

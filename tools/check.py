@@ -13,18 +13,18 @@ from tools.local.keeper import die_with_parent
 
 ROOT = Path(__file__).resolve().parent.parent
 
-STYLE_AND_TYPES: Mapping[str, Sequence[str]] = {
+STYLE: Mapping[str, Sequence[str]] = {
     "ruff check": ("ruff", "check", "."),
     "ruff format": ("ruff", "format", "--check", "."),
-    "mypy": ("mypy",),
 }
+TYPES: Mapping[str, Sequence[str]] = {"mypy": ("mypy",)}
 """Heading -> module and its arguments."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Check all there is to check without running it; return the exit status."""
     argparse.ArgumentParser(prog="python3 -m tools check", description=__doc__).parse_args(arguments)
-    return run_all(STYLE_AND_TYPES) or _run(
+    return run_all({**STYLE, **TYPES}) or _run(
         "cfn-lint", [str(Path(sys.executable).with_name("cfn-lint")), "template.yaml"]
     )
 

@@ -1,4 +1,4 @@
-"""``python3 -m tools test``: all checks, then all tests; with arguments, pytest with those."""
+"""``python3 -m tools test``: style, then all tests beside the types; with arguments, pytest with those."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tools.check import ROOT, STYLE_AND_TYPES, run, run_all
+from tools.check import ROOT, STYLE, TYPES, run, run_all
 from tools.local.keeper import die_with_parent
 
 WORKERS = 5
@@ -32,9 +33,13 @@ def main(arguments: Sequence[str]) -> int:
     if arguments and list(arguments) != [COVERAGE]:
         return run("pytest", ("pytest", *map(_from_here, arguments)))
     coverage = ("--cov", "--cov-report=term") if arguments else ()
-    with _everything_imported_once():
-        status = run_all(STYLE_AND_TYPES)
-    return status or run("pytest", (*_PYTEST, *coverage))
+    with _types_checked_beside() as types:
+        with _everything_imported_once():
+            status = run_all(STYLE)
+        if status:
+            return status
+        tests = run("pytest", (*_PYTEST, *coverage))
+        return types() or tests
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,6 +59,33 @@ def _from_here(argument: str) -> str:
     """Return the argument, a file or a test in it with its whole path: pytest runs in the project's root."""
     file, colons, test = argument.partition("::")
     return f"{Path(file).absolute()}{colons}{test}" if not file.startswith("-") and Path(file).exists() else argument
+
+
+@contextlib.contextmanager
+def _types_checked_beside() -> Iterator[Callable[[], int]]:
+    """Meanwhile check the types, which takes one core for long; gives what tells of it and returns its exit status."""
+    ((heading, line),) = TYPES.items()
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(
+            [sys.executable, "-m", *line],
+            cwd=ROOT,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - it only asks the kernel for that
+        ) as checking,
+    ):
+
+        def told() -> int:
+            status = checking.wait()
+            said.seek(0)
+            print(f"== {heading}\n{said.read().decode(errors='replace')}", end="", flush=True)
+            return status
+
+        try:
+            yield told
+        finally:
+            checking.kill()
 
 
 @contextlib.contextmanager

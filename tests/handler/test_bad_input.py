@@ -14,6 +14,8 @@ from tests.support.contacts import contact_event, flow_event, new_id
 from tests.support.sandbox import Sandbox
 from tools.local.local_stack import LocalStack
 
+pytestmark = pytest.mark.usefixtures("ready_token")
+
 STATUSES = {"UPDATED", "DUPLICATE", "RETRY_LATER", "REJECTED", "UNCERTAIN", "IGNORED", "INVALID"}
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)

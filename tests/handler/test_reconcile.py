@@ -15,8 +15,9 @@ from tools.local.misbehaviour import Answer
 
 NewWorld = Callable[..., World]
 QUARTER = 15 * MINUTE
-BOTH_PASSES = DAY + 3 * HOUR
-"""In it both passes look at a call that ends at its beginning. An hour of search costs some ten requests."""
+SELDOM = 6 * HOUR
+BOTH_PASSES = DAY + 9 * HOUR
+"""In it, with SELDOM, both passes look at a call that ends at its beginning. An hour of search costs ten requests."""
 NEVER = datetime(1970, 1, 1, 0, 0, 0, 1000, tzinfo=UTC)
 NEXT = {"Type": "QUICK_CONNECT", "NextContactMetadata": {"QuickConnectContactData": {"QuickConnectType": "USER"}}}
 
@@ -62,7 +63,7 @@ def test_a_lost_event_is_found_after_half_an_hour(begun: Callable[..., World]) -
 
 def test_calls_before_the_first_run_are_not_enqueued(new_world: NewWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECONCILE_SCOPE", "all")
-    world = new_world(every=HOUR)
+    world = new_world(every=SELDOM)
     contact_id = world.answered(ago=MINUTE)
     world.run(BOTH_PASSES)
     assert applied(world, contact_id) == [0]
@@ -78,7 +79,7 @@ def test_calls_before_the_first_run_are_not_enqueued(new_world: NewWorld, monkey
     ],
 )
 def test_scopes(begun: Callable[..., World], scope: str, expected: set[str]) -> None:
-    world = begun(scope, every=HOUR)
+    world = begun(scope, every=SELDOM)
     contacts = {
         "hung up": world.abandoned(),
         "sentinel": world.abandoned(AgentInfo={"Id": "agent-jane", "ConnectedToAgentTimestamp": NEVER}),
@@ -156,7 +157,7 @@ def test_the_second_pass_finds_contacts_indexed_late(begun: Callable[..., World]
 
 
 def test_a_contact_is_looked_at_twice(begun: Callable[..., World]) -> None:
-    world = begun(every=HOUR)
+    world = begun(every=SELDOM)
     contact_ids = [world.told(world.answered()) for _ in range(5)]
     world.run(BOTH_PASSES)
     assert applied(world, *contact_ids) == [1] * 5
@@ -229,15 +230,15 @@ def test_a_position_that_stands_is_measured(begun: Callable[..., World], capfd: 
 
 
 def test_an_outage_is_caught_up_for_one_day_only(begun: Callable[..., World], caplog: pytest.LogCaptureFixture) -> None:
-    world = begun(every=HOUR)
-    world.run(HOUR)
+    world = begun(every=SELDOM)
+    world.run(SELDOM)
     world.stack.gateway.fail("SearchContacts", Fault.ERROR)
     early = world.answered()
     world.run(40 * HOUR)
     late = world.answered()
     world.run(12 * HOUR)
     world.stack.gateway.heal()
-    world.run(3 * HOUR)
+    world.run(9 * HOUR)
     assert applied(world, early, late) == [0, 1]
     skipped = [one for answer in world.answers for one in answer["skipped"]]
     assert any("backfill it by hand" in record.message for record in caplog.records)
@@ -271,7 +272,7 @@ def test_a_run_out_of_time_goes_on_where_it_was(begun: Callable[..., World]) -> 
 
 
 def test_nothing_before_the_bound(begun: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> None:
-    world = begun(every=HOUR)
+    world = begun(every=SELDOM)
     old = world.answered()
     world.run(MINUTE)
     monkeypatch.setenv("RECONCILE_NOT_BEFORE", world.now.isoformat())
@@ -311,6 +312,7 @@ def test_a_hand_over_to_another_system_and_back(
     world.set(monkeypatch, **back)
     world.run(HOUR)  # the first run begins with what ends from then on
     ours = world.answered()
+    world.schedule(SELDOM)
     world.run(BOTH_PASSES)
     assert applied(world, before, ours) == [1, 1]
     assert applied(world, *theirs) == [0] * 5
@@ -397,7 +399,7 @@ def test_a_weeks_outage_leaves_at_most_two_messages_a_contact(
 
 
 def test_a_paused_worker_gets_at_most_two_messages_a_contact(begun: Callable[..., World]) -> None:
-    world = begun(every=HOUR)
+    world = begun(every=SELDOM)
     world.mapping.is_enabled = False
     told, lost = world.told(), world.answered()
     world.run(BOTH_PASSES + 9 * HOUR)

@@ -23,6 +23,8 @@ from tools.local.misbehaviour import (
     Truncated,
 )
 
+pytestmark = pytest.mark.usefixtures("ready_token")
+
 FLOW, EVENT = "contact flow", "contact event"
 sources = pytest.mark.parametrize("source", [FLOW, EVENT])
 Finished = Callable[[str], str]

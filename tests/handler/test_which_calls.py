@@ -245,9 +245,10 @@ def test_a_moved_caller_who_hung_up_is_one_missed_call(begun: NewWorld, scope: s
     world = begun(scope)
     world.run(30 * MINUTE)
     legs = moved_on(world)
+    world.schedule(6 * HOUR)
     world.run(23 * HOUR)
     assert [applied(world, leg) for leg in legs] == [0, 0, 0]
-    world.run(3 * HOUR)
+    world.run(10 * HOUR)
     assert [applied(world, leg) for leg in legs] == [1, 0, 0]
 
 

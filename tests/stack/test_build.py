@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.alarm_topic import AlarmTopic
-from tests.support.artifact import PROJECT, TARGET, built, require_lambdas_machine, run, tool
+from tests.support.artifact import PROJECT, TARGET, built, from_wheels, require_lambdas_machine, run, tool
 from tests.support.contacts import new_id
 from tools.local.local_stack import LocalStack
 from tools.local.ministack import MiniStack
@@ -277,11 +277,11 @@ def test_every_function_has_the_same_artifact(artifact: Path) -> None:
         assert differing(artifact, artifact.parent / function) == [], function
 
 
-def test_a_build_on_another_machine_gives_the_same_files(artifact: Path, tmp_path: Path) -> None:
+def test_a_build_on_another_machine_gives_the_same_files(artifact: Path, tmp_path: Path, wheels: Path) -> None:
     """As far as one machine can be another: in hour, zone, permissions, order of sets and folder."""
     build = f"umask 077; exec make {TARGET} ARTIFACTS_DIR={tmp_path / 'again'}"
     (tmp_path / "again").mkdir()
-    built(run("sh", "-c", build, PYTHONHASHSEED="7", TZ="Asia/Tokyo"))
+    built(run("sh", "-c", build, PYTHONHASHSEED="7", TZ="Asia/Tokyo", **from_wheels(wheels)))
     assert differing(artifact, tmp_path / "again") == []
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.support.contacts import RECORDING, contact_event, described, new_id
 from tests.support.sandbox import frugal_session, timings_of_tests
 from tools.local.hand_clock import HandClock
-from tools.local.local_stack import LocalStack
+from tools.local.local_stack import JWT_LASTS, LocalStack
 from tools.local.simulation import Sandbox, Simulation
 from voicecall_sync.clock import TIMINGS
 
@@ -26,11 +26,17 @@ class World(Simulation):
         self._ladder = ladder
         self._contacts: dict[str, dict[str, Any]] = {}
         super().__init__(stack, clock, session=frugal_session, **options)
+        self._store_token()
 
     def new_sandbox(self) -> Sandbox:
         """Return a cold sandbox, with the time-outs that the environment names now."""
         self.timings = replace(timings_of_tests(), ladder=self._ladder)
         return super().new_sandbox()
+
+    def _store_token(self) -> None:
+        """Store a token instead of the key, and a new one whenever that is about to expire."""
+        self.stack.put_secret(self.stack.jwt_secret())
+        self.plan(self.now + JWT_LASTS - HOUR, self._store_token)
 
     @property
     def now(self) -> datetime:

@@ -12,11 +12,13 @@ import functools
 import json
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import boto3
+import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -42,6 +44,7 @@ CALL_CENTER = "ContosoContactCenter"
 TABLE = "voicecall-sync-idempotency"
 SECRET = f"{CALL_CENTER}-salesforce-secret"
 REGION = "us-east-1"
+JWT_LASTS = timedelta(hours=23)
 RETENTION = 14 * 24 * 3600
 MAX_RECEIVES = 1000
 CONTACT_QUEUE = {"DelaySeconds": 90, "VisibilityTimeout": 360, "MessageRetentionPeriod": RETENTION}
@@ -177,6 +180,15 @@ class LocalStack:
                 f"{CALL_CENTER}-scrt-jwt-auth-private-key": pem(self.private_key).decode(),
             }
         )
+
+    def jwt_secret(self) -> str:
+        """Return the secret as an operator may store it: a JWT that Salesforce takes for `JWT_LASTS` from now on.
+
+        To read the private key takes longer than all the rest of a cold sandbox's start.
+        """
+        now = self._clock()
+        claims = {"iss": ORG_ID, "sub": CALL_CENTER, "iat": now, "exp": now + JWT_LASTS}
+        return json.dumps({"jwt": jwt.encode(claims, self.private_key, algorithm="RS256")})
 
     def put_secret(self, text: str) -> None:
         """Store the secret's text, new or over the old one."""

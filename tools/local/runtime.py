@@ -32,7 +32,8 @@ from tools.local.loopback import free_ports
 _CLIENT = Path(__file__).with_name("runtime_client.lock")
 _SAM = Path(__file__).with_name("sam.lock")
 _PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_28_x86_64", "manylinux_2_34_x86_64")
-_PIP = "-m pip install --quiet --no-compile --disable-pip-version-check --no-deps --require-hashes --only-binary=:all:"
+_FOR_LAMBDA = ("--implementation=cp", "--python-version=3.13", *(f"--platform={name}" for name in _PLATFORMS))
+_LOCKED = ("--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes", "--only-binary=:all:")
 _INVOCATIONS = "/2015-03-31/functions/function/invocations"
 _TRIES = 3
 _STARTS_WITHIN = 10.0
@@ -78,8 +79,16 @@ def fetch_client(folder: Path) -> None:
     Raises:
         subprocess.CalledProcessError: pip failed; its output is in ``stderr``.
     """
-    for_lambda = ["--implementation=cp", "--python-version=3.13", *(f"--platform={name}" for name in _PLATFORMS)]
-    _install(folder, _CLIENT, *for_lambda)
+    _install(folder, _CLIENT, *_FOR_LAMBDA)
+
+
+def fetch_wheels(folder: Path, lock: Path) -> None:
+    """Get a lock's wheels for Lambda's Python on x86_64 from the package index into a folder, not installed.
+
+    Raises:
+        subprocess.CalledProcessError: pip failed; its output is in ``stderr``.
+    """
+    _pip("download", "--dest", str(folder), *_FOR_LAMBDA, "--requirement", str(lock))
 
 
 def fetch_sam(folder: Path) -> None:
@@ -108,8 +117,12 @@ def run_sam(
 
 
 def _install(folder: Path, lock: Path, *options: str) -> None:
-    command = [sys.executable, *_PIP.split(), "--target", str(folder), *options, "--requirement", str(lock)]
-    subprocess.run(command, check=True, capture_output=True, text=True)
+    _pip("install", "--no-compile", "--target", str(folder), *options, "--requirement", str(lock))
+
+
+def _pip(command: str, *arguments: str) -> None:
+    line = [sys.executable, "-m", "pip", command, *_LOCKED, *arguments]
+    subprocess.run(line, check=True, capture_output=True, text=True)
 
 
 class LambdaRuntime:
