@@ -13,12 +13,10 @@ import hashlib
 import importlib
 import importlib.util
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -37,7 +35,6 @@ _NEEDS_NONE = frozenset({"lock"})
 _STAMP = "voicecall-sync.stamp"
 _UNFINISHED = "unfinished\n"
 _LAST_LINES = 15
-_FETCHERS = 2
 _LOOK_EVERY, _TELL_EVERY = 0.2, 10.0
 """Seconds."""
 
@@ -185,85 +182,47 @@ def install(venv: Path, lock: Path) -> None:
     Raises:
         SetUpError: pip failed, for example because of a package outside the lock.
     """
-    progress = Progress()
-    try:
-        with tempfile.TemporaryDirectory() as wheels:
-            packages = _fetch(venv, lock, Path(wheels), progress)
-            _install_fetched(venv, lock, Path(wheels), packages, progress)
-    finally:
-        progress.end()
-
-
-def _install_fetched(venv: Path, lock: Path, wheels: Path, packages: int, progress: Progress) -> None:
-    # Compiling would take half of the time, most of it for modules that are never imported.
-    options = ["--no-compile", "--no-index", "--find-links", str(wheels), "--requirement", str(lock)]
-    had = len(_packages_in(venv))
-    with (wheels / "said.txt").open("w+", encoding="utf-8", errors="replace") as said:
-        with _pip(venv, "install", options, said.fileno()) as installing:
-            while installing.poll() is None:
-                progress.tell(f"installed {len(_packages_in(venv)) - had} of {packages}")
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    installing.wait(_LOOK_EVERY)
-        said.seek(0)
-        _require_success([installing], said.read())
-
-
-def _fetch(venv: Path, lock: Path, wheels: Path, progress: Progress) -> int:
-    """Fetch the wheels of a lock that are not installed, and tell how far that is. Return how many they are.
-
-    Most of it is reading the index, for which a pip uses one processor. So there are several, each for a part.
-    """
-    entries = _missing(venv, lock.read_text(encoding="utf-8"))
-    packages, fetched = len(entries), 0
-    lines: deque[str] = deque(maxlen=_LAST_LINES)
-    ours, theirs = os.pipe()
-    with contextlib.ExitStack() as running:
-        output = running.enter_context(os.fdopen(ours, encoding="utf-8", errors="replace"))
-        fetching = []
-        for number in range(_FETCHERS):
-            part = wheels / f"{number}.txt"
-            part.write_text("".join(entries[number::_FETCHERS]), encoding="utf-8")
-            options = ["--dest", str(wheels), "--requirement", str(part)]
-            fetching.append(running.enter_context(_pip(venv, "download", options, theirs)))
-        os.close(theirs)
-        for line in output:
-            lines.append(line)
-            if line.startswith("Ignoring "):  # of another system or Python
-                packages -= 1
-            elif line.startswith(("Collecting ", "Processing ")):
-                fetched += 1
-                progress.tell(f"fetching package {fetched} of {packages}")
-    _require_success(fetching, "".join(lines))
-    return packages
-
-
-def _missing(venv: Path, lock: str) -> list[str]:
-    """Return a lock's entries, each with its hashes, of the packages that the environment does not have."""
-    have = {_plain(path.name.removesuffix(".dist-info")) for path in _packages_in(venv)}
-    entries = re.findall(r"^\S.*\n?(?:[ \t].*\n?)*", lock, re.MULTILINE)
-    return [entry for entry in entries for name, version in pins(entry) if _plain(f"{name}-{version}") not in have]
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _pip(venv: Path, command: str, options: list[str], output: int) -> subprocess.Popen[bytes]:
-    pip = [str(_python(venv)), "-m", "pip", command, "--no-input", "--disable-pip-version-check"]
+    pip = [str(_python(venv)), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
     pip += ["--no-deps", "--require-hashes", "--only-binary=:all:", "--progress-bar=off"]
-    return subprocess.Popen([*pip, *options], stdout=output, stderr=subprocess.STDOUT)
-
-
-def _require_success(ended: list[subprocess.Popen[bytes]], output: str) -> None:
-    if any(pip.returncode for pip in ended):
+    pip.append("--no-compile")  # half of the time, most of it for modules that are never imported
+    with subprocess.Popen(
+        [*pip, "--requirement", str(lock)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as installing:
+        packages = sum(1 for _ in pins(lock.read_text(encoding="utf-8")))
+        last_lines = _followed(installing, venv, packages)
+    if installing.returncode:
         raise SetUpError(
-            f"pip could not install the packages:\n{_last_lines(output)}\n"
+            f"pip could not install the packages:\n{_last_lines(last_lines)}\n"
             "Is the package index reachable from here? Behind a proxy, set HTTPS_PROXY or PIP_INDEX_URL."
         )
 
 
-def _packages_in(venv: Path) -> list[Path]:
-    return list(venv.glob("[Ll]ib/**/site-packages/*.dist-info"))
+def _followed(installing: subprocess.Popen[str], venv: Path, packages: int) -> str:
+    """Tell how far pip is until it has ended; return the last lines it wrote."""
+    lines: deque[str] = deque(maxlen=_LAST_LINES)
+    progress, fetched, had = Progress(), 0, _packages_in(venv)
+    for line in installing.stdout or ():
+        lines.append(line)
+        if line.startswith("Ignoring "):  # of another system or Python
+            packages -= 1
+        elif line.startswith(("Collecting ", "Processing ", "Requirement already satisfied")):
+            fetched += 1
+            progress.tell(f"fetching package {fetched} of {packages}")
+        elif line.startswith("Installing collected packages"):  # and not another word until that is done
+            while installing.poll() is None:
+                progress.tell(f"installed {_packages_in(venv) - had} of {packages}")
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    installing.wait(_LOOK_EVERY)
+    progress.end()
+    return "".join(lines)
+
+
+def _packages_in(venv: Path) -> int:
+    return sum(1 for _ in venv.glob("[Ll]ib/**/site-packages/*.dist-info"))
 
 
 class Progress:
