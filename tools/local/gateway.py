@@ -10,10 +10,8 @@ by the name of its operation. It passes the request on, unless a test set a faul
     LATE_HANG  the request has had its effect, and no answer comes
 """
 
-import contextlib
 import http.client
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -26,8 +24,6 @@ from tools.local.messages import Reply, Request, utc_now
 from tools.local.sqs import TARGET
 
 _UPSTREAM_SECONDS = 30.0
-_KEPT_SECONDS = 30.0
-"""How long a connection may be idle; MiniStack closes it only later."""
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"})
 _OURS = frozenset({"connection", "host", "origin"})
 """Headers of a request that are for this gateway, and not for the server behind it."""
@@ -96,7 +92,6 @@ class AwsGateway:
         self._under_way = 0
         self._faults: dict[str, _Set] = {}
         self._calls: list[str] = []
-        self._kept: list[tuple[float, http.client.HTTPConnection]] = []
 
     def __enter__(self) -> Self:
         self._server.start()
@@ -106,8 +101,6 @@ class AwsGateway:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.stop()
-        while self._kept:
-            self._kept.pop()[1].close()
 
     @property
     def url(self) -> str:
@@ -200,33 +193,17 @@ class AwsGateway:
             return found.fault
 
     def _pass_on(self, request: Request) -> Reply:
-        base = self._behind(request)
-        upstream = self._connection(base)
-        is_kept = False
+        base = urlsplit(self._behind(request))
+        upstream = http.client.HTTPConnection(str(base.hostname), base.port, timeout=_UPSTREAM_SECONDS)
         try:
             headers = {name: value for name, value in request.headers.items() if name.lower() not in _OURS}
             upstream.request(request.method, request.target, request.body, headers)
             answer = upstream.getresponse()
             body = answer.read()
-            is_kept = base == self._aws and not answer.will_close
         finally:
-            if is_kept:
-                self._kept.append((time.monotonic(), upstream))
-            else:
-                upstream.close()
+            upstream.close()
         kept = tuple((name, value) for name, value in answer.getheaders() if name.lower() not in _HOP_BY_HOP)
         return Reply(answer.status, body, kept)
-
-    def _connection(self, base: str) -> http.client.HTTPConnection:
-        """Return a connection: to what serves the rest one that was used before, unless it was idle for long."""
-        if base == self._aws:
-            with contextlib.suppress(IndexError):
-                used, kept = self._kept.pop()
-                if time.monotonic() - used < _KEPT_SECONDS:
-                    return kept
-                kept.close()
-        address = urlsplit(base)
-        return http.client.HTTPConnection(str(address.hostname), address.port, timeout=_UPSTREAM_SECONDS)
 
     def _behind(self, request: Request) -> str:
         """Return the base URL of what serves the request."""

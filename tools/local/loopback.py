@@ -5,6 +5,8 @@ status line, reset a connection or break TLS. So they hold the connection themse
 """
 
 import contextlib
+import http.client
+import io
 import socket
 import ssl
 import struct
@@ -83,31 +85,32 @@ class Connection:
             ForeignRequestError: its Host or its Origin is not this server's own.
         """
         with _client_may_go():
-            request_line, *lines = self._read_head()
+            request_line, head = self._read_head()
             try:
-                method, target, _version = request_line.split()
-                head = Request(self.number, method, target, dict(map(_header, lines)), b"")
-                length = int(head.header("Content-Length") or "0")
-            except ValueError as error:
+                method, target, _version = request_line.decode("latin-1").split()
+                headers = http.client.parse_headers(io.BytesIO(head))
+                length = int(headers.get("Content-Length", "0"))
+            except (ValueError, http.client.HTTPException) as error:
                 raise MalformedRequestError from error
-            if head.header("Transfer-Encoding") is not None or length < 0:
+            if "Transfer-Encoding" in headers or length < 0:
                 raise MalformedRequestError
-            request = replace(head, body=self._reader.read(length))
-        if len(request.body) < length:
+            body = self._reader.read(length)
+        if len(body) < length:
             raise ClientGoneError
+        request = Request(self.number, method, target, dict(headers.items()), body)
         if why := refusal(request.header, self._own):
             raise ForeignRequestError(why)
         self.is_last_request = request.wants_close
         return request
 
-    def _read_head(self) -> list[str]:
-        # A head that breaks off is not a whole one: a killed client would look alive.
+    def _read_head(self) -> tuple[bytes, bytes]:
+        # http.client takes a head that breaks off for a whole one: a killed client would look alive
         lines = [self._reader.readline(_LONGEST_LINE)]
         while lines[-1] not in {b"\r\n", b""}:
             lines.append(self._reader.readline(_LONGEST_LINE))
-        if not lines.pop():
+        if not lines[-1]:
             raise ClientGoneError
-        return [line.decode("latin-1") for line in lines] or [""]
+        return lines[0], b"".join(lines[1:])
 
     def answer(self, reply: Reply) -> None:
         """Send a complete answer, saying ``Connection: close`` where the client asked for that."""
@@ -155,13 +158,6 @@ class Connection:
         with contextlib.suppress(OSError):
             # not SSLSocket's own shutdown, which takes the TLS state from under the thread in it
             socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
-
-
-def _header(line: str) -> tuple[str, str]:
-    name, colon, value = line.partition(":")
-    if not colon or name != name.strip():
-        raise ValueError(line)
-    return name, value.strip()
 
 
 @contextlib.contextmanager
