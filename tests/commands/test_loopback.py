@@ -87,16 +87,24 @@ def started(command: str, environment: Mapping[str, str]) -> subprocess.Popen[by
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_listens_on_loopback_only(command: str, own: Mapping[str, str]) -> None:
+    """On a busy machine a command may be over before we look. Then we look at another run."""
+    runs = [addresses_of(command, own)]
+    while len(runs[-1]) < PARTS and len(runs) < 5:
+        runs.append(addresses_of(command, own))
+    assert len(runs[-1]) == PARTS
+    assert {ip for seen in runs for ip, _ in seen} == {"127.0.0.1"}
+
+
+def addresses_of(command: str, environment: Mapping[str, str]) -> set[tuple[str, int]]:
+    """Run a command; return the addresses that it was seen to listen on."""
     seen: set[tuple[str, int]] = set()
-    with started(command, own) as process:
+    with started(command, environment) as process:
         root = psutil.Process(process.pid)
         while process.poll() is None and not (command == "stack" and len(seen) == PARTS):
             seen |= listening(root)
             time.sleep(POLL_SECONDS)
         process.terminate()
-
-    assert len(seen) == PARTS
-    assert {ip for ip, _ in seen} == {"127.0.0.1"}
+    return seen
 
 
 def test_so_do_the_tests_and_lambdas_emulator(

@@ -258,10 +258,9 @@ def test_a_closed_contact_whose_message_comes_back_is_open_again(closed: Callabl
 def test_a_closed_contact_in_the_dead_letter_queue_is_noted(
     closed: Callable[..., tuple[World, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RECONCILE_SCOPE", "none")
-    world, contact_id = closed(every=12 * HOUR, ladder=SPARSE)
+    world, contact_id = closed(ladder=SPARSE)
     world.reconcile({"contactIds": [contact_id]})
-    world.stack.salesforce.stop()
+    world.set(monkeypatch, RECONCILE_SCOPE="none", JWT_SECRET_ID="missing", every=12 * HOUR)
     world.run(8 * DAY)
     assert world.parked(contact_id) == 1
     record = world.record(contact_id)

@@ -170,9 +170,9 @@ def test_a_runtime_killed_in_the_middle_of_the_patch(
 def test_a_time_out_in_the_middle_of_the_patch(stack: LocalStack, start: Start, finished: Finished) -> None:
     """The sandbox stands still, as if its processor had been taken away, until Lambda's time for it is up.
 
-    With less than ten seconds the worker would not begin.
+    With less than ten seconds the worker would not begin, and a busy machine takes some before it does.
     """
-    function, contact_id = start(WORKER, timeout=12), finished(new_id())
+    function, contact_id = start(WORKER, timeout=16), finished(new_id())
     deliver(stack, taking(function), contact_event(finished(new_id())))  # warm from here on
 
     def freeze(_: object) -> None:
