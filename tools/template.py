@@ -25,8 +25,8 @@ _WITHOUT_PREFIX = ("Ref", "Condition")
 _TABLE_SETTINGS = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
 
 
-class _Loader(yaml.SafeLoader):  # type: ignore[misc] # PyYAML's classes are untyped
-    """PyYAML's safe loader, knowing CloudFormation's short tags; a class of its own leaves PyYAML's as it was."""
+class _Loader(yaml.CSafeLoader):  # type: ignore[misc] # PyYAML's classes are untyped
+    """PyYAML's safe loader, in C, knowing CloudFormation's short tags; a class of its own leaves PyYAML's as it was."""
 
 
 def _intrinsic(loader: Any, tag: str, node: Any) -> dict[str, Any]:  # noqa: ANN401  (PyYAML is untyped)

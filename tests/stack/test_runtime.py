@@ -1,5 +1,6 @@
 """The built artifact under Lambda's own runtime, from an event to Salesforce: killed, timed out, misconfigured."""
 
+import functools
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -24,9 +25,14 @@ from voicecall_sync.settings import RECONCILING, SENDING, WITH_DEAD_LETTERS
 
 Start = Callable[..., LambdaRuntime]
 Finished = Callable[[str], str]
-RESOURCES = translate(load(ROOT / "template.yaml"))["Resources"]
 FLOW, WORKER, RECONCILE = "UpdateVoiceCallFunction", "ContactQueueFunction", "ReconcileFunction"
 BUSY = Answer(429, headers=(("Retry-After", "120"),))
+
+
+@functools.cache
+def resources() -> dict[str, Any]:
+    translated: dict[str, Any] = translate(load(ROOT / "template.yaml"))["Resources"]
+    return translated
 
 
 @pytest.fixture
@@ -43,7 +49,7 @@ def start(kit: Kit, artifact: Path, stack: LocalStack, tmp_path: Path) -> Iterat
             without: tuple[str, ...] = (),
             **more: str,
         ) -> LambdaRuntime:
-            properties = RESOURCES[name]["Properties"]
+            properties = resources()[name]["Properties"]
             given = properties["Environment"]["Variables"].keys() - set(without)
             variables = {
                 variable: value
@@ -82,7 +88,7 @@ def taking(function: LambdaRuntime) -> Callable[[Any], Any]:
 
 def test_a_cold_start_fits_into_the_flows_eight_seconds(stack: LocalStack, start: Start) -> None:
     """Initialisation counts against the time-out, so this is what a flow's first call has."""
-    assert RESOURCES[FLOW]["Properties"]["Timeout"] == 8
+    assert resources()[FLOW]["Properties"]["Timeout"] == 8
     function, contact_id, put_off = start(FLOW), new_id(), new_id()
     answer = function.invoke(flow_event(contact_id))
     assert {type(value) for value in answer.values()} == {str}
@@ -253,8 +259,8 @@ OF_ANOTHER_NAME = {"SendMessageBatch": "SendMessage"}
 
 def allowed(function: str) -> set[str]:
     """The actions of a function's role, but those that Lambda itself makes for its log, and those of KMS."""
-    role = RESOURCES[function]["Properties"]["Role"]["Fn::GetAtt"][0]
-    (policy,) = RESOURCES[role]["Properties"]["Policies"]
+    role = resources()[function]["Properties"]["Role"]["Fn::GetAtt"][0]
+    (policy,) = resources()[role]["Properties"]["Policies"]
     plain = [statement for statement in policy["PolicyDocument"]["Statement"] if "Action" in statement]
     actions = [action for statement in plain for action in _listed(statement["Action"])]
     return {action for action in actions if action.partition(":")[0] not in {"logs", "kms"}}

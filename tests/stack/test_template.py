@@ -12,8 +12,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from cfnlint.api import lint
-from cfnlint.config import ManualArgs
 
 from tools.check import ROOT
 from tools.template import Template, load, translate
@@ -138,6 +136,10 @@ def test_what_aws_makes_of_it_was_reviewed(translated: Template, *, renew: bool)
 
 def test_cfn_lint_accepts_the_translated_template(translated: Template) -> None:
     """``python3 -m tools check`` lints it as written, where it does not look into functions and their policies."""
+    # Importing them takes a second, which each of xdist's workers would spend.
+    from cfnlint.api import lint  # noqa: PLC0415
+    from cfnlint.config import ManualArgs  # noqa: PLC0415
+
     found = lint(json.dumps(translated), config=ManualArgs(regions=["us-east-1"]))
     assert [f"{match.rule.id}: {match.message}" for match in found] == []
 
