@@ -96,7 +96,7 @@ def test_a_command_listens_on_loopback_only(command: str, own: Mapping[str, str]
 
 
 def addresses_of(command: str, environment: Mapping[str, str]) -> set[tuple[str, int]]:
-    """Run a command; return the addresses that it was seen to listen on."""
+    """Run a command; return the addresses on which it listened."""
     seen: set[tuple[str, int]] = set()
     with started(command, environment) as process:
         root = psutil.Process(process.pid)
