@@ -14,7 +14,7 @@ from pathlib import Path
 from tools.check import ROOT, STYLE, TYPES, run, run_all
 from tools.local.keeper import die_with_parent
 
-WORKERS = 5
+WORKERS = 4
 """More than a small machine has cores: the tests of time-outs mostly wait."""
 COVERAGE = "--coverage"
 _PYTEST = ("pytest", "-n", str(WORKERS), "--dist", "worksteal")
