@@ -79,7 +79,8 @@ def test_a_flow_and_an_event_at_once(stack: LocalStack, environment: dict[str, s
     events = [flow_event(contact_id), contact_event(contact_id)] * 4
     # A flow has 8 seconds at the most, which a small machine may use up.
     statuses = statuses_of({**environment, "TEST_AWS_SECONDS": "1.5", "TEST_FLOW_SECONDS": "8"}, events)
-    assert statuses.keys() <= {"UPDATED", "DUPLICATE", "RETRY_LATER"}
+    # An event that meets a flow's claim raises, so that it comes again: the flow's update may not be applied.
+    assert statuses.keys() <= {"UPDATED", "DUPLICATE", "RETRY_LATER", "raised"}
     assert stack.salesforce.applied(contact_id) == statuses["UPDATED"] <= 1
     assert statuses["UPDATED"] == 1 or stack.state(contact_id) == "NOT_APPLIED"
 
