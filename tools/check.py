@@ -13,12 +13,12 @@ from tools.local.keeper import die_with_parent
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# Heading -> module and its arguments.
 STYLE: Mapping[str, Sequence[str]] = {
     "ruff check": ("ruff", "check", "."),
     "ruff format": ("ruff", "format", "--check", "."),
 }
 TYPES: Mapping[str, Sequence[str]] = {"mypy": ("mypy",)}
-"""Heading -> module and its arguments."""
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 from tools.check import ROOT, STYLE, TYPES, run, run_all
 from tools.local.keeper import die_with_parent
@@ -63,27 +64,18 @@ def _from_here(argument: str) -> str:
 
 @contextlib.contextmanager
 def _types_checked_beside() -> Iterator[Callable[[], int]]:
-    """Meanwhile check the types, which takes one core for long; gives what tells of it and returns its exit status."""
+    """Meanwhile check the types, which takes one core for long; gives what shows the result and returns its status."""
     ((heading, line),) = TYPES.items()
-    with (
-        tempfile.TemporaryFile() as said,
-        subprocess.Popen(
-            [sys.executable, "-m", *line],
-            cwd=ROOT,
-            stdout=said,
-            stderr=subprocess.STDOUT,
-            preexec_fn=die_with_parent,  # noqa: PLW1509 - it only asks the kernel for that
-        ) as checking,
-    ):
+    with tempfile.TemporaryFile() as output, _started(line, output) as checking:
 
-        def told() -> int:
+        def finish() -> int:
             status = checking.wait()
-            said.seek(0)
-            print(f"== {heading}\n{said.read().decode(errors='replace')}", end="", flush=True)
+            output.seek(0)
+            print(f"== {heading}\n{output.read().decode(errors='replace')}", end="", flush=True)
             return status
 
         try:
-            yield told
+            yield finish
         finally:
             checking.kill()
 
@@ -91,15 +83,19 @@ def _types_checked_beside() -> Iterator[Callable[[], int]]:
 @contextlib.contextmanager
 def _everything_imported_once() -> Iterator[None]:
     """Meanwhile let one process compile what the tests import: in a new environment each worker would, for itself."""
-    collecting = [sys.executable, "-m", "pytest", "--collect-only", "--quiet"]
-    with subprocess.Popen(
-        collecting,
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=die_with_parent,  # noqa: PLW1509 - it only asks the kernel for that
-    ):
+    with _started(("pytest", "--collect-only", "--quiet"), subprocess.DEVNULL):
         yield
+
+
+def _started(line: Sequence[str], output: IO[bytes] | int) -> subprocess.Popen[bytes]:
+    """Start a module with this Python, from the project's root, its output going there. It ends with this process."""
+    return subprocess.Popen(
+        [sys.executable, "-m", *line],
+        cwd=ROOT,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        preexec_fn=die_with_parent,  # noqa: PLW1509 - it only asks the kernel for that
+    )
 
 
 if __name__ == "__main__":

@@ -94,7 +94,8 @@ def _look(target: Target, limit: int, now: datetime) -> _Attention:
     not_applied = list(islice(records.opened(target, State.NOT_APPLIED), MOST_LOOKED_AT + 1))
     more = len(not_applied) > MOST_LOOKED_AT
     dead = [record for record in not_applied if need_of(record, now) is Need.DEAD_LETTERED][::-1]
-    waits = sorted((record for record in not_applied[:MOST_LOOKED_AT] if record.waits), key=_waiting_since)
+    others = (record for record in not_applied[:MOST_LOOKED_AT] if need_of(record, now) is not Need.DEAD_LETTERED)
+    waits = sorted(others, key=_waiting_since)
     claimed = islice(records.opened(target, State.CLAIMED), MOST_LOOKED_AT)
     stuck = (record for record in claimed if need_of(record, now) is Need.EXPIRED_CLAIM)
     needs = (

@@ -70,6 +70,23 @@ def test_waiting_contacts_are_counted_and_shown_with_their_return(
     assert (said["waiting"]["contacts"][0]["failures"], len(said["waiting"]["contacts"])) == (3, 12)
 
 
+def test_those_that_have_waited_longest_come_first(
+    operate: Operate, deployed: DeployedStack, put: Callable[..., str]
+) -> None:
+    """A failed attempt begins the record's state anew, not the wait."""
+    second = put("NOT_APPLIED", since=NOW - 600)
+    first = put("NOT_APPLIED", since=NOW - 60, failedSince=NOW - 7200)
+    said = operate("--stack", deployed.name, "attention", "--json").json
+    assert [contact["contactId"] for contact in said["waiting"]["contacts"]] == [first, second]
+
+
+def test_a_waiting_record_with_an_unknown_state_is_shown(
+    operate: Operate, deployed: DeployedStack, put: Callable[..., str]
+) -> None:
+    contact_id = put("EDITED BY HAND", since=NOW - 60, open="NOT_APPLIED")
+    assert contact_id in operate("--stack", deployed.name, "attention").out
+
+
 def test_contacts_are_counted_and_not_messages(
     operate: Operate, deployed: DeployedStack, put: Callable[..., str], stack: LocalStack
 ) -> None:

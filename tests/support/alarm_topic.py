@@ -1,14 +1,10 @@
 """An alarm topic of MiniStack's with one subscriber, a queue, which keeps what was published."""
 
-import functools
 import json
 from dataclasses import dataclass, field
-from typing import Any
 from uuid import uuid4
 
-import boto3
-
-from tools.local.local_stack import REGION
+from tools.local.local_stack import aws_client
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +26,7 @@ class AlarmTopic:
 
     def __post_init__(self) -> None:
         name = f"alarms-{uuid4()}"
-        sns, sqs = (_client(service, self.aws) for service in ("sns", "sqs"))
+        sns, sqs = aws_client("sns", self.aws), aws_client("sqs", self.aws)
         self.arn = sns.create_topic(Name=name)["TopicArn"]
         self._queue = sqs.create_queue(QueueName=name)["QueueUrl"]
         attributes = sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])["Attributes"]
@@ -39,16 +35,10 @@ class AlarmTopic:
     @property
     def published(self) -> list[Published]:
         """Everything that was published so far, in no certain order."""
-        sqs = _client("sqs", self.aws)
+        sqs = aws_client("sqs", self.aws)
         while messages := sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages"):
             for message in messages:
                 envelope = json.loads(message["Body"])
                 self._published.append(Published(envelope["Subject"], envelope["Message"]))
                 sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
         return list(self._published)
-
-
-@functools.cache
-def _client(service: str, url: str) -> Any:
-    session: Any = boto3.Session("local", "local", region_name=REGION)
-    return session.client(service, endpoint_url=url)

@@ -192,7 +192,7 @@ class LocalStack:
 
     def put_secret(self, text: str) -> None:
         """Store the secret's text, new or over the old one."""
-        secrets = _client("secretsmanager", self._aws)
+        secrets = aws_client("secretsmanager", self._aws)
         if self._has_secret:
             secrets.put_secret_value(SecretId=self.secret, SecretString=text)
         else:
@@ -224,13 +224,13 @@ class LocalStack:
     @property
     def dynamodb(self) -> "DynamoDBClient":
         """A client that goes to the table directly, past the gateway's faults."""
-        client: DynamoDBClient = _client("dynamodb", self._aws)
+        client: DynamoDBClient = aws_client("dynamodb", self._aws)
         return client
 
     @property
     def sqs(self) -> "SQSClient":
         """A client that goes to the queues directly, past the gateway's faults."""
-        client: SQSClient = _client("sqs", self._sqs_url)
+        client: SQSClient = aws_client("sqs", self._sqs_url)
         return client
 
     def record(self, contact_id: str) -> dict[str, Any] | None:
@@ -276,7 +276,8 @@ def _session() -> boto3.Session:
 
 
 @functools.cache
-def _client(service: Literal["dynamodb", "secretsmanager", "sqs"], url: str) -> Any:  # noqa: ANN401 - one of two kinds
+def aws_client(service: Literal["dynamodb", "secretsmanager", "sns", "sqs"], url: str) -> Any:  # noqa: ANN401 - any of them
+    """Return a client of AWS at this address; one for all who ask."""
     return _session().client(service, endpoint_url=url)
 
 

@@ -46,9 +46,14 @@ class Counts:
             self.contacts.append({"contactId": contact_id, "status": status, "detail": detail})
 
     @property
+    def broke_off(self) -> str | None:
+        """Return why the run ended early, if an operator must look at that."""
+        return None if self.harmless else self.stopped
+
+    @property
     def needs_a_look(self) -> bool:
         """Tell whether something failed that an operator must look at."""
-        return (self.stopped is not None and not self.harmless) or self.not_told is not None
+        return self.broke_off is not None or self.not_told is not None
 
     @property
     def skipped_minutes(self) -> int:

@@ -353,5 +353,5 @@ class Reconciliation:
         report.progress("reconciled", **self.counts.progress())
         if counts.not_told is not None:
             report.not_told(counts.not_told)
-        if counts.stopped is not None and not counts.harmless:
-            report.stopped(counts.stopped)
+        if counts.broke_off is not None:
+            report.stopped(counts.broke_off)

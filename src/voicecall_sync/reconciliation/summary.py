@@ -19,7 +19,7 @@ from voicecall_sync.queue.depth import Depth
 
 DAY = timedelta(days=1)
 MOST_COUNTED = 10_000
-"""How many contacts of a state are counted. Reading so many of each takes up to half a minute."""
+"""How many contacts of a state are counted, so that no run spends its time on counting."""
 
 
 @dataclass(frozen=True, slots=True)
