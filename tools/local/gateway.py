@@ -10,20 +10,22 @@ by the name of its operation. It passes the request on, unless a test set a faul
     LATE_HANG  the request has had its effect, and no answer comes
 """
 
-import http.client
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
+
+import urllib3
 
 from tools.local.loopback import Connection, LoopbackServer
 from tools.local.messages import Reply, Request, utc_now
 from tools.local.sqs import TARGET
 
 _UPSTREAM_SECONDS = 30.0
+_UPSTREAM_CONNECTIONS = 8
+"""How many to one server are kept. Requests above that number open further ones."""
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"})
 _OURS = frozenset({"connection", "host", "origin"})
 """Headers of a request that are for this gateway, and not for the server behind it."""
@@ -92,6 +94,8 @@ class AwsGateway:
         self._under_way = 0
         self._faults: dict[str, _Set] = {}
         self._calls: list[str] = []
+        # It keeps its connections: to open one costs a server more than to answer a request.
+        self._upstream = urllib3.PoolManager(maxsize=_UPSTREAM_CONNECTIONS, timeout=_UPSTREAM_SECONDS)
 
     def __enter__(self) -> Self:
         self._server.start()
@@ -101,6 +105,7 @@ class AwsGateway:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.stop()
+        self._upstream.clear()
 
     @property
     def url(self) -> str:
@@ -193,17 +198,13 @@ class AwsGateway:
             return found.fault
 
     def _pass_on(self, request: Request) -> Reply:
-        base = urlsplit(self._behind(request))
-        upstream = http.client.HTTPConnection(str(base.hostname), base.port, timeout=_UPSTREAM_SECONDS)
-        try:
-            headers = {name: value for name, value in request.headers.items() if name.lower() not in _OURS}
-            upstream.request(request.method, request.target, request.body, headers)
-            answer = upstream.getresponse()
-            body = answer.read()
-        finally:
-            upstream.close()
-        kept = tuple((name, value) for name, value in answer.getheaders() if name.lower() not in _HOP_BY_HOP)
-        return Reply(answer.status, body, kept)
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in _OURS}
+        server = self._upstream.connection_from_url(self._behind(request))  # its own method would tidy the path
+        answer = server.urlopen(
+            request.method, request.target, request.body, headers, retries=False, redirect=False, decode_content=False
+        )
+        kept = tuple((name, value) for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP)
+        return Reply(answer.status, answer.data, kept)
 
     def _behind(self, request: Request) -> str:
         """Return the base URL of what serves the request."""
