@@ -1,3 +1,4 @@
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -34,6 +35,12 @@ TRACED = frozenset(
         "test_time_and_sockets",
     }
 )
+
+
+def pytest_configure() -> None:
+    """Let Python go through all its objects a hundred times less often: that took a tenth of the tests' time."""
+    young, middle, old = gc.get_threshold()
+    gc.set_threshold(young, middle, 100 * old)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
