@@ -17,6 +17,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -28,7 +29,8 @@ from tools.lock import pins
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER_VARIABLE = "VOICECALL_SYNC_VENV"
-LOCK = ROOT / "tools" / "requirements.lock"
+LOCKS = (ROOT / "tools" / "pip.lock", ROOT / "tools" / "requirements.lock")
+"""What is installed, in this order: the first is the pip that installs the second."""
 _NEEDS_NONE = frozenset({"lock"})
 """Commands for which a Python with pip is enough."""
 
@@ -59,7 +61,7 @@ class Stamp:
 
     Attributes:
         python: The version without its last part: 3.11.7 and 3.11.9 run the same packages.
-        lock: A digest of the lock, which has the packages.
+        lock: A digest of the locks, which have the packages.
     """
 
     python: str
@@ -67,7 +69,7 @@ class Stamp:
 
     @classmethod
     def wanted(cls, version: tuple[int, int], lock: bytes) -> Stamp:
-        """Return the stamp of an environment for this Python and this lock."""
+        """Return the stamp of an environment for this Python and these locks."""
         return cls(".".join(map(str, version)), hashlib.sha256(lock).hexdigest())
 
     @classmethod
@@ -126,7 +128,7 @@ def _run(command: str, arguments: list[str]) -> int:
 
 
 def _make_ready(venv: Path) -> None:
-    wanted = Stamp.wanted(sys.version_info[:2], LOCK.read_bytes())
+    wanted = Stamp.wanted(sys.version_info[:2], b"".join(lock.read_bytes() for lock in LOCKS))
     stamp = venv / _STAMP
     found = Stamp.parse(stamp.read_text(encoding="ascii")) if _python(venv).exists() and stamp.exists() else None
     what = need(found, wanted)
@@ -142,7 +144,8 @@ def _make_ready(venv: Path) -> None:
         _create(venv)
     else:
         _say(f"installing into {_shown(venv)} what has changed ...")
-    install(venv, LOCK)
+    for lock in LOCKS:
+        install(venv, lock)
     stamp.write_text(str(wanted), encoding="ascii")
     _say(f"ready after {time.monotonic() - started:.0f} s")
 
@@ -222,7 +225,8 @@ def _followed(installing: subprocess.Popen[str], venv: Path, packages: int) -> s
 
 
 def _packages_in(venv: Path) -> int:
-    return sum(1 for _ in venv.glob("[Ll]ib/**/site-packages/*.dist-info"))
+    site_packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(venv)}))
+    return sum(1 for _ in site_packages.glob("*.dist-info"))
 
 
 class Progress:

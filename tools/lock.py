@@ -4,6 +4,7 @@
     tools/requirements.txt            the commands and the tests      -> tools/requirements.lock
     tools/local/sam.txt               SAM, in a folder of its own     -> tools/local/sam.lock
     tools/local/runtime_client.txt    Lambda's runtime client         -> tools/local/runtime_client.lock
+    tools/pip.txt                     what installs all of these      -> tools/pip.lock
     tools/uv.txt                      what resolves all of these      -> tools/uv.lock
 
 A list has the packages that we chose. A lock has every package that comes with them, one version each, with the hashes
@@ -74,6 +75,7 @@ LOCKS = (
         unneeded=("setuptools", "wheel"),
     ),
     Lock("tools/local/runtime_client.txt", ("3.13",), LAMBDA),
+    Lock("tools/pip.txt"),
     Lock("tools/uv.txt"),
 )
 """In the order they are made: a later one builds on what an earlier one has."""
