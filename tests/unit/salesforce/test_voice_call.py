@@ -716,37 +716,36 @@ def test_the_simulator_and_we_know_the_same_properties() -> None:
 MARKER = "Zaphod7731"
 
 
-@pytest.mark.parametrize(
-    "spoiler",
-    [
-        MARKER,
-        MARKER + "\ud800",
-        f"{{{MARKER}",
-        f'"{MARKER}"',
-        [MARKER],
-        {"value": MARKER},
-        {"value": MARKER, "isError": MARKER},
-        {"value": [MARKER], "isError": True},
-        7731773177317731773177,
-        -7731.7731,
-        f"2026-11-22T09:30:00 {MARKER}",
-        f"kinesisvideo/{MARKER}",
-        MARKER * 103,
-    ],
-    ids=lambda spoiler: repr(spoiler)[:30],
+SPOILERS = (
+    MARKER,
+    MARKER + "\ud800",
+    f"{{{MARKER}",
+    f'"{MARKER}"',
+    [MARKER],
+    {"value": MARKER},
+    {"value": MARKER, "isError": MARKER},
+    {"value": [MARKER], "isError": True},
+    7731773177317731773177,
+    -7731.7731,
+    f"2026-11-22T09:30:00 {MARKER}",
+    f"kinesisvideo/{MARKER}",
+    MARKER * 103,
 )
+
+
 @pytest.mark.parametrize("name", [*PROPERTIES, "sfdc-Tier__c"])
-def test_no_message_repeats_a_parameter_or_an_attribute(name: str, spoiler: object) -> None:
-    for contact in (
-        flow_contact({name: spoiler}),
-        flow_contact({**HERE, name: spoiler}),
-        flow_contact(Attributes={name: spoiler}),
-    ):
-        try:
-            messages = "".join(from_contact(contact, CONFIGURED).left_out.values())
-        except InvalidInput as error:
-            messages = "".join(traceback.format_exception(error))
-        assert "7731" not in messages
+def test_no_message_repeats_a_parameter_or_an_attribute(name: str) -> None:
+    for spoiler in SPOILERS:
+        for contact in (
+            flow_contact({name: spoiler}),
+            flow_contact({**HERE, name: spoiler}),
+            flow_contact(Attributes={name: spoiler}),
+        ):
+            try:
+                messages = "".join(from_contact(contact, CONFIGURED).left_out.values())
+            except InvalidInput as error:
+                messages = "".join(traceback.format_exception(error))
+            assert "7731" not in messages, spoiler
 
 
 def test_a_body_is_json_in_ascii() -> None:
