@@ -22,8 +22,10 @@ def test_each_finished_contact_is_updated_once_or_needs_an_operator(
         settings = {"RECONCILE_SCOPE": "all", "RECONCILE_PAUSED": "false", "RECONCILE_NOT_BEFORE": str(beginning)}
         for name, value in {**stack.environment(), **settings}.items():
             monkeypatch.setenv(name, value)
-        day = Day(stack, clock, calls=100, seed=12)
-        day.world.schedule(timedelta(hours=1))  # a run for each of two passes is most of what a small day costs
+        day = Day(stack, clock, calls=60, seed=12)
+        day.world.schedule(timedelta(hours=3))  # a run for each of two passes is most of what a small day costs
+        for hours in (0, 22):  # a key would be read by each new sandbox
+            day.world.plan(beginning + timedelta(hours=hours), lambda: stack.put_secret(stack.jwt_secret()))
         for _ in day.play():
             pass
         assert os.environ["RECONCILE_PAUSED"] == "false"

@@ -19,7 +19,7 @@ from tests.conftest import QUICK
 from tests.support.contacts import contact_event, flow_event, new_id
 from tests.support.sandbox import Context, Sandbox, ShiftedClock, send_to
 from tools.local.certificates import Certificate, issue, issue_from_unknown_authority
-from tools.local.gateway import Fault
+from tools.local.gateway import AwsGateway, Fault
 from tools.local.local_stack import ROOT, LocalStack
 from tools.local.ministack import MiniStack
 from tools.local.misbehaviour import Answer, BreakTls, Close, Drip, Hang, Reset
@@ -35,10 +35,14 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
 
 
 @pytest.fixture
-def tls_stack(ministack: MiniStack, certificate: Certificate, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalStack]:
-    with LocalStack(ministack=ministack, table=f"tls-{new_id()}", certificate=certificate) as running:
+def tls_stack(
+    ministack: MiniStack, gateway: AwsGateway, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[LocalStack]:
+    table = f"tls-{new_id()}"
+    with LocalStack(ministack=ministack, gateway=gateway, table=table, certificate=certificate) as running:
         for name, value in {**running.environment(), **QUICK}.items():
             monkeypatch.setenv(name, value)
+        running.put_secret(running.jwt_secret())
         yield running
 
 

@@ -25,7 +25,7 @@ any_json = st.recursive(
     max_leaves=8,
 )
 many = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 
@@ -96,7 +96,7 @@ def test_a_contact_event_with_one_field_replaced(
     assert records(stack) == 0
 
 
-BAD_IDS = [
+BAD_IDS: list[Any] = [
     "",
     " ",
     ".",
@@ -123,18 +123,18 @@ BAD_IDS = [
 ]
 
 
-@pytest.mark.parametrize("contact_id", BAD_IDS, ids=ascii)
-def test_an_invalid_contact_id(stack: LocalStack, sandbox: Sandbox, contact_id: Any) -> None:
-    with nothing_sent(stack):
-        flow = sandbox.invoke(flow_event(contact_id))
-        event = sandbox.invoke(contact_event(contact_id))
+def test_an_invalid_contact_id(stack: LocalStack, sandbox: Sandbox) -> None:
     expected = "must be a contact id: 1 to 256 letters, digits, - or _"
-    assert flow.answer == {
-        "status": "INVALID",
-        "contactId": "",
-        "detail": f"Details.ContactData.ContactId {expected}",
-    }
-    assert event.raised == f"INVALID: detail.contactId {expected}"
+    for contact_id in BAD_IDS:
+        with nothing_sent(stack):
+            flow = sandbox.invoke(flow_event(contact_id))
+            event = sandbox.invoke(contact_event(contact_id))
+        assert flow.answer == {
+            "status": "INVALID",
+            "contactId": "",
+            "detail": f"Details.ContactData.ContactId {expected}",
+        }, ascii(contact_id)
+        assert event.raised == f"INVALID: detail.contactId {expected}", ascii(contact_id)
     assert records(stack) == 0
 
 
@@ -169,18 +169,14 @@ PARAMETERS: dict[str, list[object]] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [(name, value) for name, values in PARAMETERS.items() for value in values],
-    ids=lambda part: ascii(part)[:40],
-)
-def test_a_parameter_that_is_wrong_is_named(stack: LocalStack, sandbox: Sandbox, name: str, value: object) -> None:
-    location = {} if name == "recordingLocation" else {"recordingLocation": "bucket/call.wav"}
-    with nothing_sent(stack):
-        result = sandbox.invoke(flow_event(new_id(), {**location, name: value}))
-    assert result.answer is not None
-    assert result.answer["status"] == "INVALID"
-    assert result.answer["detail"].startswith(f"Details.Parameters.{name} must be ")
+def test_a_parameter_that_is_wrong_is_named(stack: LocalStack, sandbox: Sandbox) -> None:
+    for name, value in ((name, value) for name, values in PARAMETERS.items() for value in values):
+        location = {} if name == "recordingLocation" else {"recordingLocation": "bucket/call.wav"}
+        with nothing_sent(stack):
+            result = sandbox.invoke(flow_event(new_id(), {**location, name: value}))
+        assert result.answer is not None
+        assert result.answer["status"] == "INVALID", (name, value)
+        assert result.answer["detail"].startswith(f"Details.Parameters.{name} must be "), (name, value)
     assert records(stack) == 0
 
 

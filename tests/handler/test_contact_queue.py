@@ -288,7 +288,7 @@ def test_a_flow_that_fails_often_leaves_one_message(world: World) -> None:
 def test_a_flows_contact_comes_back_by_record_or_message(
     new_world: Callable[..., World], failing: tuple[str, ...]
 ) -> None:
-    world = new_world(every=15 * MINUTE)
+    world = new_world(every=HOUR)
     contact_id = world.abandoned()
     world.stack.salesforce.stop()
     for operation in failing:
@@ -322,7 +322,7 @@ def test_an_outage_uses_up_few_contacts(world: World) -> None:
     def call() -> None:
         contact_ids.append(world.told())
 
-    for minute in range(0, 60, 2):
+    for minute in range(0, 60, 4):
         world.plan(world.now + minute * MINUTE, call)
     world.run(61 * MINUTE)
     world.stack.salesforce.behave()

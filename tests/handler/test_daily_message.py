@@ -23,18 +23,27 @@ def topic(ministack: MiniStack) -> AlarmTopic:
 
 @pytest.fixture
 def world(new_world: NewWorld, topic: AlarmTopic, monkeypatch: pytest.MonkeyPatch) -> World:
-    """A world at one in the morning, UTC, whose schedule is run by hand."""
+    """A world at one in the morning, UTC, whose schedule is run by hand, and does not search."""
     made = new_world(ladder=SPARSE)
     for name, value in {
         "ALARM_TOPIC_ARN": topic.arn,
         "POWERTOOLS_SERVICE_NAME": STACK,
-        "RECONCILE_SCOPE": "all",
+        "RECONCILE_SCOPE": "none",
     }.items():
         monkeypatch.setenv(name, value)
     made.renew()
     morning = made.now.replace(hour=1, minute=0, second=0, microsecond=0) + DAY
     made.run(morning - made.now)
     return made
+
+
+@pytest.fixture
+def evening(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """The same at ten to midnight; its schedule searches, and has run."""
+    world.set(monkeypatch, RECONCILE_SCOPE="all", every=None)
+    world.run(22 * HOUR + 50 * MINUTE)
+    world.reconcile()
+    return world
 
 
 def uncertain(world: World) -> str:
@@ -114,23 +123,24 @@ def test_a_paused_stack_tells_of_waiting_calls(
 
 
 def test_a_worker_that_takes_nothing_is_told(world: World, topic: AlarmTopic) -> None:
+    world.run(22 * HOUR)
     world.mapping.is_enabled = False
     world.told()
-    for _ in range(2):
+    for _ in range(2):  # before and after midnight
         assert topic.published == []
-        world.run(12 * HOUR)
+        world.run(40 * MINUTE)
         world.reconcile()
     assert "Contact queue: 1 ready" in only(topic).text
 
 
 def test_a_worker_that_cannot_begin_is_told(world: World, topic: AlarmTopic, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its messages come back again and again, and no contact has a record."""
-    world.set(monkeypatch, CUSTOM_FIELDS="{broken")
-    world.schedule(None)
+    world.set(monkeypatch, CUSTOM_FIELDS="{broken", every=None)
+    world.run(22 * HOUR)
     contact_id = world.told()
-    for _ in range(2):
+    for _ in range(2):  # before and after midnight
         assert topic.published == []
-        world.run(12 * HOUR)
+        world.run(40 * MINUTE)
         world.reconcile()
     assert world.record(contact_id) == {}
     assert "Contact queue: 0 ready, 1 in work" in only(topic).text
@@ -157,7 +167,7 @@ def test_a_dead_letter_without_a_contact_is_told(world: World, topic: AlarmTopic
     assert "Dead-letter queue: 1 ready" in published.text
 
 
-@pytest.mark.parametrize("request_", [{"dryRun": True}, {"scope": "all"}, {"contactIds": ["c-1"]}])
+@pytest.mark.parametrize("request_", [{"dryRun": True, "scope": "all"}, {"scope": "all"}, {"contactIds": ["c-1"]}])
 def test_a_run_by_hand_sends_no_message(world: World, topic: AlarmTopic, request_: object) -> None:
     uncertain(world)
     world.reconcile(request_)
@@ -219,15 +229,14 @@ def test_an_expired_claim_is_told_as_uncertain(world: World, topic: AlarmTopic) 
     assert "1 (1 new)  UNCERTAIN" in only(topic).text
 
 
-def test_it_comes_before_the_search(world: World, topic: AlarmTopic) -> None:
+def test_it_comes_before_the_search(evening: World, topic: AlarmTopic) -> None:
     """A search may take all the time of a run, on each day."""
-    uncertain(world)
-    world.reconcile({})
-    world.run(DAY)
-    world.stack.gateway.heal()
-    world.reconcile()
-    assert len(topic.published) == 2
-    calls = world.stack.gateway.calls
+    uncertain(evening)
+    evening.run(HOUR)
+    evening.stack.gateway.heal()
+    evening.reconcile()
+    assert len(topic.published) == 1
+    calls = evening.stack.gateway.calls
     assert calls.index("Publish") < calls.index("SearchContacts")
 
 
@@ -247,18 +256,16 @@ def test_the_next_run_sends_what_was_not_sent(world: World, topic: AlarmTopic, o
 
 
 def test_a_failing_topic_does_not_stop_the_run(
-    world: World, topic: AlarmTopic, caplog: pytest.LogCaptureFixture
+    evening: World, topic: AlarmTopic, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world.reconcile()
-    world.run(DAY)
-    contact_id = world.answered()
-    uncertain(world)
-    world.run(HOUR)
-    world.stack.gateway.fail("Publish", Fault.ERROR)
-    answer = world.reconcile()
+    contact_id = evening.answered()
+    uncertain(evening)
+    evening.run(HOUR)
+    evening.stack.gateway.fail("Publish", Fault.ERROR)
+    answer = evening.reconcile()
     assert (answer["enqueued"], answer["stopped"], answer["needsALook"]) == (1, None, True)
     assert "the daily message was not sent: the alarm topic failed: " in answer["notTold"]
-    assert world.record(contact_id)["state"] == "NOT_APPLIED"
+    assert evening.record(contact_id)["state"] == "NOT_APPLIED"
     assert topic.published == []
     assert "operators were not told what is open" in caplog.messages
 

@@ -26,9 +26,15 @@ from voicecall_sync.asked import asked_in
 from voicecall_sync.errors import InvalidInput
 
 TALKATIVE = {"LOG_LEVEL": "DEBUG", "POWERTOOLS_LOG_LEVEL": "DEBUG", "AWS_LAMBDA_LOG_LEVEL": "DEBUG"}
-# Imports are most of a process's cost. So each run is a fork of a process that has only imported.
+# Imports and botocore's models are most of a process's cost. So each run is a fork of a process that has loaded them.
 PROGRAM = """
-import json, logging, os, signal, sys
+import functools, json, logging, os, signal, sys
+import boto3, botocore.session
+
+botocore.session.create_loader = functools.cache(botocore.session.create_loader)
+for service in ("dynamodb", "secretsmanager", "connect", "sqs"):
+    boto3.client(service, region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none")
+boto3.DEFAULT_SESSION = None
 logging.basicConfig(level=logging.DEBUG)
 from voicecall_sync import handlers
 

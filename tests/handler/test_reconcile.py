@@ -15,9 +15,9 @@ from tools.local.misbehaviour import Answer
 
 NewWorld = Callable[..., World]
 QUARTER = 15 * MINUTE
-SELDOM = 6 * HOUR
-BOTH_PASSES = DAY + 9 * HOUR
-"""In it, with SELDOM, both passes look at a call that ends at its beginning. An hour of search costs ten requests."""
+SELDOM = DAY + 20 * MINUTE
+BOTH_PASSES = SELDOM + 5 * MINUTE
+"""In it, with SELDOM, both passes of one run look at a call that ends at its beginning. The worker sends it then."""
 NEVER = datetime(1970, 1, 1, 0, 0, 0, 1000, tzinfo=UTC)
 NEXT = {"Type": "QUICK_CONNECT", "NextContactMetadata": {"QuickConnectContactData": {"QuickConnectType": "USER"}}}
 
@@ -62,9 +62,11 @@ def test_a_lost_event_is_found_after_half_an_hour(begun: Callable[..., World]) -
 
 
 def test_calls_before_the_first_run_are_not_enqueued(new_world: NewWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = new_world()
     monkeypatch.setenv("RECONCILE_SCOPE", "all")
-    world = new_world(every=SELDOM)
     contact_id = world.answered(ago=MINUTE)
+    world.reconcile()
+    world.schedule(SELDOM)
     world.run(BOTH_PASSES)
     assert applied(world, contact_id) == [0]
 
@@ -129,13 +131,14 @@ def test_the_index_lags_and_the_description_decides(
     begun: Callable[..., World], since: dict[str, Any], by_name: int
 ) -> None:
     """A contact that was not missed is closed. An operator can still have a call sent by its name."""
-    world = begun("abandoned")
+    world = begun("abandoned", every=HOUR)
     contact_id = world.abandoned()
     if "AgentInfo" in since:
         since = {"AgentInfo": {"Id": "agent-jane", "ConnectedToAgentTimestamp": world.now - MINUTE}}
     world.stack.connect.search_lag = DAY
     world.change(contact_id, **since)
-    world.run(HOUR)
+    world.run(HOUR + MINUTE)
+    world.schedule(None)
     assert applied(world, contact_id) == [0]
     record = world.record(contact_id)
     assert record["state"] == "NOT_APPLIED"
@@ -150,9 +153,11 @@ def test_the_second_pass_finds_contacts_indexed_late(begun: Callable[..., World]
     world = begun(every=HOUR)
     world.stack.connect.search_lag = 5 * HOUR
     contact_id = world.answered()
+    world.run(HOUR)  # the first pass looks
+    world.schedule(23 * HOUR + 20 * MINUTE)
     world.run(23 * HOUR)
     assert applied(world, contact_id) == [0]
-    world.run(2 * HOUR + MINUTE)
+    world.run(HOUR)
     assert applied(world, contact_id) == [1]
 
 
@@ -215,7 +220,7 @@ def test_a_saved_position_whose_answer_was_lost_is_saved(begun: Callable[..., Wo
 
 
 def test_a_position_that_stands_is_measured(begun: Callable[..., World], capfd: pytest.CaptureFixture[str]) -> None:
-    world = begun()
+    world = begun(every=HOUR)
     world.run(HOUR)
     world.stack.gateway.fail("SearchContacts", Fault.ERROR)
     world.run(3 * HOUR)
@@ -230,19 +235,18 @@ def test_a_position_that_stands_is_measured(begun: Callable[..., World], capfd: 
 
 
 def test_an_outage_is_caught_up_for_one_day_only(begun: Callable[..., World], caplog: pytest.LogCaptureFixture) -> None:
-    world = begun(every=SELDOM)
-    world.run(SELDOM)
+    world = begun(every=DAY + HOUR)
     world.stack.gateway.fail("SearchContacts", Fault.ERROR)
     early = world.answered()
-    world.run(40 * HOUR)
+    world.run(2 * DAY)
     late = world.answered()
-    world.run(12 * HOUR)
     world.stack.gateway.heal()
-    world.run(9 * HOUR)
+    world.run(2 * HOUR + 5 * MINUTE)
     assert applied(world, early, late) == [0, 1]
-    skipped = [one for answer in world.answers for one in answer["skipped"]]
+    skipped = world.answers[-1]["skipped"]
+    assert len(skipped) == 2  # by each pass
     assert any("backfill it by hand" in record.message for record in caplog.records)
-    window = {"from": min(one["from"] for one in skipped), "to": max(one["to"] for one in skipped)}
+    window = {"from": min(one["from"] for one in skipped), "to": min(one["to"] for one in skipped)}
     by_hand = world.reconcile({**window, "scope": "all"})
     assert by_hand["enqueued"] == 1
     world.run(MINUTE)
@@ -250,20 +254,20 @@ def test_an_outage_is_caught_up_for_one_day_only(begun: Callable[..., World], ca
 
 
 def test_more_hits_than_one_search_gives(begun: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("voicecall_sync.connect.search.ContactSearch.__init__.__defaults__", (15,))
-    world = begun()
-    contact_ids = [world.answered(ago=-number * MINUTE / 2) for number in range(60)]
+    monkeypatch.setattr("voicecall_sync.connect.search.ContactSearch.__init__.__defaults__", (3,))
+    world = begun(every=HOUR)
+    contact_ids = [world.answered(ago=-number * 4 * MINUTE) for number in range(22)]
     for gives_total in (True, False):
         world.stack.connect.gives_total_count = gives_total
-        world.run(HOUR)
-    assert applied(world, *contact_ids) == [1] * 60
+        world.run(HOUR + MINUTE)
+    assert applied(world, *contact_ids) == [1] * 22
 
 
 def test_a_run_out_of_time_goes_on_where_it_was(begun: Callable[..., World]) -> None:
     world = begun(RECONCILE_SEARCHES_PER_SECOND="0.4")
     world.schedule(None)
     world.run(DAY)
-    contact_ids = [world.answered(ago=number * MINUTE) for number in range(40, 1400, 40)]
+    contact_ids = [world.answered(ago=number * MINUTE) for number in range(40, 1400, 120)]
     stopped = [world.reconcile(seconds=40.0)["stopped"] for _ in range(6)]
     assert "time of this run" in stopped[0]
     assert stopped[-1] is None
@@ -306,16 +310,16 @@ def test_a_hand_over_to_another_system_and_back(
     world.run(2 * HOUR)
     world.set(monkeypatch, **away)
     theirs = []
-    for _ in range(5):
+    for _ in range(3):
         theirs.append(world.told(world.answered()) if "RECONCILE_PAUSED" in away else world.answered())
-        world.run(5 * HOUR)
+        world.run(90 * MINUTE)
     world.set(monkeypatch, **back)
     world.run(HOUR)  # the first run begins with what ends from then on
     ours = world.answered()
     world.schedule(SELDOM)
     world.run(BOTH_PASSES)
     assert applied(world, before, ours) == [1, 1]
-    assert applied(world, *theirs) == [0] * 5
+    assert applied(world, *theirs) == [0] * 3
 
 
 def test_a_redrive_after_a_hand_over_sends_nothing_old(
@@ -356,7 +360,7 @@ def test_expired_claims_become_uncertain_even_while_paused(
 
 
 def test_a_lost_message_is_enqueued_again_once(begun: Callable[..., World]) -> None:
-    world = begun()
+    world = begun("none", every=HOUR / 2)
     contact_id = world.told()
     world.stack.salesforce.always(Answer(401))
     world.run(5 * MINUTE)
@@ -371,10 +375,10 @@ def test_a_lost_message_is_enqueued_again_once(begun: Callable[..., World]) -> N
 
 
 def test_a_found_contact_whose_message_was_never_sent_is_enqueued(begun: Callable[..., World]) -> None:
-    world = begun()
+    world = begun(every=HOUR)
     world.stack.gateway.fail("SendMessageBatch", Fault.ERROR, times=2)
     contact_id = world.answered()
-    world.run(50 * MINUTE)
+    world.run(HOUR + MINUTE)
     assert world.record(contact_id)["state"] == "NOT_APPLIED"
     world.run(3 * HOUR)
     assert applied(world, contact_id) == [1]
@@ -383,18 +387,18 @@ def test_a_found_contact_whose_message_was_never_sent_is_enqueued(begun: Callabl
 def test_a_weeks_outage_leaves_at_most_two_messages_a_contact(
     begun: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = begun(every=6 * HOUR, ladder=SPARSE)
+    world = begun(every=SELDOM, ladder=SPARSE)
     world.stack.salesforce.stop()
     told = world.told()
     lost = world.answered()
     twice = world.told(world.told())
-    for turn in range(6 * 4 + 2):
-        if turn == 6:  # both passes have looked at all three
-            world.set(monkeypatch, RECONCILE_SCOPE="none")
-        world.run(6 * HOUR)
+    world.run(BOTH_PASSES)
+    world.set(monkeypatch, RECONCILE_SCOPE="none", every=12 * HOUR)
+    for _ in range(5 * 2 + 1):
+        world.run(12 * HOUR)
         assert all(world.live(contact_id) <= 2 for contact_id in (told, lost, twice))
     world.stack.salesforce.start()
-    world.run(8 * HOUR)
+    world.run(12 * HOUR)
     assert applied(world, told, lost, twice) == [1, 1, 1]
 
 
@@ -402,7 +406,9 @@ def test_a_paused_worker_gets_at_most_two_messages_a_contact(begun: Callable[...
     world = begun(every=SELDOM)
     world.mapping.is_enabled = False
     told, lost = world.told(), world.answered()
-    world.run(BOTH_PASSES + 9 * HOUR)
+    world.run(BOTH_PASSES)
+    world.schedule(3 * HOUR)
+    world.run(3 * HOUR)
     assert (world.live(told), world.live(lost)) == (2, 1)
     world.mapping.is_enabled = True
     world.run(4 * HOUR)
@@ -419,7 +425,7 @@ def test_while_paused_nothing_moves(begun: Callable[..., World], monkeypatch: py
     world.set(monkeypatch, RECONCILE_PAUSED="true")
     told, lost = world.told(), world.answered()
     before = position(world), position(world, "second")
-    world.run(20 * HOUR)
+    world.run(4 * HOUR)
     assert (position(world), position(world, "second")) == before
     assert [world.live(contact_id) for contact_id in (told, lost, without_message)] == [1, 0, 0]
     world.set(monkeypatch, RECONCILE_PAUSED="false")
@@ -432,27 +438,27 @@ def test_while_paused_nothing_moves(begun: Callable[..., World], monkeypatch: py
 
 def test_a_window_by_hand_says_how_far_it_came(begun: Callable[..., World]) -> None:
     world = begun("none")
-    contact_ids = [world.answered(ago=ago * HOUR) for ago in range(1, 30, 4)]
-    window = {"from": (world.now - 30 * HOUR).isoformat(), "to": world.now.isoformat(), "scope": "all"}
+    contact_ids = [world.answered(ago=ago * HOUR) for ago in range(1, 10, 3)]
+    window = {"from": (world.now - 10 * HOUR).isoformat(), "to": world.now.isoformat(), "scope": "all"}
     listed = world.reconcile({**window, "dryRun": True})
     assert {contact["contactId"] for contact in listed["contacts"]} == set(contact_ids)
     assert world.stack.queue.bodies == []
     assert world.record(contact_ids[0]) == {}
     answer = world.reconcile(window)
-    assert (answer["found"], answer["enqueued"], answer["through"]) == (8, 8, answer["window"]["to"])
-    assert world.reconcile(window)["known"] == 8
+    assert (answer["found"], answer["enqueued"], answer["through"]) == (3, 3, answer["window"]["to"])
+    assert world.reconcile(window)["known"] == 3
     world.run(2 * MINUTE)
-    assert applied(world, *contact_ids) == [1] * 8
+    assert applied(world, *contact_ids) == [1] * 3
     assert position(world)["scope"] == "none"
 
 
 def test_an_interrupted_window_continues_from_its_answer(begun: Callable[..., World]) -> None:
     world = begun("none", RECONCILE_SEARCHES_PER_SECOND="0.1")
-    contact_ids = [world.answered(ago=ago * HOUR) for ago in range(1, 100, 9)]
-    start, end = (world.now - 100 * HOUR).isoformat(), world.now.isoformat()
+    contact_ids = [world.answered(ago=ago * HOUR) for ago in range(1, 25, 4)]
+    start, end = (world.now - 25 * HOUR).isoformat(), world.now.isoformat()
     runs = 0
     while start < end:
-        answer = world.reconcile({"from": start, "to": end, "scope": "all"})
+        answer = world.reconcile({"from": start, "to": end, "scope": "all"}, seconds=150.0)
         assert answer["through"] > start
         start = answer["through"]
         runs += 1
@@ -504,8 +510,8 @@ def test_a_step_is_searched_at_the_quotas_pace(begun: Callable[..., World]) -> N
         world.answered(ago=(number + 1) * 10 * timedelta(seconds=1))
     world.stack.gateway.heal()
     started = world.now
-    answer = world.reconcile({"from": (world.now - HOUR).isoformat(), "to": world.now.isoformat()})
-    assert answer["found"] == 250
+    window = {"from": (world.now - HOUR).isoformat(), "to": world.now.isoformat(), "dryRun": True}
+    assert world.reconcile(window)["found"] == 250
     searches = world.stack.gateway.calls.count("SearchContacts")
     assert world.now - started == (searches - 1) * timedelta(seconds=2.5)
 

@@ -12,9 +12,10 @@ from tools.local.hand_clock import HandClock
 from tools.local.local_stack import JWT_LASTS, LocalStack
 from tools.local.simulation import Sandbox, Simulation
 from voicecall_sync.clock import TIMINGS
+from voicecall_sync.queue.coming_back import LONGEST
 
 LADDER = TIMINGS.ladder
-SPARSE = (*LADDER, 6 * 3600.0)
+SPARSE = (*LADDER, LONGEST.total_seconds())
 """A ladder with which a week takes few attempts, for what does not depend on how many they are."""
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 

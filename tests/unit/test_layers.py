@@ -6,11 +6,11 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
-
-import pytest
 
 import voicecall_cli
 import voicecall_sync
@@ -104,16 +104,25 @@ PURE = (
 )
 
 
-def imported(name: str) -> Iterator[tuple[str, str]]:
+@cache
+def imported(name: str) -> Sequence[tuple[str, str]]:
     """Name what a module imports: the module, and what it takes from it ("" for the module itself)."""
+    found: list[tuple[str, str]] = []
     for node in ast.walk(TREES[name]):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, "") for alias in node.names)
+            found += ((alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{name} imports relatively"
-            yield from ((node.module or "", alias.name) for alias in node.names)
+            found += ((node.module or "", alias.name) for alias in node.names)
+    return found
 
 
+def packages(name: str) -> set[str]:
+    """Name the packages that a module imports, or imports from."""
+    return {module.partition(".")[0] for module, _ in imported(name)}
+
+
+@cache
 def our_imports(name: str) -> set[str]:
     """Name our own modules that a module imports, for types only or not."""
     paths = {path for module, taken in imported(name) for path in (module, f"{module}.{taken}")}
@@ -139,6 +148,7 @@ def allowed(name: str, rule: Iterable[str]) -> bool:
     return name in rule or room(name) in rule
 
 
+@cache
 def touched(name: str) -> set[tuple[str, str]]:
     """Name each ``x.y`` in a module, and each y imported from x."""
     attributes = {
@@ -149,15 +159,18 @@ def touched(name: str) -> set[tuple[str, str]]:
     return attributes | set(imported(name))
 
 
+def found_in(names: Iterable[str], find: Callable[[str], AbstractSet[object]]) -> dict[str, AbstractSet[object]]:
+    """What there is to complain of in modules, by name. One test for all: pytest takes longer for a test than this."""
+    return {name: found for name in names if (found := find(name))}
+
+
 def test_the_reading_order_names_each_module_once() -> None:
     assert sorted(READING_ORDER) == MODULES
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_a_module_imports_only_from_those_above_it(name: str) -> None:
-    assert name in READING_ORDER, "not in the reading order"
-    above = READING_ORDER[: READING_ORDER.index(name)]
-    assert our_imports(name) <= set(above)
+def test_a_module_imports_only_from_those_above_it() -> None:
+    assert set(MODULES) <= set(READING_ORDER)
+    assert found_in(MODULES, lambda name: our_imports(name) - set(READING_ORDER[: READING_ORDER.index(name)])) == {}
 
 
 def test_each_folder_has_a_rule_about_what_there_is() -> None:
@@ -165,9 +178,11 @@ def test_each_folder_has_a_rule_about_what_there_is() -> None:
     assert {*NEVER_INSTALLED, *(name for rule in RULES.values() for name in rule)} <= {*ALL, *FOLDERS}
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if "/" in name])
-def test_a_module_imports_only_its_folders_modules(name: str) -> None:
-    assert {found for found in our_imports(name) if not allowed(found, (room(name), *RULES[room(name)]))} == set()
+def test_a_module_imports_only_its_folders_modules() -> None:
+    def forbidden(name: str) -> set[str]:
+        return {found for found in our_imports(name) if not allowed(found, (room(name), *RULES[room(name)]))}
+
+    assert found_in([name for name in ALL if "/" in name], forbidden) == {}
 
 
 def test_no_circle_leads_through_the_folders() -> None:
@@ -181,19 +196,17 @@ def test_no_circle_leads_through_the_modules() -> None:
     TopologicalSorter({name: our_imports(name) for name in ALL}).prepare()
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_nothing_deployed_imports_the_command(name: str) -> None:
-    assert [found for found in our_imports(name) if found.startswith(COMMAND)] == []
+def test_nothing_deployed_imports_the_command() -> None:
+    assert found_in(MODULES, lambda name: {one for one in our_imports(name) if one.startswith(COMMAND)}) == {}
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_nothing_imports_the_tools(name: str) -> None:
-    assert "tools" not in {module.partition(".")[0] for module, _ in imported(name)}
+def test_nothing_imports_the_tools() -> None:
+    assert found_in(ALL, lambda name: packages(name) & {"tools"}) == {}
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if name.startswith(COMMAND)])
-def test_the_command_loads_nothing_that_sends(name: str) -> None:
-    assert loaded(name) & set(NEVER_INSTALLED) == set()
+def test_the_command_loads_nothing_that_sends() -> None:
+    command = [name for name in ALL if name.startswith(COMMAND)]
+    assert found_in(command, lambda name: loaded(name) & set(NEVER_INSTALLED)) == {}
 
 
 def test_the_command_lists_its_modules() -> None:
@@ -201,39 +214,36 @@ def test_the_command_lists_its_modules() -> None:
     assert sorted(named) == [name for name in ALL if name.startswith(COMMAND) and name != f"{COMMAND}__main__"]
 
 
-@pytest.mark.parametrize("name", PACKAGES)
-def test_a_package_itself_imports_nothing(name: str) -> None:
-    assert list(imported(name)) == []
+def test_a_package_itself_imports_nothing() -> None:
+    assert found_in(PACKAGES, lambda name: set(imported(name))) == {}
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_only_settings_reads_the_environment(name: str) -> None:
-    reads = {f"{owner}.{attribute}" for owner, attribute in touched(name) if attribute in ENVIRONMENT}
-    assert bool(reads) is (name == "settings"), reads
+def test_only_settings_reads_the_environment() -> None:
+    assert set(found_in(MODULES, lambda name: {one for one in touched(name) if one[1] in ENVIRONMENT})) == {"settings"}
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_only_clock_reads_the_machines_clocks(name: str) -> None:
-    reads = {pair for pair in touched(name) if pair[1] in MACHINE_CLOCKS.get(pair[0], ())}
-    assert bool(reads) is (name == "clock"), reads
+def test_only_clock_reads_the_machines_clocks() -> None:
+    def reads(name: str) -> set[tuple[str, str]]:
+        return {pair for pair in touched(name) if pair[1] in MACHINE_CLOCKS.get(pair[0], ())}
+
+    assert set(found_in(MODULES, reads)) == {"clock"}
 
 
-@pytest.mark.parametrize("name", PURE)
-def test_a_pure_module_imports_nothing_of_the_outside_world(name: str) -> None:
-    assert {module.partition(".")[0] for module, _ in imported(name)} & OUTSIDE_WORLD == set()
+def test_a_pure_module_imports_nothing_of_the_outside_world() -> None:
+    assert found_in(PURE, lambda name: packages(name) & OUTSIDE_WORLD) == {}
 
 
-@pytest.mark.parametrize("name", PURE)
-def test_a_pure_module_imports_pure_modules_only(name: str) -> None:
-    assert our_imports(name) <= set(PURE)
+def test_a_pure_module_imports_pure_modules_only() -> None:
+    assert found_in(PURE, lambda name: our_imports(name) - set(PURE)) == {}
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_nothing_prints_evaluates_unpickles_or_starts_a_program(name: str) -> None:
-    names = {node.id for node in ast.walk(TREES[name]) if isinstance(node, ast.Name)}
-    assert not names & FORBIDDEN_CALLS
-    assert not {module.partition(".")[0] for module, _ in imported(name)} & FORBIDDEN_MODULES
-    assert not {pair for pair in touched(name) if pair[0] == "os" and pair[1] in OTHER_PROGRAMS}
+def test_nothing_prints_evaluates_unpickles_or_starts_a_program() -> None:
+    def forbidden(name: str) -> set[object]:
+        names = {node.id for node in ast.walk(TREES[name]) if isinstance(node, ast.Name)}
+        started = {pair for pair in touched(name) if pair[0] == "os" and pair[1] in OTHER_PROGRAMS}
+        return {*(names & FORBIDDEN_CALLS), *(packages(name) & FORBIDDEN_MODULES), *started}
+
+    assert found_in(MODULES, forbidden) == {}
 
 
 IMPORT_THE_HANDLERS = """

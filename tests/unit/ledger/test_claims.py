@@ -28,7 +28,7 @@ DEFINITION = table_definition(load(ROOT / "template.yaml"))
 REGION = {"region_name": "us-east-1", "aws_access_key_id": "local", "aws_secret_access_key": "local"}
 
 
-@pytest.fixture(params=["moto", "MiniStack"])
+@pytest.fixture(scope="module", params=["moto", "MiniStack"])
 def client(request: pytest.FixtureRequest) -> "Iterator[DynamoDBClient]":
     if request.param == "MiniStack":
         ministack: MiniStack = request.getfixturevalue("ministack")
