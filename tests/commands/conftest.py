@@ -38,12 +38,11 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def run(environment: dict[str, str]) -> Run:
     """Runs a command's module with this Python, without the set-up, and waits for its end."""
 
-    def command(name: str, *arguments: str, typed: str = "", **changes: str) -> subprocess.CompletedProcess[str]:
+    def command(name: str, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", f"tools.{name}", *arguments],
             cwd=ROOT,
             env={**environment, **changes},
-            input=typed,
             capture_output=True,
             text=True,
             encoding="utf-8",
