@@ -62,17 +62,27 @@ class Lock:
         return str(Path(self.requirements).with_suffix(".lock"))
 
 
+NOT_FOR_BUILD_AND_DEPLOY = (
+    *("setuptools", "wheel"),  # of a workflow that a Makefile's project does not take
+    *("arrow", "binaryornot", "cookiecutter", "python-slugify", "text-unidecode", "tzdata"),  # init
+    *("blinker", "flask", "itsdangerous", "jinja2"),  # local start-api
+    "python-dotenv",
+    "boto3-stubs",
+    *(f"mypy-boto3-{of}" for of in ("apigateway", "ecr", "iam", "kinesis", "lambda", "schemas", "secretsmanager")),
+    *(f"mypy-boto3-{of}" for of in ("signer", "sqs", "stepfunctions", "sts", "xray")),
+)
+"""What SAM CLI asks for and these two commands never import. Stubs have so many versions that pip reads for seconds."""
+
 LOCKS = (
     Lock("requirements.txt", ("3.13",), LAMBDA),
     # MiniStack pins a botocore that is older than ours. It reads that only for its models, and works with ours.
     Lock("tools/requirements.txt", overrides="requirements.txt"),
-    # SAM CLI pins a boto3 that is older than ours. aws-lambda-builders asks for the two build tools for a workflow
-    # that a Makefile's project does not take.
+    # SAM CLI pins a boto3 that is older than ours.
     Lock(
         "tools/local/sam.txt",
         overrides="tools/requirements.lock",
         beside="tools/requirements.lock",
-        unneeded=("setuptools", "wheel"),
+        unneeded=NOT_FOR_BUILD_AND_DEPLOY,
     ),
     Lock("tools/local/runtime_client.txt", ("3.13",), LAMBDA),
     Lock("tools/pip.txt"),

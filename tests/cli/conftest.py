@@ -4,11 +4,10 @@ import contextlib
 import io
 import json
 import os
-import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -18,7 +17,6 @@ import boto3
 import pytest
 from boto3.dynamodb.types import TypeSerializer
 
-from tests.commands.conftest import FREE_PORTS, stopped_at_the_end
 from tests.conftest import QUICK
 from tests.support.sandbox import Context, Sandbox, frugal_session
 from tools.local.local_stack import ROOT, LocalStack
@@ -265,39 +263,3 @@ def working(stack: LocalStack, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
     for module in (account, watch):
         monkeypatch.setattr(module, "time", made)
     return made
-
-
-@pytest.fixture(scope="session")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The environment of commands that find a kept local stack; the address of its Salesforce is in it."""
-    folder = tmp_path_factory.mktemp("kept")
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]),
-        "VOICECALL_SYNC_LOCAL": str(folder),
-        "COLUMNS": "80",
-    }
-    with stopped_at_the_end(["stack", *FREE_PORTS], environment):
-        settings = json.loads((folder / "env.json").read_text(encoding="utf-8"))["UpdateVoiceCallFunction"]
-        yield environment | {"SALESFORCE": settings["SCRT_ENDPOINT_BASE"]}
-    assert not (folder / "log.jsonl").exists()
-
-
-@pytest.fixture(scope="session")
-def locally(kept: dict[str, str]) -> Operate:
-    """Runs any command of tools as a process of its own, beside the kept stack."""
-
-    def run(name: str, *words: str, typed: str = "") -> Done:
-        done = subprocess.run(
-            [sys.executable, "-m", f"tools.{name}", *words],
-            cwd=ROOT,
-            env=kept,
-            input=typed,
-            capture_output=True,
-            encoding="utf-8",
-            timeout=60,
-            check=False,
-        )
-        return Done(done.returncode, done.stdout, done.stderr)
-
-    return run

@@ -393,16 +393,3 @@ def test_after_credentials_expire_the_account_is_still_shown(
         script(came_to(f"{DATE}T06:00:00+00:00", found=7), "signed out")
 
     assert "found 7" in capsys.readouterr().out
-
-
-# ------------------------------------------------------------------------------------------------------- locally
-
-
-def test_locally_the_examples_are_found_on_any_day(locally: Operate) -> None:
-    yesterday, tomorrow = (f"{datetime.now(UTC) + timedelta(days=days):%Y-%m-%dT00:00:00Z}" for days in (-1, 1))
-    span = ("--from", yesterday, "--to", tomorrow, "--scope", "all", "--dry-run")
-
-    tried = locally("operate", "--local", "backfill", *span, "--json")
-
-    assert tried.status == 0, tried.err
-    assert tried.json["found"] == 6  # the one that moved to another queue is no call

@@ -1,13 +1,11 @@
 """``release`` and ``close``: only what may be, only when asked for, and only if nothing changed meanwhile."""
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
-import requests
 
 from tests.cli.conftest import DeployedStack, Operate, Working
 from tests.support.contacts import contact_event, described, new_id
@@ -456,24 +454,3 @@ def test_none_match(operate: Operate, deployed: DeployedStack) -> None:
     done = operate("--stack", deployed.name, "release", "--state", "REJECTED")
 
     assert (done.status, done.out) == (0, "No contact matches. Nothing was changed.\n")
-
-
-# ------------------------------------------------------------------------------------------------------- locally
-
-
-def test_locally_the_way_of_a_rejected_contact(locally: Operate, kept: dict[str, str]) -> None:
-    contact_id = "c3a85f17-6e2d-4b9c-8d41-0f1e2d3c4b5a"
-    failure = json.dumps({"behaviour": "Answer", "status": 400})
-    requests.post(f"{kept['SALESFORCE']}/simulator/next", data=failure, timeout=5).raise_for_status()
-    locally("invoke", "events/contact-event-completed.json")
-
-    needed = locally("operate", "--local", "attention", "--json")
-    released = locally("operate", "--local", "release", contact_id, typed="yes\n")
-    shown = locally("operate", "--local", "show", contact_id)
-    settled = locally("operate", "--local", "attention")
-
-    assert [contact["contactId"] for contact in needed.json["REJECTED"]["contacts"]] == [contact_id]
-    assert (needed.status, released.status, shown.status, settled.status) == (1, 0, 0, 0)
-    assert f"released and enqueued {contact_id}" in released.flat
-    assert "contact REJECTED" in shown.flat.partition("the oldest first")[2]
-    assert "+1" not in shown.out

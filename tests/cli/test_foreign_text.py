@@ -1,8 +1,6 @@
 """Text that others may have written reaches the operator's terminal as text: no escape codes, no links, no crash."""
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
@@ -153,17 +151,3 @@ def test_in_an_error(operate: Operate, monkeypatch: pytest.MonkeyPatch, failure:
     assert done.status == 2
     assert harmless(done)
     assert SHOWN in done.err
-
-
-def test_a_line_of_a_log_file_is_read_alike(locally: Operate, kept: dict[str, str]) -> None:
-    contact_id = new_id()
-    line = {"timestamp": "2026-01-01T00:00:00+00:00", "contactId": contact_id, "message": HOSTILE, "source": HOSTILE}
-    path = Path(kept["VOICECALL_SYNC_LOCAL"]) / "log.jsonl"
-    with path.open("a", encoding="utf-8") as log:
-        log.write(json.dumps(line) + "\n")
-
-    shown = locally("operate", "--local", "show", contact_id, "--since", "2025-01-01T00:00:00Z")
-
-    assert shown.status == 1, shown.err
-    assert harmless(shown)
-    assert "52;c;cm0gLXJm" in shown.flat.replace(" ", "")

@@ -505,13 +505,6 @@ def test_functions_that_are_not_there(operate: Operate, deployed: DeployedStack)
 # ------------------------------------------------------------------------------------------------------ what it needs
 
 
-def test_the_local_stack_is_previewed_as_well(locally: Operate) -> None:
-    shown = locally("operate", "--local", "preview", *LAST_WEEK, "--scope", "all", "--first", "2")
-
-    assert shown.status == 0, shown.err
-    assert "Looked at 2" in shown.out
-
-
 def test_a_preview_needs_nothing_that_sends() -> None:
     """So that it can be installed without what signs and logs."""
     package = Path(voicecall_sync.__file__).parent

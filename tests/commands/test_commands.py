@@ -4,13 +4,16 @@ import json
 import re
 import socket
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import boto3
+import pytest
 import requests
 
 from tests.commands.conftest import Run
+from tools import invoke
 from tools.local.local_stack import ROOT
 
 COMPLETED = "events/contact-event-completed.json"
@@ -22,8 +25,8 @@ def applied(salesforce: str, contact: str) -> list[int]:
     return [call["applied"] for call in calls if call["call_id"].startswith(contact)]
 
 
-def test_invoke_without_a_stack_starts_one_of_its_own(run: Run, tmp_path: Path) -> None:
-    done = run("invoke", COMPLETED, VOICECALL_SYNC_LOCAL=str(tmp_path))
+def test_invoke_without_a_stack_starts_one_of_its_own(run_seen_listening: Run, tmp_path: Path) -> None:
+    done = run_seen_listening("invoke", COMPLETED, VOICECALL_SYNC_LOCAL=str(tmp_path))
 
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {
@@ -35,23 +38,17 @@ def test_invoke_without_a_stack_starts_one_of_its_own(run: Run, tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_invoke_uses_the_stack_that_runs(run: Run, running_stack: str) -> None:
-    statuses = [json.loads(run("invoke", COMPLETED).stdout)["status"] for _ in range(2)]
-
-    assert statuses == ["UPDATED", "DUPLICATE"]
-    assert applied(running_stack, "c3a85f17") == [1]
-
-
-def test_a_stack_can_be_told_over_http_to_fail(run: Run, running_stack: str) -> None:
+def test_invoke_uses_a_stack_that_can_be_told_to_fail(run: Run, running_stack: str) -> None:
     failure = {"behaviour": "Answer", "status": 429}
     requests.post(f"{running_stack}/simulator/next", json=failure, timeout=5).raise_for_status()
 
-    failed, cured = (run("invoke", "events/contact-event-outbound.json") for _ in range(2))
+    failed, cured, again = (run("invoke", COMPLETED) for _ in range(3))
 
     assert failed.returncode == 1
     assert failed.stdout == ""
     assert failed.stderr.splitlines()[-1] == "raised: RETRY_LATER: Salesforce answered 429"
-    assert json.loads(cured.stdout)["status"] == "UPDATED"
+    assert [json.loads(done.stdout)["status"] for done in (cured, again)] == ["UPDATED", "DUPLICATE"]
+    assert applied(running_stack, "c3a85f17") == [1]
 
 
 def test_a_stacks_worker_takes_messages(run: Run, running_stack: str, environment: dict[str, str]) -> None:
@@ -114,11 +111,21 @@ def test_invoke_says_what_the_answer_about_a_message_means(run: Run, running_sta
     )
 
 
-def test_to_queue_needs_a_running_stack(run: Run, tmp_path: Path) -> None:
-    refused = run("invoke", COMPLETED, "--to-queue", VOICECALL_SYNC_LOCAL=str(tmp_path))
+@pytest.fixture
+def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Gives what `invoke` says to wrong arguments, where no stack runs."""
+    monkeypatch.setenv("VOICECALL_SYNC_LOCAL", str(tmp_path))
 
-    assert refused.returncode == 2
-    assert "start `python3 -m tools stack`" in refused.stderr
+    def complaint(*arguments: str) -> str:
+        with pytest.raises(SystemExit, match="2"):
+            invoke.main(arguments)
+        return capsys.readouterr().err
+
+    return complaint
+
+
+def test_to_queue_needs_a_running_stack(refused: Callable[..., str]) -> None:
+    assert "start `python3 -m tools stack`" in refused(COMPLETED, "--to-queue")
 
 
 def test_a_stack_writes_its_settings_for_sam(running_stack: str, environment: dict[str, str]) -> None:
@@ -152,17 +159,10 @@ def test_a_stack_keeps_the_events_of_its_contacts_for_sam(running_stack: str, en
     )
 
 
-def test_invoke_ignores_what_a_killed_stack_left(run: Run, tmp_path: Path) -> None:
+def test_invoke_ignores_a_killed_stack_and_the_developers_settings(run: Run, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         gone = f"http://127.0.0.1:{closed.getsockname()[1]}"
     (tmp_path / "env.json").write_text(json.dumps({"UpdateVoiceCallFunction": {"SCRT_ENDPOINT_BASE": gone}}))
-
-    done = run("invoke", "events/contact-flow.json", VOICECALL_SYNC_LOCAL=str(tmp_path))
-
-    assert json.loads(done.stdout)["status"] == "UPDATED"
-
-
-def test_a_developers_own_settings_do_not_reach_the_function(run: Run, tmp_path: Path) -> None:
     own = {
         "AWS_PROFILE": "production",
         "AWS_REGION": "eu-central-1",
@@ -176,12 +176,12 @@ def test_a_developers_own_settings_do_not_reach_the_function(run: Run, tmp_path:
     assert json.loads(done.stdout)["status"] == "UPDATED", done.stderr
 
 
-def test_invoke_says_what_is_wrong_with_a_file(run: Run, tmp_path: Path) -> None:
+def test_invoke_says_what_is_wrong_with_a_file(refused: Callable[..., str], tmp_path: Path) -> None:
     no_json = tmp_path / "event.json"
     no_json.write_text("{")
 
-    assert "nowhere.json: No such file" in run("invoke", "nowhere.json").stderr
-    assert f"{no_json} holds no JSON" in run("invoke", str(no_json)).stderr
+    assert "nowhere.json: No such file" in refused("nowhere.json")
+    assert f"{no_json} holds no JSON" in refused(str(no_json))
 
 
 def test_stack_names_the_port_that_is_taken(run: Run) -> None:

@@ -133,8 +133,8 @@ def test_keeps_the_functions_log_out_of_the_tables(demo: subprocess.CompletedPro
     assert "demo.log" in demo.stdout
 
 
-def test_shows_the_log_and_fits_into_a_narrow_terminal(run: Run) -> None:
-    shown = run("demo", "--logs", COLUMNS="80")
+def test_shows_the_log_and_fits_into_a_narrow_terminal(run_seen_listening: Run) -> None:
+    shown = run_seen_listening("demo", "--logs", COLUMNS="80")
 
     assert '"message":"contact UPDATED"' in shown.stderr
     assert "CloudWatchMetrics" not in shown.stdout

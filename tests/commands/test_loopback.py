@@ -13,8 +13,9 @@ import psutil
 import pytest
 import requests
 
-from tests.commands.conftest import FREE_PORTS, stopped_at_the_end
+from tests.commands.conftest import FREE_PORTS, PARTS, listening, processes
 from tests.support.contacts import flow_event, new_id
+from tools import stack as stack_command
 from tools.local import keeper
 from tools.local.door import own_hosts, refusal
 from tools.local.gateway import Fault
@@ -23,34 +24,8 @@ from tools.local.ministack import MiniStack
 from tools.local.runtime import Kit, LambdaRuntime
 from tools.sam import is_one_address
 
-COMMANDS = {
-    "demo": [],
-    "invoke": ["events/contact-flow.json"],
-    "stack": FREE_PORTS,
-}
+COMMANDS = {"demo": [], "stack": FREE_PORTS}
 POLL_SECONDS = 0.2
-PARTS = 5
-"""The gateway, MiniStack, Salesforce, Connect and SQS."""
-
-
-def processes(root: psutil.Process) -> list[psutil.Process]:
-    """The process and all that it started."""
-    try:
-        return [root, *root.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def listening(root: psutil.Process) -> set[tuple[str, int]]:
-    """Where a process, or one that it started, listens now."""
-    found = set()
-    for process in processes(root):
-        try:
-            sockets = process.net_connections("tcp")
-        except (psutil.NoSuchProcess, psutil.ZombieProcess):
-            continue
-        found |= {(entry.laddr.ip, entry.laddr.port) for entry in sockets if entry.status == psutil.CONN_LISTEN}
-    return found
 
 
 def gone(process: psutil.Process) -> bool:
@@ -85,29 +60,7 @@ def started(command: str, environment: Mapping[str, str]) -> subprocess.Popen[by
 # ------------------------------------------------------------------------------------------ other machines
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_listens_on_loopback_only(command: str, own: Mapping[str, str]) -> None:
-    """On a busy machine a command may be over before we look. Then we look at another run."""
-    runs = [addresses_of(command, own)]
-    while len(runs[-1]) < PARTS and len(runs) < 5:
-        runs.append(addresses_of(command, own))
-    assert len(runs[-1]) == PARTS
-    assert {ip for seen in runs for ip, _ in seen} == {"127.0.0.1"}
-
-
-def addresses_of(command: str, environment: Mapping[str, str]) -> set[tuple[str, int]]:
-    """Run a command; return the addresses on which it listened."""
-    seen: set[tuple[str, int]] = set()
-    with started(command, environment) as process:
-        root = psutil.Process(process.pid)
-        while process.poll() is None and not (command == "stack" and len(seen) == PARTS):
-            seen |= listening(root)
-            time.sleep(POLL_SECONDS)
-        process.terminate()
-    return seen
-
-
-def test_so_do_the_tests_and_lambdas_emulator(
+def test_the_tests_and_lambdas_emulator_listen_on_loopback_only(
     stack: LocalStack,
     kit: Kit,
     artifact: Path,
@@ -142,16 +95,11 @@ def test_which_address_a_container_may_reach(address: str, taken: bool) -> None:
     assert is_one_address(address) is taken
 
 
-def test_a_container_reaches_one_private_address_only(own: Mapping[str, str], tmp_path: Path) -> None:
-    (tmp_path / "artifact").mkdir()
-    words = ["--sam", f"--artifact={tmp_path / 'artifact'}", "--container-address=0.0.0.0"]
+def test_a_container_reaches_one_private_address_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        stack_command.main(["--sam", f"--artifact={tmp_path}", "--container-address=0.0.0.0"])
 
-    refused = subprocess.run(
-        [sys.executable, "-m", "tools.stack", *words], cwd=ROOT, env=own, capture_output=True, text=True, check=False
-    )
-
-    assert refused.returncode == 2
-    assert "--container-address takes one address of this machine" in refused.stderr
+    assert "--container-address takes one address of this machine" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------------------------------------- web pages
@@ -287,12 +235,14 @@ time.sleep(600)
     ],
 )
 def test_nothing_outlives_a_killed_command(command: str, least: int, own: Mapping[str, str]) -> None:
+    """Nor did it listen elsewhere than on loopback."""
     process = started(command, own)
     root = psutil.Process(process.pid)
     while len(listening(root)) < PARTS or len(processes(root)) < least:
         assert process.poll() is None
         time.sleep(POLL_SECONDS)
     left = processes(root)
+    assert {ip for ip, _ in listening(root)} == {"127.0.0.1"}
 
     process.kill()
     process.wait()
@@ -349,11 +299,3 @@ def test_a_frozen_sandbox_goes_with_the_tests(stack: LocalStack) -> None:
         tests.kill()
 
     wait_until_gone([sandbox])
-
-
-def test_a_stack_that_is_stopped_leaves_nothing(environment: dict[str, str], tmp_path: Path) -> None:
-    local = {**environment, "VOICECALL_SYNC_LOCAL": str(tmp_path)}
-    with stopped_at_the_end(["stack", *FREE_PORTS], local):
-        assert (tmp_path / "events" / "contact-flow.json").exists()
-
-    assert list(tmp_path.iterdir()) == []

@@ -8,6 +8,7 @@ import pytest
 import urllib3
 
 from tests.commands.conftest import FREE_PORTS, Run, stopped_at_the_end
+from tools import stack
 from tools.local.local_stack import ROOT
 from tools.sam import derived, seen_from_a_container
 from tools.template import load
@@ -65,8 +66,8 @@ def test_a_container_reaches_salesforce_over_tls(environment: dict[str, str], ru
     assert (local / "sam" / "function" / "code.py").exists()
 
 
-def test_sam_needs_the_function_built(run: Run, tmp_path: Path) -> None:
-    refused = run("stack", "--sam", f"--artifact={tmp_path / 'nowhere'}")
+def test_sam_needs_the_function_built(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        stack.main(["--sam", f"--artifact={tmp_path / 'nowhere'}"])
 
-    assert refused.returncode == 2
-    assert "run `sam build` first" in refused.stderr
+    assert "run `sam build` first" in capsys.readouterr().err

@@ -17,6 +17,18 @@ from tools.local.runtime import Kit, fetch_client, fetch_sam, fetch_wheels, find
 PROJECT = Path(__file__).parents[2]
 TARGET = "build-UpdateVoiceCallFunction"
 
+ELSEWHERE = "ReconcileFunction"
+"""The function that is built on another machine: as far as one machine can be another."""
+UNBUILT = "ContactQueueFunction"
+"""The function that gets our code alone: `make` would run the same commands again, which a test compares."""
+MAKE = """#!/bin/sh
+case "$*" in
+*build-{elsewhere}*) umask 077; export TZ=Asia/Tokyo PYTHONHASHSEED=7;;
+*build-{unbuilt}*) exec cp -R src/voicecall_sync "$ARTIFACTS_DIR";;
+esac
+exec {make} "$@"
+"""
+
 # What pip says when the network, not the project, is at fault.
 OFFLINE = re.compile(
     "NewConnectionError|NameResolutionError|Temporary failure|ReadTimeoutError|ConnectTimeoutError|ProxyError"
@@ -100,12 +112,15 @@ def from_wheels(folder: Path) -> dict[str, str]:
 
 def make_with_sam(folder: Path, sam: Path, wheels: Path) -> None:
     """`sam build`, in a copy of what it needs of the project: it leaves things behind."""
-    tool("make")
-    folder.mkdir()
+    ours = folder / "commands" / "make"
+    ours.parent.mkdir(parents=True)
+    ours.write_text(MAKE.format(elsewhere=ELSEWHERE, unbuilt=UNBUILT, make=tool("make")), encoding="utf-8")
+    ours.chmod(0o755)
     for name in ("template.yaml", "samconfig.toml", "Makefile", "requirements.lock"):
         shutil.copy(PROJECT / name, folder)
-    shutil.copytree(PROJECT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    settings = {"AWS_DEFAULT_REGION": "us-east-1", **from_wheels(wheels)}
+    shutil.copytree(PROJECT / "src", folder / "src")  # with the bytecode of this Python, as a user has it
+    path = f"{ours.parent}{os.pathsep}{os.environ['PATH']}"
+    settings = {"AWS_DEFAULT_REGION": "us-east-1", "PATH": path, **from_wheels(wheels)}
     built(run_sam(sam, ["build"], where=folder, environment=settings))
 
 

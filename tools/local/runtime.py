@@ -7,6 +7,7 @@ There is no container here: the artifact runs with this machine's Python 3.13 an
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import platform
@@ -62,6 +63,7 @@ class Kit:
         return cls(emulator, client, python)
 
 
+@functools.cache
 def find_python() -> str | None:
     """Return a Python of the Lambda runtime's minor version that really starts, or None."""
     installed = (Path.home() / ".pyenv" / "versions").glob("3.13.*/bin/python3.13")
