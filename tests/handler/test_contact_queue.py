@@ -189,7 +189,6 @@ def test_after_a_week_only_a_redrive_tries_again(new_world: Callable[..., World]
     assert "deadLetteredAt" in record
     (parked,) = world.stack.dead_letters.messages
     assert "Salesforce" in parked.attributes["Reason"]["StringValue"]
-    assert max(delivery.receives for _, delivery in world.deliveries) < 990
     world.stack.salesforce.start()
     world.run(DAY)
     assert world.stack.salesforce.applied(contact_id) == 0

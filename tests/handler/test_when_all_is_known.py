@@ -96,7 +96,7 @@ def test_without_a_recording_it_is_sent_after_five_minutes(
     }
 
 
-@pytest.mark.parametrize(("minutes", "sent_after"), [("0", 1.5), ("1", 1.5), ("2", 2.0), ("10", 10.0)])
+@pytest.mark.parametrize(("minutes", "sent_after"), [("0", 1.5), ("1", 1.5), ("2", 2.0), ("60", 60.0)])
 def test_how_long_a_recording_may_take_is_a_setting(
     world: World, monkeypatch: pytest.MonkeyPatch, minutes: str, sent_after: float
 ) -> None:
@@ -246,12 +246,9 @@ def test_a_running_call_is_checked_less_and_less_often(world: World, capfd: pyte
 
 def test_a_call_without_end_needs_an_operator_after_a_week(world: World) -> None:
     contact_id = world.told(world.abandoned(DisconnectTimestamp=None))
-    world.run(HOUR)
-    world.mapping.is_enabled = False  # the looks in between prove no more
-    world.run(7 * DAY - 3 * HOUR)
-    world.mapping.is_enabled = True
-    world.run(2 * HOUR)
+    world.run(7 * DAY)
     assert (world.live(contact_id), world.parked(contact_id)) == (1, 0)
+    assert max(delivery.receives for _, delivery in world.deliveries) < 990  # SQS parks it after a thousand
     world.run(2 * HOUR)
     assert (world.live(contact_id), world.parked(contact_id)) == (0, 1)
     assert "deadLetteredAt" in world.record(contact_id)

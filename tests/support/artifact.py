@@ -19,12 +19,9 @@ TARGET = "build-UpdateVoiceCallFunction"
 
 ELSEWHERE = "ReconcileFunction"
 """The function that is built on another machine: as far as one machine can be another."""
-UNBUILT = "ContactQueueFunction"
-"""The function that gets our code alone: `make` would run the same commands again, which a test compares."""
 MAKE = """#!/bin/sh
 case "$*" in
 *build-{elsewhere}*) umask 077; export TZ=Asia/Tokyo PYTHONHASHSEED=7;;
-*build-{unbuilt}*) exec cp -R src/voicecall_sync "$ARTIFACTS_DIR";;
 esac
 exec {make} "$@"
 """
@@ -114,7 +111,7 @@ def make_with_sam(folder: Path, sam: Path, wheels: Path) -> None:
     """`sam build`, in a copy of what it needs of the project: it leaves things behind."""
     ours = folder / "commands" / "make"
     ours.parent.mkdir(parents=True)
-    ours.write_text(MAKE.format(elsewhere=ELSEWHERE, unbuilt=UNBUILT, make=tool("make")), encoding="utf-8")
+    ours.write_text(MAKE.format(elsewhere=ELSEWHERE, make=tool("make")), encoding="utf-8")
     ours.chmod(0o755)
     for name in ("template.yaml", "samconfig.toml", "Makefile", "requirements.lock"):
         shutil.copy(PROJECT / name, folder)

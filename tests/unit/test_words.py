@@ -1,7 +1,9 @@
 """Pages and code in plain words: short sentences, short lines, links that lead somewhere, and no words to decode."""
 
 import ast
+import io
 import re
+import tokenize
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from inspect import cleandoc
@@ -30,10 +32,6 @@ PAGES = [path for path in PATHS if path.endswith(".md")]
 CODE = [path for path in PATHS if path.endswith(".py")]
 TESTS = sorted(path for path in FILES if path.startswith("tests/") and path != "tests/unit/test_contact.py")
 SECTION = re.compile(r"^(Args|Attributes|Raises):\n( .*\n|\n(?= ))+", re.MULTILINE)
-TEXT_OR_COMMENT = re.compile(
-    r'''("""|\'\'\')(?:\\.|.)*?\1|"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'|(?P<line>^[ ]*)?(?P<comment>\#[^\n]*)''',
-    re.DOTALL | re.MULTILINE | re.VERBOSE,
-)
 
 
 @cache
@@ -78,14 +76,14 @@ def items(section: str) -> str:
 
 def comments(source: str) -> Iterator[str]:
     """The comments in a module, without the names of linters' rules. Lines below one another are one comment."""
-    comment, end = "", 0
-    for found in TEXT_OR_COMMENT.finditer(source):
-        if found["comment"]:
-            words = re.sub(r"^# (noqa: [A-Z0-9, ]+( - )?)?|  # noqa.*$", "", found["comment"])
-            follows = found["line"] is not None and source[end : found.start()] == "\n"
+    comment, last = "", 0
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            words = re.sub(r"^# (noqa: [A-Z0-9, ]+( - )?)?|  # noqa.*$", "", token.string)
+            follows = token.start[0] == last + 1 and token.line.lstrip().startswith("#")
             if not follows:
                 yield comment
-            comment, end = f"{comment}\n{words}" if follows else words, found.end()
+            comment, last = f"{comment}\n{words}" if follows else words, token.start[0]
     yield comment
 
 
