@@ -274,7 +274,8 @@ def differing(one: Path, other: Path) -> list[str]:
 def test_every_function_has_the_same_artifact_from_any_machine(artifact: Path) -> None:
     """Each is deployed as an archive of its own; what runs must not differ.
 
-    One was built on another machine, as far as one can be another: in zone, permissions, order of sets and folder.
+    One was built on another machine, as far as one machine can be another. Its hour, zone, permissions, order of sets
+    and folder are others.
     """
     for function in FUNCTIONS:
         assert differing(artifact, artifact.parent / function) == [], function
