@@ -15,8 +15,8 @@ from typing import IO
 from tools.check import ROOT, STYLE, TYPES, run, run_all
 from tools.local.keeper import die_with_parent
 
-WORKERS = 4
-"""More than a small machine has cores: the tests of time-outs mostly wait."""
+WORKERS = 3
+"""One more than a small machine has cores: tests of time-outs mostly wait. Each worker starts servers of its own."""
 COVERAGE = "--coverage"
 _PYTEST = ("pytest", "-n", str(WORKERS), "--dist", "worksteal")
 
