@@ -171,7 +171,7 @@ def test_who_closed_a_contact_is_read_and_not_guessed(
 
         shown = operate("--stack", deployed.name, "show", contact_id)
 
-        assert told in shown.flat
+        assert told in shown.flat, closed
         assert "Salesforce accepted" not in shown.flat
 
 
@@ -196,4 +196,4 @@ def test_each_state_is_explained(operate: Operate, deployed: DeployedStack, put:
     for state, values, told in STATES:
         shown = operate("--stack", deployed.name, "show", put(state, **values))
 
-        assert told.strip() in shown.flat
+        assert told.strip() in shown.flat, (state, values)

@@ -187,7 +187,7 @@ def test_the_age_of_a_starved_second_pass_is_measured(
         answer = world.reconcile(seconds=15)
         out = [json.loads(line) for line in capfd.readouterr().out.splitlines() if "PositionStands" in line]
         measured += [(answer["stopped"], one["PositionStands"][0]) for one in out]
-    assert measured[-1][1] > 3600
+    assert 3600 < measured[-1][1] < 7200, "the pass that is further behind goes first"
 
 
 # --- more than two live messages --------------------------------------------------------------------------------------

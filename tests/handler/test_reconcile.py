@@ -418,9 +418,10 @@ def test_a_paused_worker_gets_at_most_two_messages_a_contact(begun: Callable[...
 def test_while_paused_nothing_moves(begun: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> None:
     world = begun(every=HOUR)
     without_message = world.told()
-    world.stack.salesforce.next(Answer(401))
+    world.stack.salesforce.always(Answer(401))
     world.run(5 * MINUTE)
     world.lose(without_message)
+    world.stack.salesforce.behave()
     world.run(HOUR)
     world.set(monkeypatch, RECONCILE_PAUSED="true")
     told, lost = world.told(), world.answered()

@@ -199,7 +199,7 @@ class AwsGateway:
 
     def _pass_on(self, request: Request) -> Reply:
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _OURS}
-        server = self._upstream.connection_from_url(self._behind(request))  # its own method would tidy the path
+        server = self._upstream.connection_from_url(self._behind(request))
         answer = server.urlopen(
             request.method, request.target, request.body, headers, retries=False, redirect=False, decode_content=False
         )

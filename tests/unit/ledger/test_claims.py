@@ -1,6 +1,6 @@
 """One contract, over every table we have: moto in this process, MiniStack over a socket."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from voicecall_sync.errors import LedgerUnavailable
 from voicecall_sync.ledger.claims import Claim, ClaimRequest, Ledger
 from voicecall_sync.ledger.record import Record
 from voicecall_sync.ledger.table import Table
+from voicecall_sync.ledger.waiting import Return, Waiting
 from voicecall_sync.outcome import Settlement, Source, State
 
 if TYPE_CHECKING:
@@ -207,3 +208,43 @@ def test_a_table_that_is_not_there(client: "DynamoDBClient") -> None:
         ledger.claim(request(new_id()))
     with pytest.raises(LedgerUnavailable, match="ResourceNotFoundException"):
         ledger.read(new_id())
+
+
+# --- contacts that wait ----------------------------------------------------------------------------------------------
+
+LATER = NOW + timedelta(hours=1)
+WAITS_AGAIN: dict[str, Callable[[Waiting, Record], bool]] = {
+    "comes back": lambda waiting, record: waiting.come_back(
+        record.contact_id, Source.CONTACT_EVENT, record, Return("detail", LATER, None, None), NOW
+    ),
+    "is expected": lambda waiting, record: waiting.expect(record, LATER),
+    "is named": lambda waiting, record: waiting.named(record, LATER, NOW),
+    "is in the dead-letter queue": lambda waiting, record: waiting.dead_lettered(record, "detail", NOW),
+}
+
+
+@pytest.mark.parametrize("again", WAITS_AGAIN.values(), ids=WAITS_AGAIN)
+def test_a_closed_contact_that_waits_again_is_open(
+    client: "DynamoDBClient", ledger: Ledger, table: str, again: Callable[[Waiting, Record], bool]
+) -> None:
+    waiting, contact_id = Waiting(Table(client, table), lambda: str(uuid4())), new_id()
+    assert waiting.leave(contact_id, Source.CONTACT_EVENT, "detail", back_by=LATER, now=NOW)
+    assert waiting.close(read(ledger, contact_id), "reason")
+    closed = read(ledger, contact_id)
+    assert closed.since is None
+    assert again(waiting, closed)
+    assert read(ledger, contact_id).since is not None
+    open_contacts = client.query(
+        TableName=table,
+        IndexName="open-since",
+        KeyConditionExpression="#open = :state",
+        ExpressionAttributeNames={"#open": "open"},
+        ExpressionAttributeValues={":state": {"S": "NOT_APPLIED"}},
+    )["Items"]
+    assert [item["contactId"]["S"] for item in open_contacts] == [contact_id]
+
+
+def read(ledger: Ledger, contact_id: str) -> Record:
+    record = ledger.read(contact_id)
+    assert record is not None
+    return record
