@@ -2,7 +2,7 @@
 
 This module imports the standard library only, because it runs before any package is installed. The folder is ``.venv``
 in the project, or the one that ``VOICECALL_SYNC_VENV`` names. A stamp in it says that it is ours, and for which Python
-and lock. An unfinished stamp says that a set-up was interrupted, which then starts again. A folder without a stamp is
+and locks. An unfinished stamp says that a set-up was interrupted, which then starts again. A folder without a stamp is
 not ours, and stays as it is.
 """
 

@@ -83,9 +83,9 @@ def _types_checked_beside() -> Iterator[Callable[[], int]]:
 @contextlib.contextmanager
 def _everything_imported_once() -> Iterator[None]:
     """Meanwhile let one process compile what the tests import: in a new checkout each worker would, for itself."""
-    with contextlib.ExitStack() as compiling:
-        if not (ROOT / "tests" / "__pycache__").exists():
-            compiling.enter_context(_started(("pytest", "--collect-only", "--quiet"), subprocess.DEVNULL))
+    is_compiled = (ROOT / "tests" / "__pycache__").exists()
+    collecting = ("pytest", "--collect-only", "--quiet")
+    with contextlib.nullcontext() if is_compiled else _started(collecting, subprocess.DEVNULL):
         yield
 
 

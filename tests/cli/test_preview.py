@@ -29,7 +29,6 @@ WAITS = {"attempts": 0, "backBy": LATER, "settledAt": None}
 FOUND = {**WAITS, "source": "reconcile", "firstSource": "reconcile"}
 MISSED = {**WAITS, "source": "reconcile", "firstSource": "reconcile", "scope": "abandoned"}
 ESC = "\x1b"
-LAST_WEEK = ("--from", f"{datetime.now(UTC) - timedelta(days=7):%Y-%m-%dT%H}:00Z", "--to", "2999-01-01T00:00:00Z")
 OPTED_OUT: dict[str, Any] = {"Attributes": {"NoVoiceCallSync": "yes"}}
 VOICEMAIL: dict[str, Any] = {"Attributes": {"vm_flag": "true"}}
 CLOSED = {"open": None, "since": None, "detail": "no call"}

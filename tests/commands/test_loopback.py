@@ -13,7 +13,7 @@ import psutil
 import pytest
 import requests
 
-from tests.commands.conftest import FREE_PORTS, PARTS, listening, processes
+from tests.commands.conftest import FREE_PORTS, PARTS, POLL_SECONDS, listening, processes
 from tests.support.contacts import flow_event, new_id
 from tools import stack as stack_command
 from tools.local import keeper
@@ -25,7 +25,6 @@ from tools.local.runtime import Kit, LambdaRuntime
 from tools.sam import is_one_address
 
 COMMANDS = {"demo": [], "stack": FREE_PORTS}
-POLL_SECONDS = 0.2
 
 
 def gone(process: psutil.Process) -> bool:

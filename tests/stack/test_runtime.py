@@ -130,17 +130,19 @@ def called(stack: LocalStack) -> set[str]:
 def test_a_cold_start_fits_into_the_flows_eight_seconds(stack: LocalStack, start: Start) -> None:
     """Initialisation counts against the time-out, so this is what a flow's first call has."""
     assert resources()[FLOW]["Properties"]["Timeout"] == 8
-    function, contact_id, put_off = start(FLOW), new_id(), new_id()
+    function, contact_id = start(FLOW), new_id()
     answer = function.invoke(flow_event(contact_id))
     assert {type(value) for value in answer.values()} == {str}
     assert answer["status"] == "UPDATED"
     assert function.invoke(flow_event(contact_id))["status"] == "DUPLICATE"
     assert stack.salesforce.applied(contact_id) == 1
-    stack.salesforce.next(BUSY)
-    answer = function.invoke(flow_event(put_off))
-    assert answer["status"] == "RETRY_LATER"
-    told_so = "could not be left in the contact queue" in answer["detail"]  # on a busy machine SQS may be too slow
-    assert [put_off in body for body in stack.queue.bodies] == [True] or told_so
+    for put_off in (new_id() for _ in range(5)):  # on a busy machine a flow may have no time for SQS, and says so
+        stack.salesforce.next(BUSY)
+        answer = function.invoke(flow_event(put_off))
+        assert answer["status"] == "RETRY_LATER"
+        if "could not be left in the contact queue" not in answer["detail"]:
+            break
+    assert sum(put_off in body for body in stack.queue.bodies) == 1
 
 
 def test_a_direct_contact_event_raises_to_come_again(stack: LocalStack, start: Start, finished: Finished) -> None:
